@@ -1,0 +1,241 @@
+#pragma once
+
+// The border between the engine and the code of a workflow, in values only. The engine hands a host
+// one activation at a time; the host lets the workflow's code run until it has nothing more to do,
+// and hands back the commands that the code gave. The C++ coroutine host and the Node.js host both
+// stand behind it; so can a host for another language.
+//
+//   activation   what happened, handed to workflow code at once: start, event, action finished,
+//                timer fired
+//   job          one such happening
+//   command      what workflow code asks for: run an action, wait, set state, complete …
+//   position     the number of an awaitable of one execution (wait, timer, action): 1, 2, 3 … in
+//                the order in which the code created them, across all kinds. Given by the host.
+//                Commands without a future result (state, data, emit, log) have none.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <pawl/error.h>
+#include <pawl/payload.h>
+#include <pawl/time.h>
+
+namespace pawl {
+
+// The store's own number of an execution, unique in the store, never reused.
+using ExecutionRef = std::int64_t;
+
+using Position = std::int32_t;
+
+// An event as workflow code sees it.
+struct ReceivedEvent {
+  std::string id;
+  std::string name;
+  Payload payload;
+  std::string user_id;        // empty: none was given
+  Timestamp timestamp = 0;    // when it was accepted
+  std::int64_t sequence = 0;  // of its EventReceived record
+};
+
+// Always the first job of an execution, alone in its activation.
+struct StartJob {
+  std::string tenant;
+  std::string execution_id;
+  std::string workflow;
+  std::string version;
+  std::string user_id;         // empty: none
+  std::string correlation_id;  // empty: none
+  Payload input;
+  std::uint64_t seed = 0;  // for random() and uuid(): the same on every replay
+};
+
+// The wait at `position` got its event.
+struct EventJob {
+  Position position = 0;
+  ReceivedEvent event;
+};
+
+// The wait at `position` ran out of time. It exists no longer.
+struct WaitTimedOutJob {
+  Position position = 0;
+};
+
+// The sleep at `position` is over.
+struct TimerJob {
+  Position position = 0;
+};
+
+struct ActionJob {
+  Position position = 0;
+  std::variant<Payload, Failure> outcome;
+};
+
+using Job = std::variant<StartJob, EventJob, WaitTimedOutJob, TimerJob, ActionJob>;
+
+struct Activation {
+  ExecutionRef execution = 0;
+  Timestamp now = 0;  // what context.now() says all through it; never less than the one before
+  std::int64_t sequence = 0;  // of the record of its first job
+  bool replaying = false;     // it was delivered before: the code's commands are only compared
+  // All are applied, in this order, before code runs.
+  std::vector<Job> jobs;
+};
+
+struct RetryPolicy {
+  int max_attempts = 4;  // in all, with the first
+  DurationMs initial_interval = 1'000;
+  double backoff = 2.0;
+  DurationMs max_interval = 30'000;
+  double jitter = 0.2;  // plus or minus this share of the interval
+  // Failures whose name or code is listed here are not tried again.
+  std::vector<std::string> non_retryable;
+
+  friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
+};
+
+// How an action is run: as registered, and, field by field, as overridden by a call.
+struct ActionOptions {
+  std::optional<RetryPolicy> retry;
+  std::optional<DurationMs> timeout;  // of one attempt; the default is 60 s
+
+  friend bool operator==(const ActionOptions&, const ActionOptions&) = default;
+};
+
+enum class LogLevel : std::uint8_t { debug = 0, info = 1, warn = 2, error = 3 };
+
+struct ScheduleActionCommand {
+  Position position = 0;
+  std::string name;  // as the code wrote it; casing is resolved by the registry
+  Payload parameters;
+  ActionOptions options;
+};
+
+// Waits are offered an event in order of position. Without a timeout it waits for ever.
+struct WaitCommand {
+  Position position = 0;
+  std::vector<std::string> names;
+  std::optional<DurationMs> timeout;
+};
+
+// The wait, or the timer, at `position` is no longer of interest: it consumes nothing from here on.
+struct WithdrawCommand {
+  Position position = 0;
+};
+
+struct StartTimerCommand {
+  Position position = 0;
+  DurationMs duration = 0;
+};
+
+struct SetStateCommand {
+  std::string state;
+};
+
+// A payload that is none deletes the key.
+struct SetDataCommand {
+  std::string key;
+  Payload value;
+};
+
+// An event to this execution's own inbox.
+struct EmitCommand {
+  std::string name;
+  Payload payload;
+};
+
+// Written once the activation is durable. Not part of the history.
+struct LogCommand {
+  LogLevel level = LogLevel::info;
+  std::string message;
+  Payload details;  // a JSON array, or none
+};
+
+struct CompleteCommand {
+  Payload result;
+};
+
+struct FailCommand {
+  Failure failure;
+};
+
+using Command =
+    std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
+                 SetStateCommand, SetDataCommand, EmitCommand, LogCommand, CompleteCommand,
+                 FailCommand>;
+
+struct ActivationResult {
+  ExecutionRef execution = 0;
+  std::int64_t sequence = 0;  // that of the activation
+  // In program order. A Complete or Fail is the last one.
+  std::vector<Command> commands;
+  // The code broke the rules in a way that only the host sees: it awaits something foreign, used the
+  // context outside of an activation, has no definition any more. The execution is set aside as
+  // stuck with this as its report; nothing of the activation is recorded.
+  std::optional<std::string> violation;
+};
+
+// Where a host reports to. Any thread.
+class ActivationSink {
+ public:
+  virtual ~ActivationSink() = default;
+  virtual void activations_completed(std::vector<ActivationResult> results) = 0;
+};
+
+// Runs workflow code. Called on one thread only (the shard's). An execution's activations arrive in
+// order; a StartJob makes a new instance, replacing any of the same reference. Each activation is
+// answered exactly once, in order per execution, from any thread, also from within activate().
+class WorkflowHost {
+ public:
+  virtual ~WorkflowHost() = default;
+  virtual void activate(std::vector<Activation> activations,
+                        const std::shared_ptr<ActivationSink>& sink) = 0;
+  // Forget the instance: drop its closures, destroy its frame. Issues no command.
+  virtual void evict(ExecutionRef execution) = 0;
+};
+
+// One attempt of one action.
+struct ActionTask {
+  std::string tenant;
+  std::string execution_id;
+  ExecutionRef execution = 0;  // 0 for an action that runs outside of any execution
+  Position position = 0;
+  std::string name;  // as it was called; meet() it with the registered one
+  Payload parameters;
+  int attempt = 1;
+  std::string idempotency_key;  // the same on every attempt, across restarts
+  std::string event_id;         // of the event that led to it; empty: the start
+  std::string correlation_id;
+  Timestamp scheduled_at = 0;
+  DurationMs timeout = 0;  // after this the engine gives up on the attempt
+};
+
+struct ActionOutcome {
+  ExecutionRef execution = 0;
+  Position position = 0;
+  std::string idempotency_key;
+  int attempt = 1;
+  std::variant<Payload, Failure> outcome;
+};
+
+class ActionSink {
+ public:
+  virtual ~ActionSink() = default;
+  virtual void actions_finished(std::vector<ActionOutcome> outcomes) = 0;
+};
+
+// Runs actions. Called on the shard's thread and must not block. Each task is answered exactly once,
+// from any thread.
+class ActionHost {
+ public:
+  virtual ~ActionHost() = default;
+  virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;
+  // The attempt is no longer wanted (timed out, or its execution ended): tell the handler. It is
+  // still answered; the answer is ignored.
+  virtual void abort(const std::string& idempotency_key, int attempt) = 0;
+};
+
+}  // namespace pawl

@@ -1,0 +1,140 @@
+#pragma once
+
+// The port to the truth. Writes are asynchronous, ordered and grouped: whatever is queued while one
+// transaction syncs goes into the next one. Reads are synchronous, from any thread, and see what is
+// committed only.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/execution_record.h"
+#include "model/history_event.h"
+#include "pawl/error.h"
+
+namespace pawl {
+
+// The columns of an execution's row that a transition changes. What is absent stays.
+struct ExecutionChange {
+  std::optional<ExecutionStatus> status;
+  std::optional<std::string> state;
+  std::optional<Condition> condition;
+  std::optional<std::string> condition_detail;
+  std::optional<bool> in_flight;
+  std::optional<Payload> result;
+  std::optional<std::string> error_json;
+  std::int64_t last_sequence = 0;  // written along whenever the row is written
+  Timestamp at = 0;
+};
+
+struct InboxCompletion {
+  InboxId id = 0;
+  InboxStatus status = InboxStatus::completed;
+  std::string last_error;
+  std::string answer;
+};
+
+// What one step changes. All of it or nothing is committed.
+struct Transition {
+  ExecutionRef execution = 0;  // 0: touches no execution (a result from outside of one)
+  std::string tenant;
+  std::optional<ExecutionRecord> created;  // insert; its status, state … are as given
+  std::optional<ExecutionChange> changed;  // update; never with `created`
+  std::vector<HistoryEvent> records;       // appended in order; sequences follow the last one
+  std::vector<TimerRecord> timers_set;     // replaces one of the same execution and position
+  std::vector<Position> timers_cleared;    // before timers_set
+  std::vector<ActionResultRecord> results;
+  std::vector<InboxRecord> inbox_added;
+  std::vector<InboxCompletion> inbox_completed;  // their payload is dropped
+};
+
+// A commit belongs to a stream: one shard's, in order. After a failure the store refuses everything
+// of that stream that carries the old generation, since it builds upon what was lost; the shard drops
+// what it had cached and goes on under the next generation.
+struct CommitRequest {
+  std::uint32_t stream = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t id = 0;  // rises by one within a stream
+  Transition transition;
+};
+
+struct CommitOutcome {
+  std::uint32_t stream = 0;
+  // Everything of the stream up to this id, that was not reported before, has this outcome.
+  std::uint64_t up_to = 0;
+  std::optional<Error> error;  // none: durable. outcome_unknown: it may or may not be
+};
+
+// Called on the store's thread; must only post.
+class CommitSink {
+ public:
+  virtual ~CommitSink() = default;
+  virtual void commits_finished(const std::vector<CommitOutcome>& outcomes) = 0;
+};
+
+struct StoredExecution {
+  ExecutionRecord record;
+  std::vector<HistoryEvent> history;   // empty if it was not asked for
+  std::vector<InboxRecord> inbox;      // those not completed or failed, by id
+};
+
+struct ExecutionQuery {
+  std::string tenant;
+  std::string workflow;  // empty: any
+  std::optional<ExecutionStatus> status;
+  ExecutionRef before = 0;  // cursor: those with a smaller reference; 0: from the newest
+  int limit = 100;
+};
+
+// Bounds of the store's write queue. A commit beyond them blocks nobody: the engine sees
+// `queued_commits()` and stops taking requests.
+inline constexpr std::size_t kCommitBatchMax = 1'024;
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Takes the sink for every later outcome. Before the first commit; once.
+  virtual void start(CommitSink& sink) = 0;
+
+  // Queues; outcomes of a stream arrive in order of id. Any thread, one at a time per stream.
+  virtual void commit(std::vector<CommitRequest> requests) = 0;
+  virtual std::size_t queued_commits() const = 0;
+
+  // The next unused numbers. Unused after a crash or a failed commit, they are skipped.
+  virtual ExecutionRef next_execution_ref() = 0;
+  virtual InboxId next_inbox_id() = 0;
+
+  // The row by id, with its whole history and open inbox where asked for. None: unknown, or of
+  // another tenant.
+  virtual Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
+                                                                std::string_view execution_id,
+                                                                bool with_history) = 0;
+  virtual Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
+                                                                bool with_history) = 0;
+  // Records with sequence > after, at most limit, by sequence.
+  virtual Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
+                                                         int limit) = 0;
+  virtual Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) = 0;
+
+  // What has to be taken up after a start: running executions with in_flight set, or that are stuck,
+  // or that have open rows in the inbox; by reference, after the given one.
+  virtual Result<std::vector<ExecutionRef>> executions_to_resume(ExecutionRef after, int limit) = 0;
+  // Timers of executions that are not paused, ordered by (fire_at, execution, position), those after
+  // the given one.
+  virtual Result<std::vector<TimerRecord>> timers_after(const TimerRecord& after, int limit) = 0;
+
+  virtual Result<std::optional<ActionResultRecord>> find_action_result(std::string_view tenant,
+                                                                       std::string_view user_key) = 0;
+  virtual Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
+                                                        std::string_view idempotency_key) = 0;
+  virtual Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) = 0;
+
+  // Waits for what is queued, reports it, stops. Further commits answer `closed`.
+  virtual void close() = 0;
+};
+
+}  // namespace pawl

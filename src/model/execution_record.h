@@ -1,0 +1,131 @@
+#pragma once
+
+// What the store keeps of an execution beside its history.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/history_event.h"
+#include "pawl/error.h"
+#include "pawl/payload.h"
+#include "pawl/time.h"
+
+namespace pawl {
+
+// Numbers are permanent; stores write the text.
+enum class ExecutionStatus : std::uint8_t {
+  running = 0,
+  paused = 1,
+  stuck = 2,
+  completed = 3,
+  failed = 4,
+  cancelled = 5,
+  terminated = 6,
+};
+
+std::string_view to_string(ExecutionStatus status);
+std::optional<ExecutionStatus> execution_status_from(std::string_view text);
+bool is_terminal(ExecutionStatus status);
+
+// Why a running execution does not move. Written when it changes.
+enum class Condition : std::uint8_t {
+  none = 0,       // actions are on their way
+  waiting = 1,    // for an event or a timer
+  no_worker = 2,  // nobody here has code for its workflow and version
+  no_action = 3,  // nobody has registered an action that it calls
+};
+
+std::string_view to_string(Condition condition);  // none: ""
+std::optional<Condition> condition_from(std::string_view text);
+
+struct ExecutionRecord {
+  ExecutionRef ref = 0;
+  std::string tenant;
+  std::string execution_id;
+  std::string workflow;
+  std::string version;
+  ExecutionStatus status = ExecutionStatus::running;
+  Condition condition = Condition::none;
+  std::string condition_detail;  // which workflow or action is missing, and the nearest names
+  std::string state = "initial";
+  // Something other than an event or a timer will move it (an action in flight, a buffered event to
+  // deliver): it is loaded when the engine starts.
+  bool in_flight = false;
+  std::int64_t last_sequence = 0;  // as of the last time the row was written; the log is the truth
+  Payload result;
+  std::string error_json;  // of a failed one: the failure; of a stuck one: the report; else empty
+  std::string user_id;
+  std::string correlation_id;
+  std::string input_digest;  // of workflow, version asked for and input: tells a repeated start from a clash
+  Timestamp created_at = 0;
+  Timestamp updated_at = 0;
+};
+
+enum class TimerKind : std::uint8_t {
+  sleep = 0,
+  wait = 1,   // the timeout of a wait
+  retry = 2,  // the next attempt of an action
+};
+
+std::string_view to_string(TimerKind kind);
+std::optional<TimerKind> timer_kind_from(std::string_view text);
+
+// At most one per execution and position at a time.
+struct TimerRecord {
+  ExecutionRef execution = 0;
+  Position position = 0;
+  TimerKind kind = TimerKind::sleep;
+  Timestamp fire_at = 0;
+};
+
+struct ActionResultRecord {
+  ExecutionRef execution = 0;  // 0: ran outside of any execution
+  Position position = 0;       // 0 then
+  std::string tenant;
+  std::string execution_id;  // as the caller gave it; kept only where execution is 0
+  std::string action;
+  std::string user_key;  // an idempotency key that a caller gave; empty: derived from execution and position
+  std::string parameters_digest;  // kept only with a user_key
+  bool succeeded = true;
+  int attempts = 1;
+  std::int64_t cause = 0;
+  Payload result;          // of a success
+  std::string error_json;  // of a failure
+  Timestamp at = 0;
+};
+
+// The row of an event in the inbox: accepted, and perhaps not yet in a history.
+using InboxId = std::int64_t;
+
+enum class InboxStatus : std::uint8_t {
+  pending = 0,
+  published = 1,
+  processing = 2,
+  completed = 3,
+  failed = 4,
+  retrying = 5,
+};
+
+std::string_view to_string(InboxStatus status);
+std::optional<InboxStatus> inbox_status_from(std::string_view text);
+
+struct InboxRecord {
+  InboxId id = 0;
+  ExecutionRef execution = 0;
+  std::string tenant;
+  std::string event_id;
+  std::string event_name;
+  Payload payload;  // empty once completed: the history has it
+  std::string user_id;
+  std::string idempotency_key;  // unique within its execution; empty: none
+  InboxStatus status = InboxStatus::pending;
+  int attempts = 0;
+  std::string last_error;
+  std::string answer;  // JSON: what the first caller was told; kept only with an idempotency key
+  Timestamp accepted_at = 0;
+};
+
+}  // namespace pawl

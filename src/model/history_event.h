@@ -1,0 +1,70 @@
+#pragma once
+
+// One record of a history, as it lies in the log. The type says which fields are used and what
+// `attributes` holds; `attributes.h` has the typed form of those.
+//
+// An activation is a run of records: its jobs, then the commands that the code answered with. The
+// last one carries `ends_activation`. Bookkeeping records stand between activations and wake no code.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "pawl/host.h"
+#include "pawl/payload.h"
+#include "pawl/time.h"
+
+namespace pawl {
+
+// Numbers are permanent. Text is what the stores write: to_string(EventType).
+enum class EventType : std::uint8_t {
+  // jobs
+  execution_started = 1,  // name: workflow; payload: input; StartedAttributes
+  event_received = 2,     // name; payload; position: the wait that took it, 0 if buffered; ReceivedAttributes
+  event_delivered = 3,    // name; position: the wait; DeliveredAttributes: which buffered event
+  wait_timed_out = 4,     // position
+  timer_fired = 5,        // position
+  action_completed = 6,   // name; position; payload: result; OutcomeAttributes
+  action_failed = 7,      // name; position; payload: the failure as JSON; OutcomeAttributes
+  // commands
+  action_scheduled = 32,  // name; position; payload: parameters; ScheduledAttributes
+  wait_started = 33,      // name: names joined by ", "; position; WaitAttributes
+  withdrawn = 34,         // position
+  timer_started = 35,     // position; TimerAttributes
+  state_changed = 36,     // name: the state
+  data_set = 37,          // name: the key; payload: the value
+  data_deleted = 38,      // name: the key
+  event_emitted = 39,     // name; payload
+  execution_completed = 40,  // payload: result
+  execution_failed = 41,     // name: of the error; payload: the failure as JSON
+  // bookkeeping
+  action_attempt_failed = 64,  // name; position; payload: the failure as JSON; AttemptFailedAttributes
+  event_discarded = 65,        // name; DeliveredAttributes: an event that nothing took before the end
+};
+
+enum class RecordRole : std::uint8_t { job, command, bookkeeping };
+
+RecordRole role_of(const EventType type);
+std::string_view to_string(EventType type);
+std::optional<EventType> event_type_from(std::string_view text);
+
+// The layout of `attributes`. A change of it gets the next number; old ones stay readable.
+inline constexpr int kHistoryCodec = 1;
+
+struct HistoryEvent {
+  std::int64_t sequence = 0;  // 1, 2, 3 … without a gap
+  EventType type = EventType::execution_started;
+  Timestamp at = 0;        // the same for all records of an activation
+  std::int64_t cause = 0;  // sequence of the EventReceived or ExecutionStarted that led to it; its own for those
+  Position position = 0;   // 0: none
+  bool ends_activation = false;
+  int codec = kHistoryCodec;
+  std::string name;
+  Payload payload;
+  std::string attributes;  // JSON object, or empty when all its fields have their defaults
+
+  friend bool operator==(const HistoryEvent&, const HistoryEvent&) = default;
+};
+
+}  // namespace pawl
