@@ -1,0 +1,227 @@
+#pragma once
+
+// The engine in one process: a store, shards that decide, hosts that run code. Everything is in
+// values; the typed face for C++ workflows and actions is in <pawl/pawl.h>, the TypeScript one is the
+// npm package. Both stand on this page.
+//
+// Threads: every member may be called from any thread. Callbacks run on a thread of the engine: they
+// must be quick, must not throw, and may call back into the runtime but not wait for it. What a call
+// reports as done is durable by then.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pawl/error.h>
+#include <pawl/host.h>
+#include <pawl/payload.h>
+#include <pawl/time.h>
+
+namespace pawl {
+
+// Named bounds. What goes over one is refused with an error that names it.
+struct Limits {
+  std::size_t payload_bytes_max = 2 * 1024 * 1024;  // input, event payload, parameters, result, data value
+  std::size_t name_bytes_max = 255;                 // ids, names, tenants, states, keys
+  std::size_t requests_queued_max = 65'536;         // client calls under way in the process
+  std::size_t events_buffered_max = 10'000;         // of one execution: accepted and not yet consumed
+  std::size_t executions_cached_max = 10'000;       // live instances kept; more are replayed on demand
+  std::size_t awaitables_pending_max = 100'000;     // of one execution: actions, waits and timers open at once
+  std::size_t actions_in_flight_max = 10'000;       // attempts handed out at once; more wait their turn
+};
+
+struct LogLine {
+  LogLevel level = LogLevel::info;
+  std::string message;
+  Payload details;  // a JSON array of what was given beside the message, or none
+  std::string tenant;
+  std::string execution_id;  // empty: a line of the engine itself
+  std::string workflow;
+  std::string correlation_id;
+  Timestamp at = 0;
+};
+
+struct RuntimeOptions {
+  std::string store = "sqlite:pawl.db";  // sqlite:FILE
+  Limits limits;
+  int shards = 1;          // threads that decide
+  // Where log lines of workflows and of the engine go. Absent: standard error.
+  std::function<void(const LogLine&)> log;
+};
+
+struct StartRequest {
+  std::string workflow;
+  std::string tenant;
+  Payload input;
+  std::string version;          // empty: the highest registered
+  std::string execution_id;     // empty: a new UUIDv7
+  std::string user_id;
+  std::string correlation_id;
+};
+
+struct EventRequest {
+  std::string tenant;
+  std::string execution_id;
+  std::string name;
+  Payload payload;
+  std::string user_id;
+  std::string idempotency_key;  // empty: none
+};
+
+struct EventReply {
+  std::string execution_id;
+  std::string event_id;
+  std::string current_state;
+  std::string status;  // "running", "completed" …
+  bool is_complete = false;
+  bool consumed = false;  // a wait took it
+};
+
+struct EnqueueReply {
+  std::string event_id;
+  std::string processing_id;
+};
+
+struct ExecutionState {
+  std::string execution_id;
+  std::string tenant;
+  std::string workflow;
+  std::string version;
+  std::string status;
+  std::string condition;         // "", "waiting", "no_worker", "no_action"
+  std::string condition_detail;
+  std::string current_state;
+  Payload data;    // a JSON object: the keys of data
+  Payload result;  // none until completed
+  std::optional<Failure> error;  // of a failed or stuck one
+  bool is_complete = false;
+  std::int64_t sequence = 0;  // of the record up to which this holds
+  std::string user_id;
+  std::string correlation_id;
+  Timestamp created_at = 0;
+  Timestamp updated_at = 0;
+};
+
+struct HistoryRecord {
+  std::int64_t sequence = 0;
+  std::string type;  // "ExecutionStarted", "EventReceived" …
+  Timestamp at = 0;
+  std::int64_t cause = 0;
+  Position position = 0;
+  bool ends_activation = false;
+  std::string name;
+  Payload payload;
+  std::string attributes_json;  // an object, or empty
+};
+
+struct ListQuery {
+  std::string tenant;
+  std::string workflow;  // empty: any
+  std::string status;    // empty: any
+  std::string cursor;    // as given with the last page; empty: from the newest
+  int limit = 100;       // 1 to 1,000
+};
+
+struct ListPage {
+  std::vector<ExecutionState> executions;  // without data
+  std::string cursor;                      // empty: that was the last page
+};
+
+// An action to run outside of any workflow.
+struct ExecuteActionRequest {
+  std::string tenant;
+  std::string execution_id;  // noted with the result; need not exist
+  std::string event_id;
+  std::string idempotency_key;  // required: the same again gives the recorded outcome
+  std::string name;
+  Payload parameters;
+};
+
+struct WorkflowDescription {
+  std::string name;
+  std::string version = "1.0.0";
+  std::string description;
+  std::string author;
+  std::vector<std::string> tags;
+};
+
+struct ActionDescription {
+  std::string name;
+  std::string description;
+  ActionOptions options;  // the defaults of its calls
+};
+
+template <class T>
+using Callback = std::function<void(Result<T>)>;
+
+class Runtime {
+ public:
+  // Opens the store (and creates it where there is none), and takes up what was under way as its
+  // workflows and actions get registered.
+  // Errors: invalid_argument, store_in_use, store_invalid, store_unavailable.
+  static Result<std::unique_ptr<Runtime>> open(RuntimeOptions options);
+
+  // Closes if close() was not called.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // The host runs activations of that workflow from now on. It must outlive close().
+  // Errors: invalid_argument; already_exists without `replace`.
+  Result<void> register_workflow(WorkflowDescription description, WorkflowHost& host,
+                                 bool replace = false);
+  // Names that meet (lower-cased, without '_' and '-') are one name.
+  // Errors: invalid_argument; already_exists without `replace`.
+  Result<void> register_action(ActionDescription description, ActionHost& host,
+                               bool replace = false);
+
+  // Reports the execution id once the start is durable.
+  // Errors: invalid_argument, unknown_workflow, already_exists (same id, other input), payload_too_large.
+  void start_workflow(StartRequest request, Callback<std::string> done);
+  // Reports when the activation that delivers the event is durable, or when it is durable that the
+  // event waits for its turn (consumed = false).
+  // Errors: invalid_argument, unknown_execution, execution_ended, payload_too_large, overloaded.
+  void submit_event(EventRequest request, Callback<EventReply> done);
+  // Reports as soon as the event is durable. Errors as above.
+  void enqueue_event(EventRequest request, Callback<EnqueueReply> done);
+  // Reports the state of the execution once it has ended.
+  // Errors: unknown_execution, timeout (after `wait_max`), closed.
+  void wait_for_completion(std::string tenant, std::string execution_id,
+                           std::optional<DurationMs> wait_max, Callback<ExecutionState> done);
+  // Reports the recorded result. Errors: validation, action_failed with the failure as JSON in
+  // `subject`, already_exists (same key, other parameters).
+  void execute_action(ExecuteActionRequest request, Callback<Payload> done);
+
+  // Read from the store alone; need no code. `at_sequence`: a point inside an activation is rounded
+  // down to its start. Errors: unknown_execution, invalid_argument.
+  void get_execution_state(std::string tenant, std::string execution_id,
+                           std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
+  void get_history(std::string tenant, std::string execution_id,
+                   Callback<std::vector<HistoryRecord>> done);
+  void list_executions(ListQuery query, Callback<ListPage> done);
+
+  // What the engine holds right now; for tests and benchmarks.
+  struct Counters {
+    std::uint64_t commits = 0;       // transitions made durable
+    std::uint64_t commit_batches = 0;  // transactions
+    std::uint64_t activations = 0;
+    std::uint64_t replays = 0;       // executions rebuilt from their history
+    std::uint64_t actions_started = 0;
+    std::uint64_t executions_cached = 0;
+  };
+  Counters counters() const;
+
+  // Takes no more calls, lets the store finish what is queued, stops the threads. Actions under way
+  // are abandoned and run again after the next open. Idempotent.
+  void close();
+
+ private:
+  class Impl;
+  explicit Runtime(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pawl
