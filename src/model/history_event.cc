@@ -1,0 +1,60 @@
+#include "model/history_event.h"
+
+#include <array>
+#include <utility>
+
+namespace pawl {
+namespace {
+
+// What the stores write: permanent, like the numbers.
+constexpr std::array kEventTypes{
+    std::pair{EventType::execution_started, std::string_view{"ExecutionStarted"}},
+    std::pair{EventType::event_received, std::string_view{"EventReceived"}},
+    std::pair{EventType::event_delivered, std::string_view{"EventDelivered"}},
+    std::pair{EventType::wait_timed_out, std::string_view{"WaitTimedOut"}},
+    std::pair{EventType::timer_fired, std::string_view{"TimerFired"}},
+    std::pair{EventType::action_completed, std::string_view{"ActionCompleted"}},
+    std::pair{EventType::action_failed, std::string_view{"ActionFailed"}},
+    std::pair{EventType::action_scheduled, std::string_view{"ActionScheduled"}},
+    std::pair{EventType::wait_started, std::string_view{"WaitStarted"}},
+    std::pair{EventType::withdrawn, std::string_view{"Withdrawn"}},
+    std::pair{EventType::timer_started, std::string_view{"TimerStarted"}},
+    std::pair{EventType::state_changed, std::string_view{"StateChanged"}},
+    std::pair{EventType::data_set, std::string_view{"DataSet"}},
+    std::pair{EventType::data_deleted, std::string_view{"DataDeleted"}},
+    std::pair{EventType::event_emitted, std::string_view{"EventEmitted"}},
+    std::pair{EventType::execution_completed, std::string_view{"ExecutionCompleted"}},
+    std::pair{EventType::execution_failed, std::string_view{"ExecutionFailed"}},
+    std::pair{EventType::action_attempt_failed, std::string_view{"ActionAttemptFailed"}},
+    std::pair{EventType::event_discarded, std::string_view{"EventDiscarded"}},
+};
+
+}  // namespace
+
+RecordRole role_of(const EventType type) {
+  const auto number = static_cast<int>(type);
+  if (number < 32) {
+    return RecordRole::job;
+  }
+  return number < 64 ? RecordRole::command : RecordRole::bookkeeping;
+}
+
+std::string_view to_string(const EventType type) {
+  for (const auto& [known, text] : kEventTypes) {
+    if (known == type) {
+      return text;
+    }
+  }
+  return "Unknown";
+}
+
+std::optional<EventType> event_type_from(const std::string_view text) {
+  for (const auto& [type, known] : kEventTypes) {
+    if (known == text) {
+      return type;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace pawl
