@@ -1,0 +1,2 @@
+// ESM and CommonJS share one implementation, and so one runtime per process.
+export * from './dist/index.js';
