@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/system/result.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,8 +72,29 @@ struct Error {
   std::string subject;
 };
 
+// What `value()` throws on an error, for code that prefers exceptions. what() is the message.
+class ErrorException : public std::runtime_error {
+ public:
+  explicit ErrorException(Error error);
+  const Error& error() const { return error_; }
+
+ private:
+  Error error_;
+};
+
+// The same for a failure. A handler may throw it to say how its failure is to be treated; a workflow
+// that lets it through fails with that very failure.
+class FailureException : public std::runtime_error {
+ public:
+  explicit FailureException(Failure failure);
+  const Failure& failure() const { return failure_; }
+
+ private:
+  Failure failure_;
+};
+
 // A value or the reason why there is none. Copyable if T is; `*r`, `r->`, `r.error()`,
-// `if (r)`. `value()` on an error throws std::runtime_error with the message.
+// `if (r)`. `value()` on an error throws ErrorException or FailureException.
 template <class T, class E = Error>
 using Result = boost::system::result<T, E>;
 
