@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pawl/error.h"
+
+namespace pawl {
+
+struct JsonMemberText {
+  std::string key;        // decoded
+  std::string_view value;  // the very bytes of the value, without the white space around it
+
+  friend bool operator==(const JsonMemberText&, const JsonMemberText&) = default;
+};
+
+// Splits the text of a JSON object into its members, in the order of the text; a key that stands
+// there twice comes twice. The values refer into `text`.
+// Errors: payload_refused where the text is no JSON, or JSON other than an object.
+Result<std::vector<JsonMemberText>> json_members(std::string_view text);
+
+}  // namespace pawl
