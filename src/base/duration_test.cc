@@ -39,10 +39,10 @@ TEST(Duration, ReadsEveryUnit) {
 TEST(Duration, ReadsDigitsAloneAsMilliseconds) { EXPECT_EQ(parsed("1500"), 1500); }
 
 TEST(Duration, RefusesWhatIsNoDurationAndSaysWhatIs) {
-  for (const char* text : {"", "s", "ms", "-5s", "+5s", " 5s", "5 s", "5s ", "1.5h", "5S", "5y", "0x5",
-                           "1h30m"}) {
-    EXPECT_THAT(refused(text),
-                AllOf(HasSubstr("'" + std::string(text) + "' is not a duration"), HasSubstr("'30s'")));
+  for (const char* text :
+       {"", "s", "ms", "-5s", "+5s", " 5s", "5 s", "5s ", "1.5h", "5S", "5y", "0x5", "1h30m"}) {
+    EXPECT_THAT(refused(text), AllOf(HasSubstr("'" + std::string(text) + "' is not a duration"),
+                                     HasSubstr("'30s'")));
   }
 }
 

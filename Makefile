@@ -1,0 +1,69 @@
+# The commands of this project; CI runs the same ones. `make help` lists them.
+
+SHELL := /bin/bash
+# Node.js that scripts/bootstrap put here, where the machine's own is missing or too old.
+export PATH := $(CURDIR)/.tools/node/node_modules/.bin:$(PATH)
+
+JOBS ?= $(shell nproc)
+PRESET ?= release
+
+.PHONY: help demo build addon dist test test-long lint format asan tsan bench package clean bootstrap
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: bootstrap addon dist ## install what is missing, build, and run the invoice approval
+	@scripts/demo
+
+build: bootstrap dist ## build everything (PRESET=debug, clang, … for another preset)
+	@cmake --preset $(PRESET) > /dev/null
+	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+addon: bootstrap
+	@cmake --preset release > /dev/null
+	@cmake --build --preset release --parallel $(JOBS) --target pawl_node
+
+dist: bootstrap
+	@cd node && node build.mjs
+
+bootstrap:
+	@scripts/bootstrap
+
+test: ## build, then every test and check but the long ones
+	@scripts/bootstrap test
+	@$(MAKE) --no-print-directory build
+	@scripts/run_tests
+
+test-long: ## the long tests too: storms, packages in a bare Debian
+	@scripts/bootstrap test package
+	@$(MAKE) --no-print-directory build
+	@scripts/run_tests --long
+
+lint: ## clang-tidy on what differs from main (FILES=all for everything), and tsc
+	@scripts/bootstrap test lint
+	@scripts/lint $(FILES)
+
+format: ## rewrite the sources in the project's format
+	@scripts/bootstrap test
+	@scripts/check_format --fix
+
+asan: ## C++ tests under the address and undefined behaviour sanitizers (PRESET=asan-clang for clang)
+	@$(MAKE) --no-print-directory sanitize PRESET=$(if $(filter release,$(PRESET)),asan,$(PRESET))
+
+tsan: ## C++ tests under the thread sanitizer
+	@$(MAKE) --no-print-directory sanitize PRESET=tsan
+
+sanitize:
+	@scripts/bootstrap lint
+	@cmake --preset $(PRESET) > /dev/null
+	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+	@scripts/run_tests --sanitized $(PRESET)
+
+bench: build ## run the benchmarks
+	@scripts/bench
+
+package: bootstrap build ## dist/pawl.tgz for npm and dist/pawl-cpp-VERSION-linux-ARCH.tar.gz for CMake
+	@scripts/package
+
+clean: ## remove everything that was built
+	rm -rf build dist node/dist node/prebuilt
