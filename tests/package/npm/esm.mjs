@@ -1,0 +1,4 @@
+import * as pawl from 'pawl';
+import { use } from './use.cjs';
+
+await use(pawl, 'imported');
