@@ -1,0 +1,398 @@
+#include "store/memory_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <tuple>
+
+namespace pawl {
+namespace {
+
+Error clash(std::string what) { return Error{ErrorCode::internal, std::move(what)}; }
+
+bool is_open(const InboxRecord& record) {
+  return record.status != InboxStatus::completed && record.status != InboxStatus::failed;
+}
+
+void change(ExecutionRecord& record, const ExecutionChange& change) {
+  record.status = change.status.value_or(record.status);
+  record.state = change.state.value_or(record.state);
+  record.condition = change.condition.value_or(record.condition);
+  record.condition_detail = change.condition_detail.value_or(record.condition_detail);
+  record.in_flight = change.in_flight.value_or(record.in_flight);
+  record.result = change.result.value_or(record.result);
+  record.error_json = change.error_json.value_or(record.error_json);
+  record.last_sequence = change.last_sequence;
+  record.updated_at = change.at;
+}
+
+// Everything that could be wrong with a transition, found before any of it is applied.
+std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& transition) {
+  if (auto bug = malformed(transition)) {
+    return bug;
+  }
+  const auto ref = transition.execution;
+  const auto execution = data.executions.find(ref);
+  if (transition.created) {
+    const auto& record = *transition.created;
+    if (execution != data.executions.end() ||
+        data.by_id.contains({record.tenant, record.execution_id})) {
+      return clash(fmt::format("execution {} ({}) is there already", ref, record.execution_id));
+    }
+  }
+  if (transition.changed && execution == data.executions.end()) {
+    return clash(fmt::format("there is no row of execution {} to change", ref));
+  }
+  if (!transition.records.empty()) {
+    const auto stored = execution == data.executions.end()
+                            ? std::size_t{0}
+                            : execution->second.history.size();
+    if (transition.records.front().sequence != static_cast<std::int64_t>(stored) + 1) {
+      return clash(fmt::format("record {} of execution {} does not follow record {}",
+                               transition.records.front().sequence, ref, stored));
+    }
+    if (execution == data.executions.end() && !transition.created) {
+      return clash(fmt::format("there is no execution {} to append to", ref));
+    }
+  }
+  std::set<std::pair<std::string, std::string>> keys;
+  std::set<Position> positions;
+  for (const auto& result : transition.results) {
+    if (result.execution > 0 &&
+        (data.results.contains({result.execution, result.position}) ||
+         !positions.insert(result.position).second)) {
+      return clash(fmt::format("execution {} has a result at position {} already",
+                               result.execution, result.position));
+    }
+    if (!result.user_key.empty() &&
+        (data.results_by_key.contains({result.tenant, result.user_key}) ||
+         !keys.emplace(result.tenant, result.user_key).second)) {
+      return clash(fmt::format("there is a result under the key '{}' already", result.user_key));
+    }
+  }
+  for (const auto& added : transition.inbox_added) {
+    const auto same = [&](const auto& entry) {
+      return entry.second.execution == added.execution && !added.idempotency_key.empty() &&
+             entry.second.idempotency_key == added.idempotency_key;
+    };
+    if (data.inbox.contains(added.id) ||
+        std::any_of(data.inbox.begin(), data.inbox.end(), same)) {
+      return clash(fmt::format("the inbox of execution {} has row {} or its key '{}' already",
+                               added.execution, added.id, added.idempotency_key));
+    }
+  }
+  for (const auto& completed : transition.inbox_completed) {
+    const auto just_added = [&](const InboxRecord& added) { return added.id == completed.id; };
+    if (!data.inbox.contains(completed.id) &&
+        std::none_of(transition.inbox_added.begin(), transition.inbox_added.end(), just_added)) {
+      return clash(fmt::format("there is no inbox row {} to complete", completed.id));
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+MemoryStore::MemoryStore(const Mode mode, std::shared_ptr<MemoryStoreData> data)
+    : mode_{mode}, data_{std::move(data)} {
+  if (!data_->executions.empty()) {
+    next_execution_ = data_->executions.rbegin()->first + 1;
+  }
+  if (!data_->inbox.empty()) {
+    next_inbox_ = data_->inbox.rbegin()->first + 1;
+  }
+}
+
+std::optional<Error> MemoryStore::apply(const Transition& transition) {
+  if (auto error = clash_of(*data_, transition)) {
+    return error;
+  }
+  const auto ref = transition.execution;
+  if (transition.created) {
+    data_->by_id[{transition.created->tenant, transition.created->execution_id}] = ref;
+    data_->executions[ref].record = *transition.created;
+  }
+  if (transition.changed) {
+    change(data_->executions[ref].record, *transition.changed);
+  }
+  if (!transition.records.empty()) {
+    auto& history = data_->executions[ref].history;
+    history.insert(history.end(), transition.records.begin(), transition.records.end());
+  }
+  for (const auto position : transition.timers_cleared) {
+    data_->timers.erase({ref, position});
+  }
+  for (const auto& timer : transition.timers_set) {
+    data_->timers[{ref, timer.position}] = timer;
+  }
+  for (auto result : transition.results) {
+    if (result.execution > 0) {
+      result.execution_id.clear();
+    }
+    if (result.user_key.empty()) {
+      result.parameters_digest.clear();
+    } else {
+      data_->results_by_key[{result.tenant, result.user_key}] = result;
+    }
+    if (result.execution > 0) {
+      data_->results[{result.execution, result.position}] = result;
+    }
+  }
+  for (const auto& added : transition.inbox_added) {
+    data_->inbox[added.id] = added;
+  }
+  for (const auto& completed : transition.inbox_completed) {
+    auto& record = data_->inbox[completed.id];
+    record.status = completed.status;
+    record.last_error = completed.last_error;
+    record.answer = completed.answer;
+    record.payload = {};
+  }
+  return std::nullopt;
+}
+
+std::size_t MemoryStore::step(const std::size_t count) {
+  OutcomeList outcomes;
+  std::vector<CommitRequest> batch;
+  {
+    const std::lock_guard lock{mutex_};
+    const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(std::min(count, queue_.size()));
+    batch.assign(std::move_iterator{queue_.begin()}, std::move_iterator{end});
+    queue_.erase(queue_.begin(), end);
+    if (batch.empty()) {
+      return 0;
+    }
+    const auto failure = std::exchange(failure_, std::nullopt);
+    for (const auto& request : batch) {
+      auto error = gate_.refusal(request);
+      if (!error) {
+        if (!failure || failure->applied) {
+          error = apply(request.transition);
+        }
+        if (error) {
+          gate_.fail(request, *error);
+        } else if (failure) {
+          error = failure->error;
+        }
+      }
+      outcomes.add(request, error);
+    }
+    if (failure) {
+      for (const auto& request : batch) {
+        if (!gate_.refusal(request)) {
+          gate_.fail(request, failure->error);
+        }
+      }
+    }
+  }
+  sink_->commits_finished(outcomes.outcomes());
+  return batch.size();
+}
+
+void MemoryStore::fail_next(Error error, const bool applied) {
+  const std::lock_guard lock{mutex_};
+  failure_ = PlannedFailure{std::move(error), applied};
+}
+
+void MemoryStore::start(CommitSink& sink) { sink_ = &sink; }
+
+void MemoryStore::commit(std::vector<CommitRequest> requests) {
+  bool closed = false;
+  {
+    const std::lock_guard lock{mutex_};
+    closed = closed_;
+    if (!closed) {
+      queue_.insert(queue_.end(), std::move_iterator{requests.begin()},
+                    std::move_iterator{requests.end()});
+    }
+  }
+  if (closed) {
+    OutcomeList outcomes;
+    for (const auto& request : requests) {
+      outcomes.add(request, Error{ErrorCode::closed, "the store is closed"});
+    }
+    sink_->commits_finished(outcomes.outcomes());
+    return;
+  }
+  if (mode_ == Mode::automatic) {
+    step(requests.size());
+  }
+}
+
+std::size_t MemoryStore::queued_commits() const {
+  const std::lock_guard lock{mutex_};
+  return queue_.size();
+}
+
+ExecutionRef MemoryStore::next_execution_ref() {
+  const std::lock_guard lock{mutex_};
+  return next_execution_++;
+}
+
+InboxId MemoryStore::next_inbox_id() {
+  const std::lock_guard lock{mutex_};
+  return next_inbox_++;
+}
+
+Result<std::optional<StoredExecution>> MemoryStore::find_execution(
+    const std::string_view tenant, const std::string_view execution_id, const bool with_history) {
+  ExecutionRef ref = 0;
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = data_->by_id.find({std::string{tenant}, std::string{execution_id}});
+    if (found == data_->by_id.end()) {
+      return std::optional<StoredExecution>{};
+    }
+    ref = found->second;
+  }
+  return load_execution(ref, with_history);
+}
+
+Result<std::optional<StoredExecution>> MemoryStore::load_execution(const ExecutionRef ref,
+                                                                   const bool with_history) {
+  const std::lock_guard lock{mutex_};
+  const auto found = data_->executions.find(ref);
+  if (found == data_->executions.end()) {
+    return std::optional<StoredExecution>{};
+  }
+  StoredExecution stored;
+  stored.record = found->second.record;
+  if (with_history) {
+    stored.history = found->second.history;
+  }
+  for (const auto& [id, record] : data_->inbox) {
+    if (record.execution == ref && is_open(record)) {
+      stored.inbox.push_back(record);
+    }
+  }
+  return std::optional<StoredExecution>{std::move(stored)};
+}
+
+Result<std::vector<HistoryEvent>> MemoryStore::read_history(const ExecutionRef ref,
+                                                            const std::int64_t after,
+                                                            const int limit) {
+  const std::lock_guard lock{mutex_};
+  std::vector<HistoryEvent> events;
+  const auto found = data_->executions.find(ref);
+  if (found != data_->executions.end()) {
+    for (const auto& event : found->second.history) {
+      if (event.sequence > after && events.size() < static_cast<std::size_t>(limit)) {
+        events.push_back(event);
+      }
+    }
+  }
+  return events;
+}
+
+Result<std::vector<ExecutionRecord>> MemoryStore::list_executions(const ExecutionQuery& query) {
+  const std::lock_guard lock{mutex_};
+  std::vector<ExecutionRecord> records;
+  for (auto entry = data_->executions.rbegin(); entry != data_->executions.rend(); ++entry) {
+    const auto& record = entry->second.record;
+    if (records.size() < static_cast<std::size_t>(query.limit) && record.tenant == query.tenant &&
+        (query.before == 0 || record.ref < query.before) &&
+        (query.workflow.empty() || record.workflow == query.workflow) &&
+        (!query.status || record.status == *query.status)) {
+      records.push_back(record);
+    }
+  }
+  return records;
+}
+
+Result<std::vector<ExecutionRef>> MemoryStore::executions_to_resume(const ExecutionRef after,
+                                                                    const int limit) {
+  const std::lock_guard lock{mutex_};
+  std::set<ExecutionRef> refs;
+  for (const auto& [ref, execution] : data_->executions) {
+    const auto status = execution.record.status;
+    if (status == ExecutionStatus::stuck ||
+        (status == ExecutionStatus::running && execution.record.in_flight)) {
+      refs.insert(ref);
+    }
+  }
+  for (const auto& [id, record] : data_->inbox) {
+    if (is_open(record)) {
+      refs.insert(record.execution);
+    }
+  }
+  std::vector<ExecutionRef> page;
+  for (auto ref = refs.upper_bound(after);
+       ref != refs.end() && page.size() < static_cast<std::size_t>(limit); ++ref) {
+    page.push_back(*ref);
+  }
+  return page;
+}
+
+Result<std::vector<TimerRecord>> MemoryStore::timers_after(const TimerRecord& after,
+                                                           const int limit) {
+  const auto key = [](const TimerRecord& timer) {
+    return std::tuple{timer.fire_at, timer.execution, timer.position};
+  };
+  const std::lock_guard lock{mutex_};
+  std::vector<TimerRecord> timers;
+  for (const auto& [where, timer] : data_->timers) {
+    const auto execution = data_->executions.find(timer.execution);
+    const bool paused = execution != data_->executions.end() &&
+                        execution->second.record.status == ExecutionStatus::paused;
+    if (!paused && key(timer) > key(after)) {
+      timers.push_back(timer);
+    }
+  }
+  std::sort(timers.begin(), timers.end(),
+            [&](const auto& left, const auto& right) { return key(left) < key(right); });
+  if (timers.size() > static_cast<std::size_t>(limit)) {
+    timers.resize(static_cast<std::size_t>(limit));
+  }
+  return timers;
+}
+
+Result<std::optional<ActionResultRecord>> MemoryStore::find_action_result(
+    const std::string_view tenant, const std::string_view user_key) {
+  const std::lock_guard lock{mutex_};
+  const auto found = data_->results_by_key.find({std::string{tenant}, std::string{user_key}});
+  return found == data_->results_by_key.end() ? std::optional<ActionResultRecord>{}
+                                              : std::optional{found->second};
+}
+
+Result<std::optional<InboxRecord>> MemoryStore::find_inbox(
+    const ExecutionRef execution, const std::string_view idempotency_key) {
+  const std::lock_guard lock{mutex_};
+  for (const auto& [id, record] : data_->inbox) {
+    if (record.execution == execution && !idempotency_key.empty() &&
+        record.idempotency_key == idempotency_key) {
+      return std::optional{record};
+    }
+  }
+  return std::optional<InboxRecord>{};
+}
+
+Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const ExecutionRef execution) {
+  const std::lock_guard lock{mutex_};
+  std::vector<ActionResultRecord> results;
+  for (auto entry = data_->results.lower_bound({execution, 0});
+       entry != data_->results.end() && entry->first.first == execution; ++entry) {
+    results.push_back(entry->second);
+  }
+  return results;
+}
+
+void MemoryStore::crash() {
+  const std::lock_guard lock{mutex_};
+  queue_.clear();
+  closed_ = true;
+}
+
+void MemoryStore::close() {
+  {
+    const std::lock_guard lock{mutex_};
+    if (closed_) {
+      return;
+    }
+    closed_ = true;
+  }
+  while (step() > 0) {
+  }
+}
+
+}  // namespace pawl

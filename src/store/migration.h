@@ -1,0 +1,18 @@
+#pragma once
+
+#include <span>
+
+namespace pawl {
+
+// One step of a schema, from a numbered file. What was released is never changed; the next step is a
+// new file.
+struct Migration {
+  int number;
+  const char* name;
+  const char* sql;
+};
+
+// By number, 1, 2, 3 … Embedded by the build from src/store/migrations/sqlite.
+std::span<const Migration> sqlite_migrations();
+
+}  // namespace pawl

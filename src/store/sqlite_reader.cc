@@ -1,0 +1,458 @@
+#include "store/sqlite_reader.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "store/sqlite_schema.h"
+
+namespace pawl {
+namespace {
+
+// A row that this version cannot have written. Caught at the edge of the class.
+struct UnreadableRow {
+  std::string message;
+};
+
+#define EXECUTION_COLUMNS                                                                   \
+  "execution, tenant, execution_id, workflow_name, workflow_version, status, condition, "   \
+  "condition_detail, current_state, in_flight, last_sequence, result, result_encoding, "    \
+  "error, user_id, correlation_id, input_digest, created_at, updated_at"
+#define EVENT_COLUMNS                                                                \
+  "sequence, event_type, created_at, cause, position, ends_activation, codec, "      \
+  "event_name, payload, encoding, attributes"
+#define RESULT_COLUMNS                                                                  \
+  "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
+  "status, attempts, cause, result, encoding, error, created_at"
+#define INBOX_COLUMNS                                                                       \
+  "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
+  "status, attempts, last_error, answer, created_at"
+#define INBOX_OPEN                                                                      \
+  "(status = 'pending' OR status = 'published' OR status = 'processing' OR status = 'retrying')"
+// By the attention index where the status has one, else backwards through the tenant's.
+#define LIST(status_condition)                                                     \
+  "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE tenant = ?1 "        \
+  "AND execution < ?2 AND (?3 IS NULL OR workflow_name = ?3) " status_condition     \
+  " ORDER BY execution DESC LIMIT ?4"
+
+enum Which : std::size_t {
+  kFindExecution,
+  kLoadExecution,
+  kHistory,
+  kOpenInbox,
+  kResume,
+  kTimers,
+  kFindResult,
+  kFindInbox,
+  kResults,
+  kList,            // any status
+  kListByStatus,    // + ExecutionStatus
+  kStatementCount = kListByStatus + 7,
+};
+
+constexpr std::array<const char*, kStatementCount> kStatements{
+    "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE tenant = ?1 AND execution_id = ?2",
+    "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE execution = ?1",
+    "SELECT " EVENT_COLUMNS " FROM workflow_events WHERE execution = ?1 AND sequence > ?2 "
+    "ORDER BY sequence LIMIT ?3",
+    "SELECT " INBOX_COLUMNS " FROM workflow_event_processing WHERE execution = ?1 AND " INBOX_OPEN
+    " ORDER BY id",
+    // Both halves come from partial indexes in order, so that the merge of them stops at the limit.
+    "SELECT execution FROM workflow_executions WHERE (in_flight = 1 OR status = 'stuck') "
+    "AND (status = 'running' OR status = 'stuck') AND execution > ?1 "
+    "UNION SELECT execution FROM workflow_event_processing WHERE " INBOX_OPEN
+    " AND execution > ?1 ORDER BY execution LIMIT ?2",
+    "SELECT execution, position, kind, fire_at FROM workflow_timers "
+    "WHERE (fire_at, execution, position) > (?1, ?2, ?3) AND execution NOT IN "
+    "(SELECT execution FROM workflow_executions WHERE status = 'paused') "
+    "ORDER BY fire_at, execution, position LIMIT ?4",
+    "SELECT " RESULT_COLUMNS " FROM workflow_action_results WHERE tenant = ?1 AND user_key = ?2",
+    "SELECT " INBOX_COLUMNS " FROM workflow_event_processing "
+    "WHERE execution = ?1 AND idempotency_key = ?2",
+    "SELECT " RESULT_COLUMNS " FROM workflow_action_results "
+    "WHERE execution = ?1 AND execution > 0 ORDER BY position",
+    LIST(""),
+    LIST("AND status = 'running'"),
+    LIST("AND status = 'paused'"),
+    LIST("AND status = 'stuck'"),
+    LIST("AND status = 'completed'"),
+    LIST("AND status = 'failed'"),
+    LIST("AND status = 'cancelled'"),
+    LIST("AND status = 'terminated'"),
+};
+
+#undef EXECUTION_COLUMNS
+#undef EVENT_COLUMNS
+#undef RESULT_COLUMNS
+#undef INBOX_COLUMNS
+#undef INBOX_OPEN
+#undef LIST
+
+template <class Enum>
+Enum known(const std::optional<Enum> value, const std::string_view text, const char* column) {
+  if (!value) {
+    throw UnreadableRow{
+        fmt::format("the store has a {} of '{}', which this version does not know", column, text)};
+  }
+  return *value;
+}
+
+// For a text column of an enumeration.
+template <class Enum, class From>
+Enum column_enum(const SqliteStatement& row, const int column, From from, const char* name) {
+  const auto text = row.column_view(column);
+  return known<Enum>(from(text), text, name);
+}
+
+ExecutionRecord execution_of(const SqliteStatement& row) {
+  ExecutionRecord record;
+  record.ref = row.column_int(0);
+  record.tenant = row.column_text(1);
+  record.execution_id = row.column_text(2);
+  record.workflow = row.column_text(3);
+  record.version = row.column_text(4);
+  record.status = column_enum<ExecutionStatus>(row, 5, execution_status_from, "status");
+  record.condition = column_enum<Condition>(row, 6, condition_from, "condition");
+  record.condition_detail = row.column_text(7);
+  record.state = row.column_text(8);
+  record.in_flight = row.column_int(9) != 0;
+  record.last_sequence = row.column_int(10);
+  record.result = row.column_payload(11, 12);
+  record.error_json = row.column_text(13);
+  record.user_id = row.column_text(14);
+  record.correlation_id = row.column_text(15);
+  record.input_digest = row.column_text(16);
+  record.created_at = row.column_int(17);
+  record.updated_at = row.column_int(18);
+  return record;
+}
+
+HistoryEvent event_of(const SqliteStatement& row) {
+  HistoryEvent event;
+  event.sequence = row.column_int(0);
+  event.type = column_enum<EventType>(row, 1, event_type_from, "event type");
+  event.at = row.column_int(2);
+  event.cause = row.column_int(3);
+  event.position = static_cast<Position>(row.column_int(4));
+  event.ends_activation = row.column_int(5) != 0;
+  event.codec = static_cast<int>(row.column_int(6));
+  event.name = row.column_text(7);
+  event.payload = row.column_payload(8, 9);
+  event.attributes = row.column_text(10);
+  return event;
+}
+
+ActionResultRecord result_of(const SqliteStatement& row) {
+  ActionResultRecord result;
+  result.execution = row.column_int(0);
+  result.position = static_cast<Position>(row.column_int(1));
+  result.tenant = row.column_text(2);
+  result.execution_id = row.column_text(3);
+  result.action = row.column_text(4);
+  result.user_key = row.column_text(5);
+  result.parameters_digest = row.column_text(6);
+  result.succeeded = row.column_view(7) == "succeeded";
+  result.attempts = static_cast<int>(row.column_int(8));
+  result.cause = row.column_int(9);
+  result.result = row.column_payload(10, 11);
+  result.error_json = row.column_text(12);
+  result.at = row.column_int(13);
+  return result;
+}
+
+InboxRecord inbox_of(const SqliteStatement& row) {
+  InboxRecord record;
+  record.id = row.column_int(0);
+  record.execution = row.column_int(1);
+  record.tenant = row.column_text(2);
+  record.event_id = row.column_text(3);
+  record.event_name = row.column_text(4);
+  record.payload = row.column_payload(5, 6);
+  record.user_id = row.column_text(7);
+  record.idempotency_key = row.column_text(8);
+  record.status = column_enum<InboxStatus>(row, 9, inbox_status_from, "inbox status");
+  record.attempts = static_cast<int>(row.column_int(10));
+  record.last_error = row.column_text(11);
+  record.answer = row.column_text(12);
+  record.accepted_at = row.column_int(13);
+  return record;
+}
+
+TimerRecord timer_of(const SqliteStatement& row) {
+  TimerRecord timer;
+  timer.execution = row.column_int(0);
+  timer.position = static_cast<Position>(row.column_int(1));
+  timer.kind = column_enum<TimerKind>(row, 2, timer_kind_from, "timer kind");
+  timer.fire_at = row.column_int(3);
+  return timer;
+}
+
+// Everything between its beginning and its end sees the store as of the first read.
+class Snapshot {
+ public:
+  explicit Snapshot(SqliteConnection& connection)
+      : connection_{connection}, begun_{connection.execute("BEGIN")} {}
+  ~Snapshot() {
+    if (connection_.in_transaction()) {
+      [[maybe_unused]] const auto ended = connection_.execute("COMMIT");
+    }
+  }
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  const Result<void>& begun() const { return begun_; }
+
+ private:
+  SqliteConnection& connection_;
+  Result<void> begun_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SqliteReader>> SqliteReader::open(const SqliteStoreOptions& options) {
+  auto connection = SqliteConnection::open(options.path, SqliteConnection::Mode::read_only,
+                                           options.vfs, options.busy_ms);
+  if (!connection) {
+    return connection.error();
+  }
+  if (auto configured = configure_sqlite_reader(*connection, options); !configured) {
+    return configured.error();
+  }
+  return std::unique_ptr<SqliteReader>{new SqliteReader{std::move(*connection)}};
+}
+
+std::vector<std::string> SqliteReader::statements() {
+  return {kStatements.begin(), kStatements.end()};
+}
+
+Result<SqliteStatement*> SqliteReader::statement(const std::size_t which) {
+  statements_.resize(kStatementCount);
+  auto& statement = statements_[which];
+  if (!statement) {
+    auto prepared = connection_.prepare(kStatements[which]);
+    if (!prepared) {
+      return prepared.error();
+    }
+    statement = std::move(*prepared);
+  }
+  return &statement;
+}
+
+template <class T, class Row>
+Result<std::vector<T>> SqliteReader::collect(SqliteStatement& statement, Row row) {
+  const SqliteReset reset{statement};
+  std::vector<T> rows;
+  try {
+    while (true) {
+      const int code = statement.step();
+      if (code == SQLITE_DONE) {
+        return rows;
+      }
+      if (code != SQLITE_ROW) {
+        return connection_.error(code, "reading");
+      }
+      rows.push_back(row(statement));
+    }
+  } catch (const UnreadableRow& unreadable) {
+    return Error{ErrorCode::store_invalid,
+                 fmt::format("{}: {}", connection_.path(), unreadable.message)};
+  }
+}
+
+template <class T, class Row>
+Result<std::optional<T>> SqliteReader::first(SqliteStatement& statement, Row row) {
+  auto rows = collect<T>(statement, row);
+  if (!rows) {
+    return rows.error();
+  }
+  return rows->empty() ? std::optional<T>{} : std::optional<T>{std::move(rows->front())};
+}
+
+Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& row,
+                                                               const bool with_history) {
+  auto record = first<ExecutionRecord>(row, execution_of);
+  if (!record) {
+    return record.error();
+  }
+  if (!*record) {
+    return std::optional<StoredExecution>{};
+  }
+  StoredExecution stored;
+  stored.record = std::move(**record);
+
+  if (with_history) {
+    auto history = read_history(stored.record.ref, 0, -1);
+    if (!history) {
+      return history.error();
+    }
+    stored.history = std::move(*history);
+  }
+  auto inbox_statement = statement(kOpenInbox);
+  if (!inbox_statement) {
+    return inbox_statement.error();
+  }
+  (*inbox_statement)->bind(1, stored.record.ref);
+  auto inbox = collect<InboxRecord>(**inbox_statement, inbox_of);
+  if (!inbox) {
+    return inbox.error();
+  }
+  stored.inbox = std::move(*inbox);
+  return std::optional<StoredExecution>{std::move(stored)};
+}
+
+Result<std::optional<StoredExecution>> SqliteReader::find_execution(
+    const std::string_view tenant, const std::string_view execution_id, const bool with_history) {
+  auto row = statement(kFindExecution);
+  if (!row) {
+    return row.error();
+  }
+  const Snapshot snapshot{connection_};
+  if (!snapshot.begun()) {
+    return snapshot.begun().error();
+  }
+  (*row)->bind(1, tenant);
+  (*row)->bind(2, execution_id);
+  return with_rest(**row, with_history);
+}
+
+Result<std::optional<StoredExecution>> SqliteReader::load_execution(const ExecutionRef ref,
+                                                                    const bool with_history) {
+  auto row = statement(kLoadExecution);
+  if (!row) {
+    return row.error();
+  }
+  const Snapshot snapshot{connection_};
+  if (!snapshot.begun()) {
+    return snapshot.begun().error();
+  }
+  (*row)->bind(1, ref);
+  return with_rest(**row, with_history);
+}
+
+Result<std::vector<HistoryEvent>> SqliteReader::read_history(const ExecutionRef ref,
+                                                             const std::int64_t after,
+                                                             const int limit) {
+  auto history = statement(kHistory);
+  if (!history) {
+    return history.error();
+  }
+  (*history)->bind(1, ref);
+  (*history)->bind(2, after);
+  (*history)->bind(3, std::int64_t{limit});
+  return collect<HistoryEvent>(**history, event_of);
+}
+
+Result<std::vector<ExecutionRecord>> SqliteReader::list_executions(const ExecutionQuery& query) {
+  auto list = statement(query.status ? kListByStatus + static_cast<std::size_t>(*query.status)
+                                     : std::size_t{kList});
+  if (!list) {
+    return list.error();
+  }
+  (*list)->bind(1, query.tenant);
+  (*list)->bind(2, query.before > 0 ? query.before : INT64_MAX);
+  (*list)->bind_optional(3, query.workflow);
+  (*list)->bind(4, std::int64_t{query.limit});
+  return collect<ExecutionRecord>(**list, execution_of);
+}
+
+Result<std::vector<ExecutionRef>> SqliteReader::executions_to_resume(const ExecutionRef after,
+                                                                     const int limit) {
+  auto resume = statement(kResume);
+  if (!resume) {
+    return resume.error();
+  }
+  (*resume)->bind(1, after);
+  (*resume)->bind(2, std::int64_t{limit});
+  return collect<ExecutionRef>(**resume,
+                               [](const SqliteStatement& row) { return row.column_int(0); });
+}
+
+Result<std::vector<TimerRecord>> SqliteReader::timers_after(const TimerRecord& after,
+                                                            const int limit) {
+  auto timers = statement(kTimers);
+  if (!timers) {
+    return timers.error();
+  }
+  (*timers)->bind(1, after.fire_at);
+  (*timers)->bind(2, after.execution);
+  (*timers)->bind(3, std::int64_t{after.position});
+  (*timers)->bind(4, std::int64_t{limit});
+  return collect<TimerRecord>(**timers, timer_of);
+}
+
+Result<std::optional<ActionResultRecord>> SqliteReader::find_action_result(
+    const std::string_view tenant, const std::string_view user_key) {
+  auto find = statement(kFindResult);
+  if (!find) {
+    return find.error();
+  }
+  (*find)->bind(1, tenant);
+  (*find)->bind(2, user_key);
+  return first<ActionResultRecord>(**find, result_of);
+}
+
+Result<std::optional<InboxRecord>> SqliteReader::find_inbox(
+    const ExecutionRef execution, const std::string_view idempotency_key) {
+  auto find = statement(kFindInbox);
+  if (!find) {
+    return find.error();
+  }
+  (*find)->bind(1, execution);
+  (*find)->bind(2, idempotency_key);
+  return first<InboxRecord>(**find, inbox_of);
+}
+
+Result<std::vector<ActionResultRecord>> SqliteReader::action_results(
+    const ExecutionRef execution) {
+  auto results = statement(kResults);
+  if (!results) {
+    return results.error();
+  }
+  (*results)->bind(1, execution);
+  return collect<ActionResultRecord>(**results, result_of);
+}
+
+// --- the pool ---------------------------------------------------------------------------------
+
+Result<std::unique_ptr<SqliteReader>> SqliteReaderPool::take() {
+  {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [&] { return closed_ || !free_.empty() || opened_ < options_.readers_max; });
+    if (closed_) {
+      return Error{ErrorCode::closed, fmt::format("the store {} is closed", options_.path)};
+    }
+    if (!free_.empty()) {
+      auto reader = std::move(free_.back());
+      free_.pop_back();
+      return reader;
+    }
+    ++opened_;
+  }
+  auto reader = SqliteReader::open(options_);
+  if (!reader) {
+    const std::lock_guard lock{mutex_};
+    --opened_;
+    changed_.notify_all();
+  }
+  return reader;
+}
+
+void SqliteReaderPool::give_back(std::unique_ptr<SqliteReader> reader) {
+  const std::lock_guard lock{mutex_};
+  free_.push_back(std::move(reader));
+  changed_.notify_all();
+}
+
+void SqliteReaderPool::close() {
+  std::unique_lock lock{mutex_};
+  closed_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return static_cast<int>(free_.size()) == opened_; });
+  free_.clear();
+  opened_ = 0;
+}
+
+}  // namespace pawl

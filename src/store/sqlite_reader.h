@@ -1,0 +1,89 @@
+#pragma once
+
+// Reading the store over a few connections, each used by one caller at a time. What is read is
+// committed, and of one moment for each call.
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/store.h"
+#include "store/sqlite_connection.h"
+#include "store/sqlite_store.h"
+
+namespace pawl {
+
+// One connection and its prepared statements. One thread at a time.
+class SqliteReader {
+ public:
+  static Result<std::unique_ptr<SqliteReader>> open(const SqliteStoreOptions& options);
+
+  Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
+                                                        std::string_view execution_id,
+                                                        bool with_history);
+  Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref, bool with_history);
+  Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after, int limit);
+  Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query);
+  Result<std::vector<ExecutionRef>> executions_to_resume(ExecutionRef after, int limit);
+  Result<std::vector<TimerRecord>> timers_after(const TimerRecord& after, int limit);
+  Result<std::optional<ActionResultRecord>> find_action_result(std::string_view tenant,
+                                                               std::string_view user_key);
+  Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
+                                                std::string_view idempotency_key);
+  Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution);
+
+  // For tests: the text of every statement that this class may run.
+  static std::vector<std::string> statements();
+
+ private:
+  explicit SqliteReader(SqliteConnection connection) : connection_{std::move(connection)} {}
+
+  // Steps through the rows of a statement that has been bound; `row` turns one into a value.
+  template <class T, class Row>
+  Result<std::vector<T>> collect(SqliteStatement& statement, Row row);
+  template <class T, class Row>
+  Result<std::optional<T>> first(SqliteStatement& statement, Row row);
+  Result<std::optional<StoredExecution>> with_rest(SqliteStatement& row, bool with_history);
+  // Prepared at their first use: a connection that only loads executions needs no others.
+  Result<SqliteStatement*> statement(std::size_t which);
+
+  SqliteConnection connection_;
+  std::vector<SqliteStatement> statements_;
+};
+
+// Thread-safe.
+class SqliteReaderPool {
+ public:
+  explicit SqliteReaderPool(SqliteStoreOptions options) : options_{std::move(options)} {}
+
+  // Runs `read` on a reader that is free, opening one if there may be more, else waiting.
+  template <class Read>
+  auto with(Read read) -> decltype(read(std::declval<SqliteReader&>())) {
+    auto reader = take();
+    if (!reader) {
+      return reader.error();
+    }
+    auto result = read(**reader);
+    give_back(std::move(*reader));
+    return result;
+  }
+
+  // Waits for reads under way, and closes the connections; later reads answer `closed`.
+  void close();
+
+ private:
+  Result<std::unique_ptr<SqliteReader>> take();
+  void give_back(std::unique_ptr<SqliteReader> reader);
+
+  const SqliteStoreOptions options_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_.
+  std::vector<std::unique_ptr<SqliteReader>> free_;
+  int opened_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace pawl

@@ -1,0 +1,34 @@
+#pragma once
+
+// What makes an SQLite file a store of Pawl's: its application id, its settings, its tables.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "pawl/error.h"
+#include "store/sqlite_connection.h"
+#include "store/sqlite_store.h"
+
+namespace pawl {
+
+// "Pawl" in ASCII, in the header of the file.
+inline constexpr std::int64_t kSqliteApplicationId = 0x5061776c;
+
+// Reads the first bytes of the file, and changes nothing. Fine are: no file, an empty one, one whose
+// creation was interrupted, a store. Errors: store_invalid (no database, not a store, from a newer
+// version), store_unavailable.
+Result<void> check_sqlite_header(const std::string& path, const std::string& vfs);
+
+// Settings of the connection that writes, read back one by one; makes a new file a store.
+// Errors: store_unavailable (read-only …), store_invalid.
+Result<void> configure_sqlite_writer(SqliteConnection& connection,
+                                     const SqliteStoreOptions& options);
+Result<void> configure_sqlite_reader(SqliteConnection& connection,
+                                     const SqliteStoreOptions& options);
+
+// Runs the migrations that the file has not seen, each in a transaction of its own. The caller has
+// the store's lock. Errors: store_invalid (from a newer version), store_unavailable.
+Result<void> migrate_sqlite(SqliteConnection& connection);
+
+}  // namespace pawl

@@ -1,0 +1,247 @@
+#include "store/sqlite_writer.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "base/crash_point.h"
+
+namespace pawl {
+
+Result<std::unique_ptr<SqliteWriter>> SqliteWriter::create(SqliteConnection connection,
+                                                           const SqliteStoreOptions& options) {
+  auto transitions = SqliteTransitions::prepare(connection);
+  if (!transitions) {
+    return transitions.error();
+  }
+  std::unique_ptr<SqliteWriter> writer{
+      new SqliteWriter{std::move(connection), std::move(*transitions), options}};
+  for (auto& [statement, sql] :
+       {std::pair<SqliteStatement*, std::string_view>{&writer->statements_.begin, "BEGIN IMMEDIATE"},
+        {&writer->statements_.commit, "COMMIT"},
+        {&writer->statements_.rollback, "ROLLBACK"},
+        {&writer->statements_.savepoint, "SAVEPOINT one"},
+        {&writer->statements_.release, "RELEASE one"},
+        {&writer->statements_.rollback_to, "ROLLBACK TO one"}}) {
+    auto prepared = writer->connection_.prepare(sql);
+    if (!prepared) {
+      return prepared.error();
+    }
+    *statement = std::move(*prepared);
+  }
+  // Called at the end of each commit with the length of the log.
+  sqlite3_wal_hook(
+      writer->connection_.handle(),
+      [](void* pages, sqlite3*, const char*, int length) {
+        *static_cast<int*>(pages) = length;
+        return SQLITE_OK;
+      },
+      &writer->log_pages_);
+  return writer;
+}
+
+void SqliteWriter::start(CommitSink& sink) {
+  sink_ = &sink;
+  thread_ = std::thread{[this] { run(); }};
+}
+
+void SqliteWriter::commit(std::vector<CommitRequest> requests) {
+  if (requests.empty()) {
+    return;
+  }
+  {
+    const std::lock_guard lock{mutex_};
+    if (!closing_) {
+      queued_.fetch_add(requests.size(), std::memory_order_relaxed);
+      queue_.push_back(std::move(requests));
+      wake_.notify_one();
+      return;
+    }
+  }
+  // The thread is gone, or on its way.
+  OutcomeList outcomes;
+  for (const auto& request : requests) {
+    outcomes.add(request, Error{ErrorCode::closed,
+                                fmt::format("the store {} is closed", connection_.path())});
+  }
+  sink_->commits_finished(outcomes.outcomes());
+}
+
+void SqliteWriter::stop() {
+  {
+    const std::lock_guard lock{mutex_};
+    closing_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void SqliteWriter::disconnect() {
+  if (stopped_) {
+    // What the disk did not confirm stays where it is, for the next one to look at.
+    sqlite3_db_config(connection_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  statements_ = {};
+  transitions_ = {};
+  connection_.close();
+}
+
+void SqliteWriter::run() {
+  Batch batch;
+  while (take(batch)) {
+    const auto answers = commit_batch(batch);
+    OutcomeList outcomes;
+    for (std::size_t index = 0; index < batch.size(); ++index) {
+      outcomes.add(batch[index], answers[index]);
+    }
+    queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
+    sink_->commits_finished(outcomes.outcomes());
+    checkpoint_if_due();
+  }
+}
+
+bool SqliteWriter::take(Batch& batch) {
+  batch.clear();
+  if (taken_.size() < batch_max_) {
+    std::vector<std::vector<CommitRequest>> queue;
+    {
+      std::unique_lock lock{mutex_};
+      wake_.wait(lock, [&] { return !queue_.empty() || !taken_.empty() || closing_; });
+      queue.swap(queue_);
+    }
+    for (auto& requests : queue) {
+      taken_.insert(taken_.end(), std::move_iterator{requests.begin()},
+                    std::move_iterator{requests.end()});
+    }
+  }
+  const auto count = static_cast<std::ptrdiff_t>(std::min(taken_.size(), batch_max_));
+  batch.insert(batch.end(), std::move_iterator{taken_.begin()},
+               std::move_iterator{taken_.begin() + count});
+  taken_.erase(taken_.begin(), taken_.begin() + count);
+  return !batch.empty();
+}
+
+SqliteWriter::Answers SqliteWriter::commit_batch(const Batch& batch) {
+  Answers answers(batch.size());
+  bool all_refused = true;
+  for (std::size_t index = 0; index < batch.size(); ++index) {
+    answers[index] = stopped_ ? stopped_ : gate_.refusal(batch[index]);
+    all_refused = all_refused && answers[index].has_value();
+  }
+  if (!all_refused && !try_batch(batch, answers, false)) {
+    try_batch(batch, answers, true);
+  }
+  return answers;
+}
+
+bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool one_by_one) {
+  crash_point("store.before_begin");
+  if (const int code = statements_.begin.run(); code != SQLITE_DONE) {
+    fail_rest(batch, answers, storage_failed(code, "beginning a transaction"));
+    return true;
+  }
+  for (std::size_t index = 0; index < batch.size(); ++index) {
+    if (answers[index]) {
+      continue;
+    }
+    if (one_by_one) {
+      answers[index] = gate_.refusal(batch[index]);
+      if (answers[index]) {
+        continue;
+      }
+      if (const int code = statements_.savepoint.run(); code != SQLITE_DONE) {
+        fail_rest(batch, answers, storage_failed(code, "setting a savepoint"));
+        return true;
+      }
+    }
+    if (auto failed = transitions_.apply(connection_, batch[index].transition)) {
+      if (!failed->refused_rows() || !connection_.in_transaction()) {
+        fail_rest(batch, answers, storage_failed(failed->code, failed->error, false));
+        return true;
+      }
+      if (!one_by_one) {
+        roll_back();
+        return false;
+      }
+      gate_.fail(batch[index], failed->error);
+      answers[index] = std::move(failed->error);
+      if (const int code = statements_.rollback_to.run(); code != SQLITE_DONE) {
+        fail_rest(batch, answers, storage_failed(code, "undoing a commit"));
+        return true;
+      }
+    }
+    if (one_by_one) {
+      if (const int code = statements_.release.run(); code != SQLITE_DONE) {
+        fail_rest(batch, answers, storage_failed(code, "releasing a savepoint"));
+        return true;
+      }
+    }
+  }
+  crash_point("store.before_commit");
+  if (const int code = statements_.commit.run(); code != SQLITE_DONE) {
+    fail_rest(batch, answers, storage_failed(code, "committing", true));
+    return true;
+  }
+  crash_point("store.after_commit");
+  return true;
+}
+
+void SqliteWriter::fail_rest(const Batch& batch, Answers& answers, const Error& error) {
+  for (std::size_t index = 0; index < batch.size(); ++index) {
+    if (!answers[index]) {
+      gate_.fail(batch[index], error);
+      answers[index] = error;
+    }
+  }
+}
+
+void SqliteWriter::roll_back() {
+  // SQLite ends the transaction by itself at some errors. A rollback only forgets; what it could
+  // report has been reported.
+  if (connection_.in_transaction()) {
+    statements_.rollback.run();
+  }
+}
+
+Error SqliteWriter::storage_failed(const int code, Error error, const bool while_committing) {
+  roll_back();
+  if (is_failed_sync(code)) {
+    stopped_ = Error{ErrorCode::store_unavailable,
+                     fmt::format("the store takes no more commits until it is opened again, since "
+                                 "the disk did not confirm a write: {}",
+                                 error.message)};
+  }
+  // The end of a transaction may be on its way to the disk although its writing failed: a full disk
+  // is certain to have cut it short, other errors are not.
+  if (while_committing && (code & 0xff) == SQLITE_IOERR) {
+    error.code = ErrorCode::outcome_unknown;
+    error.message = "it is not known whether this commit is durable: " + error.message;
+  }
+  return error;
+}
+
+void SqliteWriter::checkpoint_if_due() {
+  if (stopped_ || log_pages_ < checkpoint_pages_) {
+    checkpoint_next_ = checkpoint_pages_;
+    return;
+  }
+  if (log_pages_ < checkpoint_next_) {
+    return;
+  }
+  const int code = sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr,
+                                             SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (is_failed_sync(code)) {
+    [[maybe_unused]] const auto error = storage_failed(code, "checkpointing");
+  }
+  // If it was cut short, by a reader or for want of space, everything is still in the log: try again
+  // when the log has grown by some more.
+  checkpoint_next_ = log_pages_ + checkpoint_pages_ / 4;
+}
+
+}  // namespace pawl

@@ -1,0 +1,96 @@
+#pragma once
+
+// The one connection that writes, and its thread: takes whatever is queued into one transaction, at
+// once when idle; while that syncs, the next batch gathers.
+//
+//   queued --BEGIN, rows, COMMIT--> synced --> reported to the sink --> perhaps a checkpoint
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/store.h"
+#include "store/sqlite_connection.h"
+#include "store/sqlite_store.h"
+#include "store/sqlite_transition.h"
+#include "store/stream_gate.h"
+
+namespace pawl {
+
+class SqliteWriter {
+ public:
+  // The connection is configured, its tables are up to date.
+  static Result<std::unique_ptr<SqliteWriter>> create(SqliteConnection connection,
+                                                      const SqliteStoreOptions& options);
+  ~SqliteWriter() { stop(); }
+
+  // See Store.
+  void start(CommitSink& sink);
+  void commit(std::vector<CommitRequest> requests);
+  std::size_t queued() const { return queued_.load(std::memory_order_relaxed); }
+  // Waits for what is queued; later commits answer `closed`.
+  void stop();
+  // Closes the connection, which writes the log back into the file. After stop() and after all other
+  // connections are closed.
+  void disconnect();
+
+ private:
+  SqliteWriter(SqliteConnection connection, SqliteTransitions transitions,
+               const SqliteStoreOptions& options)
+      : connection_{std::move(connection)},
+        transitions_{std::move(transitions)},
+        batch_max_{options.batch_transitions_max},
+        checkpoint_pages_{options.checkpoint_pages} {}
+
+  using Batch = std::vector<CommitRequest>;
+  // One for each request of the batch.
+  using Answers = std::vector<std::optional<Error>>;
+
+  void run();
+  bool take(Batch& batch);
+  Answers commit_batch(const Batch& batch);
+  // BEGIN … COMMIT. With `one_by_one`, a refused transition is left out and its stream fails, while
+  // the others go on. Without, false: nothing was committed, try one by one.
+  bool try_batch(const Batch& batch, Answers& answers, bool one_by_one);
+  void fail_rest(const Batch& batch, Answers& answers, const Error& error);
+  void roll_back();
+  // What a failure of the storage means for those that were in the transaction; stops the writer
+  // after a failed sync.
+  Error storage_failed(int code, Error error, bool while_committing);
+  Error storage_failed(int code, std::string_view doing, bool while_committing = false) {
+    return storage_failed(code, connection_.error(code, doing), while_committing);
+  }
+  void checkpoint_if_due();
+
+  // Used by the thread alone once it runs.
+  SqliteConnection connection_;
+  SqliteTransitions transitions_;
+  struct Statements {
+    SqliteStatement begin, commit, rollback, savepoint, release, rollback_to;
+  } statements_;
+  StreamGate gate_;
+  std::optional<Error> stopped_;  // by a failed sync; for good
+  std::deque<CommitRequest> taken_;
+  int log_pages_ = 0;         // of the log, after the last commit
+  int checkpoint_next_ = 0;   // when the log has this many
+  const std::size_t batch_max_;
+  const int checkpoint_pages_;
+
+  CommitSink* sink_ = nullptr;
+  std::thread thread_;
+  std::atomic<std::size_t> queued_{0};  // not reported yet
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_.
+  std::vector<std::vector<CommitRequest>> queue_;
+  bool closing_ = false;
+};
+
+}  // namespace pawl
