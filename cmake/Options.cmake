@@ -8,7 +8,9 @@ target_compile_options(pawl_options INTERFACE
   # Options are written as designated initialisers, whose point is to leave members out.
   -Wno-missing-field-initializers
   # GCC 12 reports overlapping memcpy in std::string's operator+ (GCC bug 105651).
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # GCC 12 sees an uninitialised alternative in every std::variant that is moved.
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_compile_definitions(pawl_options INTERFACE
   FMT_HEADER_ONLY
   $<$<NOT:$<CONFIG:RelWithDebInfo>>:_GLIBCXX_ASSERTIONS>)

@@ -47,7 +47,6 @@ struct LogLine {
 struct RuntimeOptions {
   std::string store = "sqlite:pawl.db";  // sqlite:FILE
   Limits limits;
-  int shards = 1;          // threads that decide
   // Where log lines of workflows and of the engine go. Absent: standard error.
   std::function<void(const LogLine&)> log;
 };

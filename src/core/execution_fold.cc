@@ -1,0 +1,234 @@
+#include "core/execution_fold.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "model/attributes.h"
+
+namespace pawl {
+namespace {
+
+Error misfit(const HistoryEvent& event, const std::string_view why) {
+  return {ErrorCode::internal,
+          fmt::format("history record {} ({}) does not follow from those before it: {}",
+                      event.sequence, to_string(event.type), why),
+          {}};
+}
+
+}  // namespace
+
+Result<void> ExecutionFold::open(const Position position) {
+  if (position != next_position_) {
+    return Error{ErrorCode::internal,
+                 fmt::format("position {} was given where {} is the next", position, next_position_),
+                 {}};
+  }
+  ++next_position_;
+  return {};
+}
+
+Result<void> ExecutionFold::close_wait(const Position position, const HistoryEvent& event) {
+  if (waits_.erase(position) == 0) return misfit(event, "there is no such wait");
+  return {};
+}
+
+Result<void> ExecutionFold::apply(const HistoryEvent& event) {
+  if (event.sequence != last_sequence_ + 1) {
+    return misfit(event, fmt::format("the last one is {}", last_sequence_));
+  }
+  if (ended() && event.type != EventType::event_discarded) {
+    return misfit(event, "the execution has ended");
+  }
+  last_sequence_ = event.sequence;
+  last_at_ = std::max(last_at_, event.at);
+  switch (event.type) {
+    case EventType::execution_started: {
+      auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      seed_ = attributes->seed;
+      return {};
+    }
+    case EventType::event_received: {
+      auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      last_event_sequence_ = event.sequence;
+      last_event_id_ = attributes->event_id;
+      if (event.position != 0) return close_wait(event.position, event);
+      buffer_.push_back(ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
+                                      std::move(attributes->user_id), attributes->accepted_at,
+                                      event.sequence});
+      return {};
+    }
+    case EventType::event_delivered:
+    case EventType::event_discarded: {
+      const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      const auto found = std::find_if(buffer_.begin(), buffer_.end(), [&](const auto& buffered) {
+        return buffered.sequence == attributes->event;
+      });
+      if (found == buffer_.end()) return misfit(event, "there is no such event in the buffer");
+      last_event_sequence_ = found->sequence;
+      last_event_id_ = found->id;
+      buffer_.erase(found);
+      if (event.type == EventType::event_discarded) return {};
+      return close_wait(event.position, event);
+    }
+    case EventType::wait_timed_out:
+      return close_wait(event.position, event);
+    case EventType::timer_fired:
+      if (sleeps_.erase(event.position) == 0) return misfit(event, "there is no such timer");
+      return {};
+    case EventType::action_completed:
+    case EventType::action_failed:
+      if (actions_.erase(event.position) == 0) return misfit(event, "there is no such action");
+      return {};
+    case EventType::action_attempt_failed: {
+      const auto attributes = decode<AttemptFailedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      const auto found = actions_.find(event.position);
+      if (found == actions_.end()) return misfit(event, "there is no such action");
+      found->second.attempts_failed = attributes->attempt;
+      found->second.retry_at = attributes->next_attempt_at;
+      return {};
+    }
+    case EventType::action_scheduled: {
+      auto attributes = decode<ScheduledAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (auto opened = open(event.position); !opened) return opened;
+      actions_.emplace(event.position,
+                       PendingAction{event.name, event.payload, std::move(attributes->options), 0,
+                                     std::nullopt, event.cause, event.at});
+      return {};
+    }
+    case EventType::wait_started: {
+      auto attributes = decode<WaitAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (auto opened = open(event.position); !opened) return opened;
+      PendingWait wait;
+      wait.cause = event.cause;
+      if (attributes->names.empty()) {
+        wait.names.push_back(event.name);
+      } else {
+        wait.names = std::move(attributes->names);
+      }
+      if (attributes->timeout) wait.times_out_at = event.at + *attributes->timeout;
+      waits_.emplace(event.position, std::move(wait));
+      return {};
+    }
+    case EventType::timer_started: {
+      const auto attributes = decode<TimerAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (auto opened = open(event.position); !opened) return opened;
+      sleeps_.emplace(event.position,
+                      PendingSleep{event.at + attributes->duration, event.cause});
+      return {};
+    }
+    case EventType::withdrawn:
+      // What it names may be gone already: its job and the withdrawal can meet in one activation.
+      waits_.erase(event.position);
+      sleeps_.erase(event.position);
+      return {};
+    case EventType::state_changed:
+      record_.state = event.name;
+      return {};
+    case EventType::data_set:
+    case EventType::data_deleted:
+    case EventType::event_emitted:
+      return {};
+    case EventType::execution_completed:
+      record_.status = ExecutionStatus::completed;
+      record_.result = event.payload;
+      break;
+    case EventType::execution_failed:
+      record_.status = ExecutionStatus::failed;
+      record_.error_json = event.payload.bytes;
+      break;
+  }
+  actions_.clear();
+  waits_.clear();
+  sleeps_.clear();
+  return {};
+}
+
+std::optional<Position> ExecutionFold::wait_for(const std::string_view event_name) const {
+  for (const auto& [position, wait] : waits_) {
+    if (std::find(wait.names.begin(), wait.names.end(), event_name) != wait.names.end()) {
+      return position;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Delivery> ExecutionFold::next_delivery() const {
+  if (buffer_.empty()) return std::nullopt;
+  for (const auto& [position, wait] : waits_) {
+    for (std::size_t index = 0; index < buffer_.size(); ++index) {
+      const auto& names = wait.names;
+      if (std::find(names.begin(), names.end(), buffer_[index].name) != names.end()) {
+        return Delivery{index, position};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+bool ExecutionFold::in_flight() const {
+  if (ended()) return false;
+  const bool action_under_way = std::any_of(
+      actions_.begin(), actions_.end(), [](const auto& entry) { return !entry.second.retry_at; });
+  return action_under_way || next_delivery().has_value();
+}
+
+std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {
+  if (const auto wait = waits_.find(position); wait != waits_.end()) {
+    if (!wait->second.times_out_at) return std::nullopt;
+    return TimerRecord{ref(), position, TimerKind::wait, *wait->second.times_out_at};
+  }
+  if (const auto sleep = sleeps_.find(position); sleep != sleeps_.end()) {
+    return TimerRecord{ref(), position, TimerKind::sleep, sleep->second.over_at};
+  }
+  if (const auto action = actions_.find(position); action != actions_.end()) {
+    if (!action->second.retry_at) return std::nullopt;
+    return TimerRecord{ref(), position, TimerKind::retry, *action->second.retry_at};
+  }
+  return std::nullopt;
+}
+
+std::vector<TimerRecord> ExecutionFold::timers() const {
+  std::vector<TimerRecord> timers;
+  for (const auto& [position, wait] : waits_) {
+    if (wait.times_out_at) {
+      timers.push_back(TimerRecord{ref(), position, TimerKind::wait, *wait.times_out_at});
+    }
+  }
+  for (const auto& [position, sleep] : sleeps_) {
+    timers.push_back(TimerRecord{ref(), position, TimerKind::sleep, sleep.over_at});
+  }
+  for (const auto& [position, action] : actions_) {
+    if (action.retry_at) {
+      timers.push_back(TimerRecord{ref(), position, TimerKind::retry, *action.retry_at});
+    }
+  }
+  return timers;
+}
+
+std::optional<TimerRecord> ExecutionFold::first_timer_until(const Timestamp then) const {
+  std::optional<TimerRecord> first;
+  const auto offer = [&](const Position position, const TimerKind kind, const Timestamp at) {
+    if (at > then) return;
+    const bool earlier = !first || at < first->fire_at ||
+                         (at == first->fire_at && position < first->position);
+    if (earlier) first = TimerRecord{ref(), position, kind, at};
+  };
+  for (const auto& [position, wait] : waits_) {
+    if (wait.times_out_at) offer(position, TimerKind::wait, *wait.times_out_at);
+  }
+  for (const auto& [position, sleep] : sleeps_) offer(position, TimerKind::sleep, sleep.over_at);
+  return first;
+}
+
+std::string ExecutionFold::event_id_of(const std::int64_t cause) const {
+  return cause == last_event_sequence_ ? last_event_id_ : std::string{};
+}
+
+}  // namespace pawl

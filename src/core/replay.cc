@@ -1,0 +1,243 @@
+#include "core/replay.h"
+
+#include <fmt/format.h>
+#include <unordered_map>
+
+#include "model/attributes.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+namespace {
+
+Error broken(const ExecutionRecord& execution, const std::string_view why) {
+  return {ErrorCode::internal,
+          fmt::format("the history of execution {} can't be replayed: {}", execution.execution_id,
+                      why),
+          execution.execution_id};
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string joined;
+  for (const std::string& name : names) {
+    if (!joined.empty()) joined += ", ";
+    joined += name;
+  }
+  return joined;
+}
+
+// What a person needs to tell one command from another.
+std::string describe(const HistoryEvent& event) {
+  std::string text = fmt::format("{}", to_string(event.type));
+  if (!event.name.empty()) text += fmt::format(" '{}'", event.name);
+  if (event.position != 0) text += fmt::format(" (position {})", event.position);
+  constexpr std::size_t kShownBytes = 200;
+  if (!event.payload.is_none()) {
+    text += fmt::format(" with {}", event.payload.bytes.substr(0, kShownBytes));
+    if (event.payload.bytes.size() > kShownBytes) text += "…";
+  }
+  if (!event.attributes.empty()) text += fmt::format(" {}", event.attributes);
+  return text;
+}
+
+bool same_command(const HistoryEvent& expected, const HistoryEvent& actual) {
+  // The stack of a failure names lines of the code, which a deployment moves.
+  if (expected.type == EventType::execution_failed) {
+    return actual.type == expected.type && actual.name == expected.name;
+  }
+  return expected.type == actual.type && expected.position == actual.position &&
+         expected.name == actual.name && expected.payload == actual.payload &&
+         expected.attributes == actual.attributes;
+}
+
+struct RecordMaker {
+  HistoryEvent event;
+
+  std::optional<HistoryEvent> make(const EventType type) {
+    event.type = type;
+    return std::move(event);
+  }
+  std::optional<HistoryEvent> operator()(const ScheduleActionCommand& command) {
+    event.position = command.position;
+    event.name = command.name;
+    event.payload = command.parameters;
+    event.attributes = encode(ScheduledAttributes{command.options});
+    return make(EventType::action_scheduled);
+  }
+  std::optional<HistoryEvent> operator()(const WaitCommand& command) {
+    event.position = command.position;
+    event.name = join(command.names);
+    WaitAttributes attributes;
+    if (command.names.size() > 1) attributes.names = command.names;
+    attributes.timeout = command.timeout;
+    event.attributes = encode(attributes);
+    return make(EventType::wait_started);
+  }
+  std::optional<HistoryEvent> operator()(const WithdrawCommand& command) {
+    event.position = command.position;
+    return make(EventType::withdrawn);
+  }
+  std::optional<HistoryEvent> operator()(const StartTimerCommand& command) {
+    event.position = command.position;
+    event.attributes = encode(TimerAttributes{command.duration});
+    return make(EventType::timer_started);
+  }
+  std::optional<HistoryEvent> operator()(const SetStateCommand& command) {
+    event.name = command.state;
+    return make(EventType::state_changed);
+  }
+  std::optional<HistoryEvent> operator()(const SetDataCommand& command) {
+    event.name = command.key;
+    event.payload = command.value;
+    return make(command.value.is_none() ? EventType::data_deleted : EventType::data_set);
+  }
+  std::optional<HistoryEvent> operator()(const EmitCommand& command) {
+    event.name = command.name;
+    event.payload = command.payload;
+    return make(EventType::event_emitted);
+  }
+  std::optional<HistoryEvent> operator()(const LogCommand&) { return std::nullopt; }
+  std::optional<HistoryEvent> operator()(const CompleteCommand& command) {
+    event.payload = command.result;
+    return make(EventType::execution_completed);
+  }
+  std::optional<HistoryEvent> operator()(const FailCommand& command) {
+    event.name = command.failure.name;
+    event.payload = Payload::json(encode_failure(command.failure));
+    return make(EventType::execution_failed);
+  }
+};
+
+}  // namespace
+
+std::optional<HistoryEvent> record_of(const Command& command) {
+  return std::visit(RecordMaker{}, command);
+}
+
+Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
+                   const ReceivedEvent* const received) {
+  switch (event.type) {
+    case EventType::execution_started: {
+      auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      return Job{StartJob{execution.tenant, execution.execution_id, event.name,
+                          std::move(attributes->version), std::move(attributes->user_id),
+                          std::move(attributes->correlation_id), event.payload, attributes->seed}};
+    }
+    case EventType::event_received: {
+      auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      return Job{EventJob{event.position,
+                          ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
+                                        std::move(attributes->user_id), attributes->accepted_at,
+                                        event.sequence}}};
+    }
+    case EventType::event_delivered:
+      if (received == nullptr) {
+        return broken(execution, fmt::format("record {} delivers an event that is not in it",
+                                             event.sequence));
+      }
+      return Job{EventJob{event.position, *received}};
+    case EventType::wait_timed_out:
+      return Job{WaitTimedOutJob{event.position}};
+    case EventType::timer_fired:
+      return Job{TimerJob{event.position}};
+    case EventType::action_completed:
+      return Job{ActionJob{event.position, event.payload}};
+    case EventType::action_failed:
+      return Job{ActionJob{event.position, decode_failure(event.payload.bytes)}};
+    default:
+      return broken(execution, fmt::format("record {} ({}) is no job", event.sequence,
+                                           to_string(event.type)));
+  }
+}
+
+Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
+                                                      const std::vector<HistoryEvent>& history) {
+  std::deque<ReplayStep> steps;
+  std::unordered_map<std::int64_t, ReceivedEvent> buffered;
+  Timestamp now = 0;
+  bool open = false;
+  for (const HistoryEvent& event : history) {
+    const RecordRole role = role_of(event.type);
+    const bool buffers = event.type == EventType::event_received && event.position == 0;
+    if (buffers) {
+      auto job = job_of(execution, event, nullptr);
+      if (!job) return job.error();
+      buffered.emplace(event.sequence, std::get<EventJob>(std::move(*job)).event);
+    }
+    if (role == RecordRole::bookkeeping || buffers) {
+      if (open) {
+        return broken(execution, fmt::format("record {} ({}) stands inside an activation",
+                                             event.sequence, to_string(event.type)));
+      }
+      continue;
+    }
+    if (!open) {
+      if (role != RecordRole::job) {
+        return broken(execution, fmt::format("record {} ({}) follows from no job", event.sequence,
+                                             to_string(event.type)));
+      }
+      now = std::max(now, event.at);
+      steps.push_back(ReplayStep{Activation{execution.ref, now, event.sequence, true, {}}, {}});
+      open = true;
+    }
+    ReplayStep& step = steps.back();
+    if (role == RecordRole::command) {
+      step.commands.push_back(event);
+    } else {
+      if (!step.commands.empty()) {
+        return broken(execution, fmt::format("record {} ({}) comes after the commands of its "
+                                             "activation: the mark of its end is missing",
+                                             event.sequence, to_string(event.type)));
+      }
+      const ReceivedEvent* received = nullptr;
+      if (event.type == EventType::event_delivered) {
+        const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec);
+        if (!attributes) return attributes.error();
+        const auto found = buffered.find(attributes->event);
+        if (found != buffered.end()) received = &found->second;
+      }
+      auto job = job_of(execution, event, received);
+      if (!job) return job.error();
+      step.activation.jobs.push_back(std::move(*job));
+    }
+    if (event.ends_activation) open = false;
+  }
+  if (open) return broken(execution, "its last activation has no end");
+  return steps;
+}
+
+std::optional<std::string> find_departure(const ExecutionRecord& execution, const ReplayStep& step,
+                                          const std::vector<Command>& commands) {
+  std::size_t expected = 0;
+  const auto report = [&](const std::string& history_says, const std::string& code_did) {
+    return fmt::format(
+        "Workflow {} {} departed from its history in the activation of record {}.\n"
+        "  the history has: {}\n"
+        "  the code did:    {}\n"
+        "The code was changed since, or depends on something that is not in the history (time, "
+        "randomness, environment, a variable of the module). Restore it, or register a mended "
+        "definition with `replace`.",
+        execution.workflow, execution.version, step.activation.sequence, history_says, code_did);
+  };
+  for (const Command& command : commands) {
+    const std::optional<HistoryEvent> actual = record_of(command);
+    if (!actual) continue;
+    if (expected == step.commands.size()) {
+      return report("nothing more", describe(*actual));
+    }
+    const HistoryEvent& recorded = step.commands[expected++];
+    if (!same_command(recorded, *actual)) {
+      return report(fmt::format("record {}: {}", recorded.sequence, describe(recorded)),
+                    describe(*actual));
+    }
+  }
+  if (expected < step.commands.size()) {
+    const HistoryEvent& recorded = step.commands[expected];
+    return report(fmt::format("record {}: {}", recorded.sequence, describe(recorded)),
+                  "nothing more");
+  }
+  return std::nullopt;
+}
+
+}  // namespace pawl

@@ -1,0 +1,489 @@
+#include "core/shard.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/digest.h"
+#include "base/name.h"
+#include "core/event_answer.h"
+#include "core/shard_execution.h"
+
+namespace pawl {
+namespace {
+
+constexpr std::size_t kLoadsAtOnceMax = 64;     // of executions to resume
+constexpr std::size_t kEvictionLooksMax = 16;   // at the oldest of the cache, per input
+constexpr DurationMs kReloadDelayMinMs = 100;   // after a failed commit, doubled each time
+constexpr DurationMs kReloadDelayMaxMs = 10'000;
+
+std::string map_key(const std::string_view tenant, const std::string_view id) {
+  std::string key;
+  key.reserve(tenant.size() + 1 + id.size());
+  key.append(tenant).push_back('\0');
+  key.append(id);
+  return key;
+}
+
+Error unknown_execution(const std::string_view tenant, const std::string_view execution_id) {
+  return {ErrorCode::unknown_execution,
+          fmt::format("There is no execution '{}' in tenant '{}'.", execution_id, tenant),
+          std::string(execution_id)};
+}
+
+}  // namespace
+
+void Outputs::clear() {
+  evictions.clear();
+  commits.clear();
+  loads.clear();
+  timer_loads.clear();
+  inbox_lookups.clear();
+  result_lookups.clear();
+  activations.clear();
+  actions.clear();
+  aborts.clear();
+  replies.clear();
+  logs.clear();
+}
+
+void append(Outputs& batch, Outputs& step) {
+  const auto move_over = [](auto& to, auto& from) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+    from.clear();
+  };
+  move_over(batch.evictions, step.evictions);
+  move_over(batch.commits, step.commits);
+  move_over(batch.loads, step.loads);
+  move_over(batch.timer_loads, step.timer_loads);
+  move_over(batch.inbox_lookups, step.inbox_lookups);
+  move_over(batch.result_lookups, step.result_lookups);
+  move_over(batch.activations, step.activations);
+  move_over(batch.actions, step.actions);
+  move_over(batch.aborts, step.aborts);
+  move_over(batch.replies, step.replies);
+  move_over(batch.logs, step.logs);
+}
+
+Shard::Shard(ShardOptions options,
+             std::function<ExecutionRef(std::string_view, std::string_view)> next_ref,
+             std::function<InboxId()> next_inbox_id)
+    : options_(std::move(options)),
+      next_ref_(std::move(next_ref)),
+      next_inbox_id_(std::move(next_inbox_id)) {}
+
+Shard::~Shard() = default;
+
+void Shard::handle(Input input, const Timestamp now, Outputs& out) {
+  now_ = now;
+  out_ = &out;
+  std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
+  run_ready();
+  evict_surplus();
+  if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
+  out_ = nullptr;
+}
+
+std::optional<Timestamp> Shard::next_tick() const {
+  std::optional<Timestamp> next = timers_.next();
+  const auto offer = [&next](const Timestamp at) {
+    if (!next || at < *next) next = at;
+  };
+  if (!deadlines_.empty()) offer(deadlines_.begin()->first);
+  if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
+  if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
+  if (!to_reload_.empty()) offer(reload_at_);
+  return next;
+}
+
+ShardCounters Shard::counters() const {
+  ShardCounters counters = counters_;
+  counters.executions_cached = executions_.size();
+  return counters;
+}
+
+// ---- calls of clients
+
+void Shard::on(StartRequested input) {
+  const Catalog::Workflow* const workflow =
+      catalog_.find_workflow(input.start.workflow, input.start.version);
+  if (workflow == nullptr) {
+    std::string message;
+    const auto versions = catalog_.versions_of(input.start.workflow);
+    if (!versions.empty()) {
+      message = fmt::format("Workflow '{}' is registered here as {}, not as {}.",
+                            input.start.workflow, fmt::join(versions, ", "), input.start.version);
+    } else {
+      const auto nearest = nearest_names(input.start.workflow, catalog_.workflow_names());
+      message = fmt::format("No workflow '{}' is registered here{}. Register it before starting one.",
+                            input.start.workflow,
+                            nearest.empty() ? std::string{}
+                                            : fmt::format("; did you mean {}?",
+                                                          fmt::join(nearest, ", ")));
+    }
+    return reply(input.request,
+                 Error{ErrorCode::unknown_workflow, std::move(message), input.start.workflow});
+  }
+  if (input.generated) return begin(input);
+  const std::string tenant = input.start.tenant;
+  const std::string execution_id = input.start.execution_id;
+  give(tenant, execution_id, std::move(input));
+}
+
+void Shard::on(EventSubmitted input) {
+  const std::string tenant = input.event.tenant;
+  const std::string execution_id = input.event.execution_id;
+  give(tenant, execution_id, std::move(input));
+}
+
+void Shard::on(CompletionAwaited input) {
+  const std::string tenant = input.tenant;
+  const std::string execution_id = input.execution_id;
+  give(tenant, execution_id, std::move(input));
+}
+
+void Shard::on(ResumeExecutions input) {
+  to_resume_.insert(to_resume_.end(), input.executions.begin(), input.executions.end());
+  resume_some();
+}
+
+void Shard::resume_some() {
+  while (!to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
+    const ExecutionRef ref = to_resume_.front();
+    to_resume_.pop_front();
+    if (find(ref) != nullptr) continue;
+    retry_stuck_.insert(ref);
+    load(ref);
+  }
+}
+
+// ---- registrations
+
+void Shard::on(WorkflowRegistered input) {
+  catalog_.add_workflow(input.name, input.version, input.host);
+  const auto first = without_code_.lower_bound({input.name, 0});
+  auto last = first;
+  std::vector<ExecutionRef> waiting;
+  for (; last != without_code_.end() && last->first == input.name; ++last) {
+    waiting.push_back(last->second);
+  }
+  without_code_.erase(first, last);
+  for (const ExecutionRef ref : waiting) {
+    if (Execution* const execution = find(ref)) {
+      execution->retrying_stuck = execution->fold.record().status == ExecutionStatus::stuck &&
+                                  execution->phase == Execution::Phase::idle;
+      proceed(*execution);
+    } else {
+      to_resume_.push_back(ref);
+    }
+  }
+  resume_some();
+}
+
+void Shard::on(ActionRegistered input) {
+  catalog_.add_action(input.name, input.options, input.host);
+  const std::string meeting = meeting_name(input.name);
+  const auto [first, last] = without_handler_.equal_range(meeting);
+  const std::vector<std::pair<std::string, AttemptKey>> waiting(first, last);
+  without_handler_.erase(first, last);
+  for (const auto& [name, key] : waiting) {
+    if (Execution* const execution = find(key.first)) {
+      dispatch(*execution, key.second);
+    } else {
+      load(key.first);
+    }
+  }
+}
+
+// ---- finding executions
+
+Shard::Execution* Shard::find(const std::string_view tenant, const std::string_view execution_id) {
+  const auto found = executions_.find(map_key(tenant, execution_id));
+  return found == executions_.end() ? nullptr : found->second.get();
+}
+
+Shard::Execution* Shard::find(const ExecutionRef ref) {
+  const auto found = by_ref_.find(ref);
+  return found == by_ref_.end() ? nullptr : found->second;
+}
+
+void Shard::give(const std::string_view tenant, const std::string_view execution_id, Work work) {
+  if (Execution* const execution = find(tenant, execution_id)) {
+    execution->work.push_back(std::move(work));
+    return proceed(*execution);
+  }
+  auto [loading, fresh] = loading_ids_.try_emplace(map_key(tenant, execution_id));
+  loading->second.push_back(std::move(work));
+  if (fresh) {
+    out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id)});
+  }
+}
+
+void Shard::give(const ExecutionRef ref, Work work) {
+  if (Execution* const execution = find(ref)) {
+    execution->work.push_back(std::move(work));
+    return proceed(*execution);
+  }
+  load(ref);
+  loading_refs_[ref].push_back(std::move(work));
+}
+
+void Shard::load(const ExecutionRef ref) {
+  const auto [loading, fresh] = loading_refs_.try_emplace(ref);
+  if (fresh) out_->loads.push_back(LoadExecution{ref, {}, {}});
+}
+
+void Shard::on(ExecutionLoaded input) {
+  std::deque<Work> work;
+  if (input.ref != 0) {
+    if (auto loading = loading_refs_.extract(input.ref)) work = std::move(loading.mapped());
+  } else if (auto loading = loading_ids_.extract(map_key(input.tenant, input.execution_id))) {
+    work = std::move(loading.mapped());
+  }
+  resume_some();
+  if (!input.found) {
+    if (input.ref != 0) reload_later({input.ref});
+    return refuse(work, input.found.error());
+  }
+  if (!*input.found) {
+    if (input.ref != 0) {
+      retry_stuck_.erase(input.ref);
+      without_handler_erase(input.ref);
+    }
+    while (!work.empty()) {
+      Work next = std::move(work.front());
+      work.pop_front();
+      const StartRequested* const start = std::get_if<StartRequested>(&next);
+      if (start == nullptr) {
+        refuse(next, unknown_execution(input.tenant, input.execution_id));
+        continue;
+      }
+      begin(*start);
+      for (Work& later : work) give(input.tenant, input.execution_id, std::move(later));
+      break;
+    }
+    return;
+  }
+  install(std::move(**input.found), std::move(work));
+}
+
+void Shard::install(StoredExecution stored, std::deque<Work> work) {
+  if (Execution* const present = find(stored.record.ref)) {
+    for (Work& item : work) present->work.push_back(std::move(item));
+    return proceed(*present);
+  }
+  const ExecutionRef ref = stored.record.ref;
+  auto created = std::make_unique<Execution>(stored.record);
+  Execution& execution = *created;
+  execution.stored = true;
+  execution.row_status = stored.record.status;
+  execution.row_condition = stored.record.condition;
+  execution.condition_detail = stored.record.condition_detail;
+  execution.row_state = stored.record.state;
+  execution.row_in_flight = stored.record.in_flight;
+  if (!is_terminal(stored.record.status)) {
+    const ExecutionStatus status = stored.record.status;
+    execution.fold.record().state = "initial";
+    for (const HistoryEvent& event : stored.history) {
+      if (const auto applied = execution.fold.apply(event); !applied) {
+        log_engine(LogLevel::error, applied.error().message, stored.record);
+        return refuse(work, applied.error());
+      }
+    }
+    execution.fold.record().status = status;
+    execution.history = std::move(stored.history);
+  }
+  for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
+  for (Work& item : work) execution.work.push_back(std::move(item));
+  recently_used_.push_front(&execution);
+  execution.used = recently_used_.begin();
+  by_ref_.emplace(ref, &execution);
+  executions_.insert_or_assign(map_key(stored.record.tenant, stored.record.execution_id),
+                               std::move(created));
+  const bool retry_stuck = retry_stuck_.erase(ref) != 0;
+  if (execution.fold.record().status == ExecutionStatus::stuck) {
+    without_code_.emplace(stored.record.workflow, ref);
+    if (retry_stuck) execution.retrying_stuck = true;
+  } else if (!execution.fold.ended()) {
+    for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
+    dispatch_all(execution);
+  }
+  proceed(execution);
+}
+
+void Shard::refuse(std::deque<Work>& work, const Error& error) {
+  for (const Work& item : work) refuse(item, error);
+  work.clear();
+}
+
+void Shard::refuse(const Work& work, const Error& error) {
+  if (const auto* const event = std::get_if<EventSubmitted>(&work)) reply(event->request, error);
+  if (const auto* const start = std::get_if<StartRequested>(&work)) reply(start->request, error);
+  if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) reply(wait->request, error);
+}
+
+// ---- commits
+
+void Shard::on(const CommitOutcome& input) {
+  if (input.error) {
+    if (held_.empty() || held_.front().commit > input.up_to) return;
+    return drop_all_uncommitted(*input.error);
+  }
+  reload_delay_ = 0;
+  while (!held_.empty() && held_.front().commit <= input.up_to) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    release(std::move(held));
+  }
+}
+
+void Shard::release(Held held) {
+  for (Reply& answer : held.replies) out_->replies.push_back(std::move(answer));
+  for (LogLine& line : held.logs) out_->logs.push_back(std::move(line));
+  for (const TimerRecord& timer : held.timers) timers_.arm(timer);
+  if (!held.detached.empty()) finish_detached(held.detached);
+  if (held.execution == 0) return;
+  Execution* const execution = find(held.execution);
+  if (execution == nullptr) return;
+  for (const Position position : held.actions) dispatch(*execution, position, true);
+  if (execution->last_commit != held.commit) return;
+  if (execution->phase == Execution::Phase::stuck) {
+    std::deque<Work> work = std::move(execution->work);
+    const ExecutionRef ref = held.execution;
+    forget(*execution);
+    for (Work& item : work) {
+      // What lies in the inbox is found there again.
+      if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
+    }
+  } else if (execution->fold.ended() && execution->work.empty() &&
+             execution->phase == Execution::Phase::idle) {
+    forget(*execution);
+  }
+}
+
+void Shard::drop_all_uncommitted(const Error& error) {
+  ++generation_;
+  std::deque<Held> lost = std::move(held_);
+  held_.clear();
+  std::vector<ExecutionRef> touched;
+  std::deque<Work> refused;
+  for (Held& held : lost) {
+    for (const Reply& answer : held.replies) reply(answer.request, error);
+    if (!held.detached.empty()) fail_detached(held.detached, error);
+    if (held.execution == 0) continue;
+    Execution* const execution = find(held.execution);
+    if (execution == nullptr) continue;
+    touched.push_back(held.execution);
+    for (const Reply& answer : execution->effects.replies) reply(answer.request, error);
+    if (execution->event) reply(execution->event->request, error);
+    reply(execution->start_request, error);
+    std::deque<Work> work = std::move(execution->work);
+    abandon_attempts(held.execution);
+    forget(*execution);
+    refuse(work, error);
+  }
+  reload_later(touched);
+}
+
+void Shard::reload_later(const std::vector<ExecutionRef>& refs) {
+  if (refs.empty()) return;
+  reload_delay_ = std::clamp(reload_delay_ * 2, kReloadDelayMinMs, kReloadDelayMaxMs);
+  reload_at_ = now_ + reload_delay_;
+  to_reload_.insert(to_reload_.end(), refs.begin(), refs.end());
+}
+
+// ---- time
+
+void Shard::on(const Tick&) {
+  expire_attempts();
+  expire_waits();
+  retry_detached();
+  if (!to_reload_.empty() && now_ >= reload_at_) {
+    std::deque<ExecutionRef> refs = std::move(to_reload_);
+    to_reload_.clear();
+    for (const ExecutionRef ref : refs) {
+      if (find(ref) == nullptr) load(ref);
+    }
+  }
+  while (const auto timer = timers_.take_due(now_)) give(timer->execution, TimerDue{*timer});
+}
+
+void Shard::expire_waits() {
+  while (!wait_deadlines_.empty() && std::get<0>(*wait_deadlines_.begin()) <= now_) {
+    const auto [deadline, ref, request] = *wait_deadlines_.begin();
+    wait_deadlines_.erase(wait_deadlines_.begin());
+    const auto waiting = waiters_.find(ref);
+    if (waiting != waiters_.end()) {
+      std::erase_if(waiting->second, [at = request](const Waiter& waiter) { return waiter.request == at; });
+      if (waiting->second.empty()) waiters_.erase(waiting);
+    }
+    reply(request, Error{ErrorCode::timeout, "The execution has not ended within the time given. It goes on.", {}});
+  }
+}
+
+void Shard::on(TimersLoaded input) {
+  if (!input.timers) {
+    timers_.load_failed();
+    return;
+  }
+  const bool complete = input.timers->size() < static_cast<std::size_t>(kTimersLoadedAtOnce);
+  timers_.loaded(*input.timers, complete);
+}
+
+// ---- the cache
+
+void Shard::touch(Execution& execution) {
+  recently_used_.splice(recently_used_.begin(), recently_used_, execution.used);
+}
+
+bool Shard::is_durable(const Execution& execution) const {
+  return held_.empty() || execution.last_commit < held_.front().commit;
+}
+
+void Shard::evict_surplus() {
+  std::size_t looks = 0;
+  auto at = recently_used_.end();
+  while (executions_.size() > options_.limits.executions_cached_max &&
+         at != recently_used_.begin() && looks++ < kEvictionLooksMax) {
+    --at;
+    Execution& execution = **at;
+    const bool idle = execution.phase == Execution::Phase::idle && execution.work.empty();
+    if (!idle || !is_durable(execution)) continue;
+    const auto next = std::next(at);
+    forget(execution);
+    at = next;
+  }
+}
+
+void Shard::forget(Execution& execution) {
+  const ExecutionRef ref = execution.fold.ref();
+  if (execution.results_owed > 0) orphaned_results_[ref] += execution.results_owed;
+  if (execution.hosted || execution.results_owed > 0) {
+    out_->evictions.push_back(Evict{execution.host, ref});
+  }
+  recently_used_.erase(execution.used);
+  by_ref_.erase(ref);
+  const ExecutionRecord& record = execution.fold.record();
+  executions_.erase(map_key(record.tenant, record.execution_id));
+}
+
+void Shard::reply(const RequestId request, Error error) {
+  if (request != 0) out_->replies.push_back(Reply{request, std::move(error)});
+}
+
+void Shard::answer(Execution& execution, Reply reply) {
+  if (reply.request == 0) return;
+  if (is_durable(execution)) {
+    out_->replies.push_back(std::move(reply));
+  } else {
+    held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)]
+        .replies.push_back(std::move(reply));
+  }
+}
+
+void Shard::log_engine(const LogLevel level, std::string message, const ExecutionRecord& about) {
+  out_->logs.push_back(LogLine{level, std::move(message), {}, about.tenant, about.execution_id,
+                               about.workflow, about.correlation_id, now_});
+}
+
+}  // namespace pawl

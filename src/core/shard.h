@@ -1,0 +1,394 @@
+#pragma once
+
+// A part of the executions and everything that is decided about them: which code is woken with what,
+// what its commands become, when an action is tried again, what a caller is told. It performs no I/O
+// and sees no clock but `now`; the same inputs give the same outputs.
+//
+// Confined to one thread. What others can see is held back until the commit that caused it is
+// reported durable.
+//
+// An execution in the cache:
+//
+//   Loading --ExecutionLoaded--> Idle --job--> Activating --ActivationCompleted--> Idle
+//                                Idle --evicted--> (gone)
+//   any     --commit failed--> (gone), and loaded again
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "core/catalog.h"
+#include "core/execution_fold.h"
+#include "core/replay.h"
+#include "core/store.h"
+#include "core/timer_queue.h"
+#include "pawl/error.h"
+#include "pawl/host.h"
+#include "pawl/runtime.h"
+
+namespace pawl {
+
+// The runtime's number of a client's call; the reply carries it. 0: nobody waits.
+using RequestId = std::uint64_t;
+
+// ---- inputs
+
+struct StartRequested {
+  RequestId request = 0;
+  StartRequest start;    // execution_id is set
+  bool generated = false;  // by the runtime, so that it can't exist yet
+  std::uint64_t seed = 0;
+};
+
+struct EventSubmitted {
+  RequestId request = 0;
+  EventRequest event;
+  std::string event_id;
+  Timestamp accepted_at = 0;
+  bool enqueue = false;      // reply as soon as it is durable
+  bool key_checked = false;  // the store knows no event with its idempotency key
+};
+
+struct CompletionAwaited {
+  RequestId request = 0;
+  std::string tenant;
+  std::string execution_id;
+  std::optional<Timestamp> deadline;  // after which the answer is a time-out
+};
+
+struct ActionRequested {
+  RequestId request = 0;
+  ExecuteActionRequest action;
+};
+
+struct ResumeExecutions {
+  std::vector<ExecutionRef> executions;
+};
+
+struct ExecutionLoaded {
+  // As it was asked for.
+  ExecutionRef ref = 0;
+  std::string tenant;
+  std::string execution_id;
+  Result<std::optional<StoredExecution>> found = std::nullopt;
+};
+
+struct TimersLoaded {
+  Result<std::vector<TimerRecord>> timers = std::vector<TimerRecord>{};
+};
+
+struct InboxFound {
+  ExecutionRef execution = 0;
+  Result<std::optional<InboxRecord>> found = std::nullopt;
+};
+
+struct ActionResultFound {
+  std::string tenant;
+  std::string user_key;
+  Result<std::optional<ActionResultRecord>> found = std::nullopt;
+};
+
+struct WorkflowRegistered {
+  std::string name;
+  std::string version;
+  HostId host = 0;
+};
+
+struct ActionRegistered {
+  std::string name;
+  ActionOptions options;
+  HostId host = 0;
+};
+
+// Time has passed: something may be due.
+struct Tick {};
+
+using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ActionRequested,
+                           ResumeExecutions, ExecutionLoaded, TimersLoaded, InboxFound,
+                           ActionResultFound, WorkflowRegistered, ActionRegistered, Tick,
+                           ActivationResult, ActionOutcome, CommitOutcome>;
+
+// ---- outputs
+
+struct LoadExecution {
+  ExecutionRef ref = 0;  // 0: by tenant and id
+  std::string tenant;
+  std::string execution_id;
+};
+
+struct FindInbox {
+  ExecutionRef execution = 0;
+  std::string idempotency_key;
+};
+
+struct FindActionResult {
+  std::string tenant;
+  std::string user_key;
+};
+
+struct Activate {
+  HostId host = 0;
+  Activation activation;
+};
+
+struct Evict {
+  HostId host = 0;
+  ExecutionRef execution = 0;
+};
+
+struct RunAction {
+  HostId host = 0;
+  ActionTask task;
+};
+
+struct AbortAction {
+  HostId host = 0;
+  std::string idempotency_key;
+  int attempt = 1;
+};
+
+// The execution has ended; the runtime reads its state from the store.
+struct CompletionReached {
+  std::string tenant;
+  std::string execution_id;
+};
+
+struct Reply {
+  RequestId request = 0;
+  std::variant<Error, std::string, EventReply, EnqueueReply, CompletionReached, Payload> answer;
+};
+
+// Carried out in the order of the members.
+struct Outputs {
+  std::vector<Evict> evictions;
+  std::vector<CommitRequest> commits;
+  std::vector<LoadExecution> loads;
+  std::vector<TimerRecord> timer_loads;  // at most one: load those after it
+  std::vector<FindInbox> inbox_lookups;
+  std::vector<FindActionResult> result_lookups;
+  std::vector<Activate> activations;
+  std::vector<RunAction> actions;
+  std::vector<AbortAction> aborts;
+  std::vector<Reply> replies;
+  std::vector<LogLine> logs;
+
+  void clear();
+};
+
+// Adds what `step` has to the end of `batch`, and leaves `step` empty.
+void append(Outputs& batch, Outputs& step);
+
+struct ShardOptions {
+  std::uint32_t stream = 0;
+  Limits limits;
+};
+
+struct ShardCounters {
+  std::uint64_t activations = 0;
+  std::uint64_t replays = 0;
+  std::uint64_t actions_started = 0;
+  std::uint64_t executions_cached = 0;
+};
+
+class Shard {
+ public:
+  // `next_ref` and `next_inbox_id` give numbers that were never used in the store.
+  Shard(ShardOptions options, std::function<ExecutionRef(std::string_view, std::string_view)> next_ref,
+        std::function<InboxId()> next_inbox_id);
+  ~Shard();
+
+  void handle(Input input, Timestamp now, Outputs& out);
+
+  // When a Tick is due next.
+  std::optional<Timestamp> next_tick() const;
+  ShardCounters counters() const;
+
+ private:
+  struct Execution;
+  struct DetachedAction;
+
+  // What waits for its turn at an execution.
+  struct TimerDue {
+    TimerRecord timer;
+  };
+  // An event that lies in the inbox already.
+  struct InboxEvent {
+    InboxRecord row;
+  };
+  using Work = std::variant<EventSubmitted, InboxEvent, ActionOutcome, TimerDue, StartRequested,
+                            CompletionAwaited>;
+
+  // What a commit lets go once it is durable.
+  struct Held {
+    std::uint64_t commit = 0;
+    ExecutionRef execution = 0;
+    std::vector<Reply> replies;
+    std::vector<Position> actions;  // to be run
+    std::vector<LogLine> logs;
+    std::vector<TimerRecord> timers;
+    std::string detached;  // the action outside of an execution whose outcome this records
+  };
+
+  struct Attempt {
+    ExecutionRef execution = 0;
+    Position position = 0;
+    int attempt = 1;
+    HostId host = 0;
+    std::string idempotency_key;
+    Timestamp deadline = 0;  // 0: not handed out yet
+  };
+
+  using AttemptKey = std::pair<ExecutionRef, Position>;
+
+  void on(StartRequested input);
+  void on(EventSubmitted input);
+  void on(CompletionAwaited input);
+  void on(ActionRequested input);
+  void on(ResumeExecutions input);
+  void on(ExecutionLoaded input);
+  void on(TimersLoaded input);
+  void on(InboxFound input);
+  void on(ActionResultFound input);
+  void on(WorkflowRegistered input);
+  void on(ActionRegistered input);
+  void on(const Tick& input);
+  void on(ActivationResult input);
+  void on(ActionOutcome input);
+  void on(const CommitOutcome& input);
+
+  // Finding an execution, or asking the store for it.
+  Execution* find(std::string_view tenant, std::string_view execution_id);
+  Execution* find(ExecutionRef ref);
+  void give(std::string_view tenant, std::string_view execution_id, Work work);
+  void give(ExecutionRef ref, Work work);
+  void load(ExecutionRef ref);
+  void resume_some();
+  void install(StoredExecution stored, std::deque<Work> work);
+  void refuse(std::deque<Work>& work, const Error& error);
+  void refuse(const Work& work, const Error& error);
+
+  // Working off what waits at an execution.
+  void proceed(Execution& execution);
+  bool take(Execution& execution, Work work);  // false: the execution is busy now
+  bool can_run(const Execution& execution) const;
+  void take_event(Execution& execution, EventSubmitted event);
+  void accept_event(Execution& execution, EventSubmitted event);
+  void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
+  void take_actions(Execution& execution, const ActionOutcome& outcome);
+  void take_timer(Execution& execution, const TimerRecord& timer);
+  void take_start(Execution& execution, const StartRequested& start);
+  void record_outcome(Execution& execution, const ActionOutcome& outcome);
+  void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
+  void answer_event(Execution& execution);
+  EventReply event_reply(const Execution& execution, const std::string& event_id,
+                         bool consumed) const;
+  void begin(const StartRequested& start);
+
+  // Transitions.
+  HistoryEvent& append(Execution& execution, HistoryEvent event);
+  Timestamp activation_time(const Execution& execution) const;
+  void add_job(Execution& execution, HistoryEvent event, Job job);
+  void activate(Execution& execution);
+  void deliver_buffered(Execution& execution);
+  bool rebuild(Execution& execution);
+  void finish_activation(Execution& execution, ActivationResult result);
+  void apply_command(Execution& execution, const Command& command);
+  void close_execution(Execution& execution);
+  void commit(Execution& execution);
+  void get_stuck(Execution& execution, const std::string& report);
+
+  // Actions.
+  void dispatch(Execution& execution, Position position, bool just_scheduled = false);
+  void dispatch_all(Execution& execution);
+  void run_ready();
+  void end_attempt(AttemptKey key);
+  void abandon_attempts(ExecutionRef ref);
+  void without_handler_erase(ExecutionRef ref);
+  void on_detached(const ActionOutcome& outcome);
+  void try_detached(DetachedAction& action);
+  void retry_detached();
+  void record_detached(DetachedAction& action);
+  void refuse_other_parameters(RequestId request, const ExecuteActionRequest& action);
+  void finish_detached(const std::string& key);
+  void fail_detached(const std::string& key, const Error& error);
+  void expire_attempts();
+  void expire_waits();
+
+  // The cache.
+  void touch(Execution& execution);
+  void evict_surplus();
+  void forget(Execution& execution);
+  bool is_durable(const Execution& execution) const;
+  void release(Held held);
+  void drop_all_uncommitted(const Error& error);
+  void reload_later(const std::vector<ExecutionRef>& refs);
+
+  void reply(RequestId request, Error error);
+  // Now, or once what the reply tells of is durable.
+  void answer(Execution& execution, Reply reply);
+  void log_engine(LogLevel level, std::string message, const ExecutionRecord& about);
+  std::string idempotency_key(const ExecutionRecord& execution, Position position) const;
+
+  const ShardOptions options_;
+  const std::function<ExecutionRef(std::string_view, std::string_view)> next_ref_;
+  const std::function<InboxId()> next_inbox_id_;
+  Catalog catalog_;
+
+  // Only during handle().
+  Timestamp now_ = 0;
+  Outputs* out_ = nullptr;
+
+  std::unordered_map<std::string, std::unique_ptr<Execution>> executions_;  // by tenant and id
+  std::unordered_map<ExecutionRef, Execution*> by_ref_;
+  std::list<Execution*> recently_used_;  // the front is the latest
+  std::unordered_map<std::string, std::deque<Work>> loading_ids_;
+  std::unordered_map<ExecutionRef, std::deque<Work>> loading_refs_;
+  std::deque<ExecutionRef> to_resume_;
+  // Stuck executions that are to be tried again when they are loaded.
+  std::set<ExecutionRef> retry_stuck_;
+  struct Waiter {
+    RequestId request = 0;
+    std::optional<Timestamp> deadline;
+  };
+  std::unordered_map<ExecutionRef, std::vector<Waiter>> waiters_;  // for the end
+  std::set<std::tuple<Timestamp, ExecutionRef, RequestId>> wait_deadlines_;
+  // Results that a host still owes for instances that are gone: to be ignored.
+  std::unordered_map<ExecutionRef, int> orphaned_results_;
+  // Executions that wait for their workflow to be registered: (workflow, reference).
+  std::set<std::pair<std::string, ExecutionRef>> without_code_;
+  // Actions that wait to be registered, by meeting name.
+  std::multimap<std::string, AttemptKey> without_handler_;
+
+  std::deque<RunAction> ready_;  // wait for a place among those in flight
+  std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
+  std::size_t in_flight_ = 0;
+  std::set<std::pair<Timestamp, AttemptKey>> deadlines_;
+  TimerQueue timers_;
+
+  std::map<std::string, std::unique_ptr<DetachedAction>> detached_;  // by tenant and key
+  std::map<Position, std::string> detached_positions_;
+  Position next_detached_ = -1;
+  std::set<std::pair<Timestamp, std::string>> detached_retries_;
+
+  std::deque<Held> held_;
+  std::uint64_t next_commit_ = 1;
+  std::uint64_t generation_ = 1;
+  // After a failed commit: what to load again, and when.
+  std::deque<ExecutionRef> to_reload_;
+  Timestamp reload_at_ = 0;
+  DurationMs reload_delay_ = 0;
+
+  ShardCounters counters_;
+};
+
+}  // namespace pawl

@@ -1,0 +1,317 @@
+// Attempts of actions: handed out, timed out, tried again; and actions outside of any execution.
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/digest.h"
+#include "base/name.h"
+#include "core/retry.h"
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+
+// The key of an action in an execution follows from where it stands, so that it is the same on every
+// attempt and after every restart.
+std::string Shard::idempotency_key(const ExecutionRecord& execution, const Position position) const {
+  return fmt::format("{}:{}", execution.ref, position);
+}
+
+void Shard::dispatch(Execution& execution, const Position position, const bool just_scheduled) {
+  const auto found = execution.fold.actions().find(position);
+  if (found == execution.fold.actions().end()) return;
+  const ExecutionRecord& record = execution.fold.record();
+  if (record.status != ExecutionStatus::running) return;
+  const AttemptKey key{record.ref, position};
+  if (attempts_.contains(key)) return;
+  const PendingAction& action = found->second;
+  const Catalog::Action* const registered = catalog_.find_action(action.name);
+  if (registered == nullptr) {
+    // After a restart the registrations are still to come: not worth a warning.
+    if (just_scheduled) {
+      const auto nearest = nearest_names(action.name, catalog_.action_names());
+      log_engine(LogLevel::warn,
+                 fmt::format("Action '{}' is not registered here{}. It waits until it is.",
+                             action.name,
+                             nearest.empty()
+                                 ? std::string{}
+                                 : fmt::format("; the nearest are {}", fmt::join(nearest, ", "))),
+                 record);
+    }
+    const std::string meeting = meeting_name(action.name);
+    const auto [first, last] = without_handler_.equal_range(meeting);
+    const bool waits = std::any_of(first, last, [&](const auto& entry) { return entry.second == key; });
+    if (!waits) without_handler_.emplace(meeting, key);
+    return;
+  }
+  ActionTask task;
+  task.tenant = record.tenant;
+  task.execution_id = record.execution_id;
+  task.execution = record.ref;
+  task.position = position;
+  task.name = action.name;
+  task.parameters = action.parameters;
+  task.attempt = action.attempts_failed + 1;
+  task.idempotency_key = idempotency_key(record, position);
+  task.event_id = execution.fold.event_id_of(action.cause);
+  task.correlation_id = record.correlation_id;
+  task.scheduled_at = action.scheduled_at;
+  task.timeout = action.options.timeout.value_or(
+      registered->options.timeout.value_or(kActionTimeoutDefaultMs));
+  attempts_.emplace(key, Attempt{record.ref, position, task.attempt, registered->host,
+                                 task.idempotency_key, 0});
+  ready_.push_back(RunAction{registered->host, std::move(task)});
+}
+
+// Every action that is under way as far as the history tells, and whose outcome is not waiting already.
+void Shard::dispatch_all(Execution& execution) {
+  for (const auto& [position, action] : execution.fold.actions()) {
+    if (action.retry_at) continue;
+    const bool finished = std::any_of(
+        execution.work.begin(), execution.work.end(), [at = position](const Work& work) {
+          const auto* const outcome = std::get_if<ActionOutcome>(&work);
+          return outcome != nullptr && outcome->position == at;
+        });
+    if (!finished) dispatch(execution, position);
+  }
+}
+
+void Shard::run_ready() {
+  while (!ready_.empty() && in_flight_ < options_.limits.actions_in_flight_max) {
+    RunAction next = std::move(ready_.front());
+    ready_.pop_front();
+    const AttemptKey key{next.task.execution, next.task.position};
+    const auto attempt = attempts_.find(key);
+    const bool wanted = attempt != attempts_.end() && attempt->second.deadline == 0 &&
+                        attempt->second.attempt == next.task.attempt;
+    if (!wanted) continue;
+    attempt->second.deadline = now_ + next.task.timeout;
+    deadlines_.emplace(attempt->second.deadline, key);
+    ++in_flight_;
+    ++counters_.actions_started;
+    out_->actions.push_back(std::move(next));
+  }
+}
+
+void Shard::end_attempt(const AttemptKey key) {
+  const auto attempt = attempts_.find(key);
+  if (attempt == attempts_.end()) return;
+  if (attempt->second.deadline != 0) {
+    deadlines_.erase({attempt->second.deadline, key});
+    --in_flight_;
+  }
+  attempts_.erase(attempt);
+}
+
+// Tells the handlers of an execution's attempts to stop, and forgets them: their answers are ignored.
+void Shard::abandon_attempts(const ExecutionRef ref) {
+  auto at = attempts_.lower_bound({ref, 0});
+  while (at != attempts_.end() && at->first.first == ref) {
+    const Attempt& attempt = at->second;
+    if (attempt.deadline != 0) {
+      out_->aborts.push_back(AbortAction{attempt.host, attempt.idempotency_key, attempt.attempt});
+    }
+    const AttemptKey key = at->first;
+    ++at;
+    end_attempt(key);
+  }
+}
+
+void Shard::without_handler_erase(const ExecutionRef ref) {
+  std::erase_if(without_handler_, [ref](const auto& entry) { return entry.second.first == ref; });
+}
+
+void Shard::on(ActionOutcome input) {
+  const AttemptKey key{input.execution, input.position};
+  const auto attempt = attempts_.find(key);
+  if (attempt == attempts_.end() || attempt->second.attempt != input.attempt) return;
+  end_attempt(key);
+  if (input.execution == 0) return on_detached(input);
+  const ExecutionRef ref = input.execution;
+  give(ref, std::move(input));
+}
+
+void Shard::expire_attempts() {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now_) {
+    const AttemptKey key = deadlines_.begin()->second;
+    const Attempt attempt = attempts_.at(key);
+    end_attempt(key);
+    out_->aborts.push_back(AbortAction{attempt.host, attempt.idempotency_key, attempt.attempt});
+    Failure failure;
+    failure.name = "TimeoutError";
+    failure.code = "timeout";
+    failure.message = fmt::format("attempt {} did not finish within its time-out", attempt.attempt);
+    failure.failure_class = FailureClass::timeout;
+    ActionOutcome outcome{key.first, key.second, attempt.idempotency_key, attempt.attempt,
+                          std::move(failure)};
+    if (key.first == 0) {
+      on_detached(outcome);
+    } else {
+      give(key.first, std::move(outcome));
+    }
+  }
+}
+
+// ---- outside of any execution
+
+void Shard::on(ActionRequested input) {
+  const ExecuteActionRequest& action = input.action;
+  if (catalog_.find_action(action.name) == nullptr) {
+    const auto nearest = nearest_names(action.name, catalog_.action_names());
+    return reply(
+        input.request,
+        Error{ErrorCode::unknown_action,
+              fmt::format("No action '{}' is registered here{}.", action.name,
+                          nearest.empty()
+                              ? std::string{}
+                              : fmt::format("; did you mean {}?", fmt::join(nearest, ", "))),
+              action.name});
+  }
+  std::string key = action.tenant;
+  key.push_back('\0');
+  key += action.idempotency_key;
+  const std::string digest = digest_text(meeting_name(action.name) + '\0' + action.parameters.bytes);
+  if (const auto found = detached_.find(key); found != detached_.end()) {
+    if (found->second->parameters_digest != digest) return refuse_other_parameters(input.request, action);
+    found->second->requests.push_back(input.request);
+    return;
+  }
+  auto detached = std::make_unique<DetachedAction>();
+  detached->map_key = key;
+  detached->action = std::move(input.action);
+  detached->parameters_digest = digest;
+  detached->requests.push_back(input.request);
+  detached->position = next_detached_--;
+  detached->first_at = now_;
+  out_->result_lookups.push_back(
+      FindActionResult{detached->action.tenant, detached->action.idempotency_key});
+  detached_positions_.emplace(detached->position, key);
+  detached_.emplace(std::move(key), std::move(detached));
+}
+
+void Shard::refuse_other_parameters(const RequestId request, const ExecuteActionRequest& action) {
+  reply(request, Error{ErrorCode::already_exists,
+                       fmt::format("The idempotency key '{}' was used for another action or with "
+                                   "other parameters. Use a key of its own for each call.",
+                                   action.idempotency_key),
+                       action.idempotency_key});
+}
+
+void Shard::on(ActionResultFound input) {
+  const auto found = detached_.find(input.tenant + '\0' + input.user_key);
+  if (found == detached_.end()) return;
+  DetachedAction& detached = *found->second;
+  if (!input.found) return fail_detached(detached.map_key, input.found.error());
+  if (!*input.found) return try_detached(detached);
+  const ActionResultRecord& recorded = **input.found;
+  if (recorded.parameters_digest != detached.parameters_digest) {
+    for (const RequestId request : detached.requests) {
+      refuse_other_parameters(request, detached.action);
+    }
+    detached.requests.clear();
+  } else if (recorded.succeeded) {
+    detached.outcome = recorded.result;
+  } else {
+    detached.outcome = decode_failure(recorded.error_json);
+  }
+  finish_detached(detached.map_key);
+}
+
+void Shard::try_detached(DetachedAction& detached) {
+  const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
+  ActionTask task;
+  task.tenant = detached.action.tenant;
+  task.execution_id = detached.action.execution_id;
+  task.position = detached.position;
+  task.name = detached.action.name;
+  task.parameters = detached.action.parameters;
+  task.attempt = detached.attempt;
+  task.idempotency_key = detached.action.idempotency_key;
+  task.event_id = detached.action.event_id;
+  task.scheduled_at = detached.first_at;
+  task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
+  attempts_.emplace(AttemptKey{0, detached.position},
+                    Attempt{0, detached.position, detached.attempt, registered.host,
+                            task.idempotency_key, 0});
+  ready_.push_back(RunAction{registered.host, std::move(task)});
+}
+
+void Shard::on_detached(const ActionOutcome& outcome) {
+  const auto position = detached_positions_.find(outcome.position);
+  if (position == detached_positions_.end()) return;
+  DetachedAction& detached = *detached_.at(position->second);
+  if (const auto* const failure = std::get_if<Failure>(&outcome.outcome)) {
+    const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
+    const RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});
+    const auto delay =
+        retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
+    if (delay) {
+      ++detached.attempt;
+      detached_retries_.emplace(now_ + *delay, detached.map_key);
+      return;
+    }
+  }
+  detached.outcome = outcome.outcome;
+  record_detached(detached);
+}
+
+void Shard::retry_detached() {
+  while (!detached_retries_.empty() && detached_retries_.begin()->first <= now_) {
+    const std::string key = detached_retries_.begin()->second;
+    detached_retries_.erase(detached_retries_.begin());
+    try_detached(*detached_.at(key));
+  }
+}
+
+void Shard::record_detached(DetachedAction& detached) {
+  ActionResultRecord result;
+  result.tenant = detached.action.tenant;
+  result.execution_id = detached.action.execution_id;
+  result.action = detached.action.name;
+  result.user_key = detached.action.idempotency_key;
+  result.parameters_digest = detached.parameters_digest;
+  result.attempts = detached.attempt;
+  result.at = now_;
+  if (const auto* const failure = std::get_if<Failure>(&*detached.outcome)) {
+    result.succeeded = false;
+    result.error_json = encode_failure(*failure);
+  } else {
+    result.result = std::get<Payload>(*detached.outcome);
+  }
+  Transition transition;
+  transition.tenant = result.tenant;
+  transition.results.push_back(std::move(result));
+  Held held;
+  held.commit = next_commit_++;
+  held.detached = detached.map_key;
+  out_->commits.push_back(
+      CommitRequest{options_.stream, generation_, held.commit, std::move(transition)});
+  held_.push_back(std::move(held));
+}
+
+void Shard::finish_detached(const std::string& key) {
+  const auto found = detached_.find(key);
+  if (found == detached_.end()) return;
+  const DetachedAction& detached = *found->second;
+  for (const RequestId request : detached.requests) {
+    if (const auto* const failure = std::get_if<Failure>(&*detached.outcome)) {
+      reply(request, Error{ErrorCode::action_failed, failure->message, encode_failure(*failure)});
+    } else {
+      out_->replies.push_back(Reply{request, std::get<Payload>(*detached.outcome)});
+    }
+  }
+  detached_positions_.erase(detached.position);
+  detached_.erase(found);
+}
+
+void Shard::fail_detached(const std::string& key, const Error& error) {
+  const auto found = detached_.find(key);
+  if (found == detached_.end()) return;
+  for (const RequestId request : found->second->requests) reply(request, error);
+  detached_positions_.erase(found->second->position);
+  detached_.erase(found);
+}
+
+}  // namespace pawl

@@ -1,0 +1,399 @@
+// Transitions: the records of a step, the code that it wakes, and its commit.
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/attributes.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+namespace {
+
+// The records that a command or job leaves follow from checked input; one that does not fit is a bug.
+void require(const Result<void>& done) {
+  if (!done) throw std::logic_error(done.error().message);
+}
+
+std::string report_json(const std::string& report) {
+  Failure failure;
+  failure.name = "NonDeterminismError";
+  failure.code = "not_deterministic";
+  failure.message = report;
+  failure.failure_class = FailureClass::consistency;
+  return encode_failure(failure);
+}
+
+}  // namespace
+
+Timestamp Shard::activation_time(const Execution& execution) const {
+  return std::max(now_, execution.fold.last_at());
+}
+
+HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
+  Transition& open = execution.open;
+  event.sequence = execution.fold.last_sequence() + 1;
+  event.at = activation_time(execution);
+  if (event.cause == 0) event.cause = execution.cause;
+  const Position position = event.position;
+  const auto before = position == 0 ? std::nullopt : execution.fold.timer(position);
+  require(execution.fold.apply(event));
+  const auto after = position == 0 ? std::nullopt : execution.fold.timer(position);
+  if (before && (!after || after->fire_at != before->fire_at)) {
+    const auto set = std::erase_if(open.timers_set, [&](const TimerRecord& timer) {
+      return timer.position == position;
+    });
+    std::erase_if(execution.effects.timers, [&](const TimerRecord& timer) {
+      return timer.position == position;
+    });
+    if (set == 0) open.timers_cleared.push_back(position);
+    timers_.disarm(*before);
+  }
+  if (after && (!before || after->fire_at != before->fire_at)) {
+    open.timers_set.push_back(*after);
+    execution.effects.timers.push_back(*after);
+  }
+  open.records.push_back(std::move(event));
+  return open.records.back();
+}
+
+void Shard::add_job(Execution& execution, HistoryEvent event, Job job) {
+  append(execution, std::move(event));
+  if (execution.jobs.empty()) execution.first_job = execution.fold.last_sequence();
+  execution.jobs.push_back(std::move(job));
+}
+
+// Has the host build the instance anew, from the activations that were delivered before. False if
+// the history itself can't be read so; the execution is stuck then.
+bool Shard::rebuild(Execution& execution) {
+  const ExecutionRecord& record = execution.fold.record();
+  const Catalog::Workflow* const workflow =
+      catalog_.find_workflow(record.workflow, record.version);
+  execution.host = workflow->host;
+  auto steps = split_into_activations(record, execution.history);
+  if (!steps) {
+    get_stuck(execution, steps.error().message);
+    return false;
+  }
+  execution.phase = Execution::Phase::activating;
+  for (const ReplayStep& step : *steps) {
+    out_->activations.push_back(Activate{execution.host, step.activation});
+  }
+  execution.results_owed += static_cast<int>(steps->size());
+  execution.replay = std::move(*steps);
+  return true;
+}
+
+void Shard::activate(Execution& execution) {
+  if (!execution.hosted && !rebuild(execution)) return;
+  execution.phase = Execution::Phase::activating;
+  Activation activation;
+  activation.execution = execution.fold.ref();
+  activation.now = activation_time(execution);
+  activation.sequence = execution.first_job;
+  activation.jobs = execution.jobs;
+  out_->activations.push_back(Activate{execution.host, std::move(activation)});
+  ++execution.results_owed;
+}
+
+void Shard::on(ActivationResult input) {
+  if (const auto orphaned = orphaned_results_.find(input.execution);
+      orphaned != orphaned_results_.end()) {
+    if (--orphaned->second == 0) orphaned_results_.erase(orphaned);
+    return;
+  }
+  Execution* const execution = find(input.execution);
+  if (execution == nullptr || execution->results_owed == 0) {
+    throw std::logic_error(fmt::format("a host reported on execution {} without being asked",
+                                       input.execution));
+  }
+  --execution->results_owed;
+  if (execution->replay.empty()) return finish_activation(*execution, std::move(input));
+
+  const ReplayStep& step = execution->replay.front();
+  if (input.violation) return get_stuck(*execution, *input.violation);
+  if (const auto departure = find_departure(execution->fold.record(), step, input.commands)) {
+    return get_stuck(*execution, *departure);
+  }
+  execution->replay.pop_front();
+  if (!execution->replay.empty()) return;
+  ++counters_.replays;
+  execution->hosted = true;
+  execution->history.clear();
+  execution->history.shrink_to_fit();
+  if (!execution->retrying_stuck) return;
+  // It fits again: on it goes.
+  execution->retrying_stuck = false;
+  execution->fold.record().status = ExecutionStatus::running;
+  execution->fold.record().error_json.clear();
+  execution->phase = Execution::Phase::idle;
+  commit(*execution);
+  for (const TimerRecord& timer : execution->fold.timers()) timers_.arm(timer);
+  dispatch_all(*execution);
+  deliver_buffered(*execution);
+  proceed(*execution);
+}
+
+void Shard::finish_activation(Execution& execution, ActivationResult result) {
+  if (result.violation) return get_stuck(execution, *result.violation);
+  ++counters_.activations;
+  std::vector<std::pair<std::string, Payload>> emitted;
+  for (const Command& command : result.commands) {
+    if (const auto* const emit = std::get_if<EmitCommand>(&command)) {
+      emitted.emplace_back(emit->name, emit->payload);
+    }
+    apply_command(execution, command);
+    if (execution.fold.ended()) break;
+  }
+  execution.open.records.back().ends_activation = true;
+  execution.jobs.clear();
+  if (execution.fold.ended()) {
+    close_execution(execution);
+  } else {
+    for (HistoryEvent& event : execution.after_activation) append(execution, std::move(event));
+    for (auto& [name, payload] : emitted) {
+      HistoryEvent received;
+      received.type = EventType::event_received;
+      received.name = std::move(name);
+      received.payload = std::move(payload);
+      received.cause = execution.fold.last_sequence() + 1;
+      received.attributes = encode(ReceivedAttributes{
+          fmt::format("{}/{}", execution.fold.record().execution_id, received.cause), {},
+          activation_time(execution)});
+      append(execution, std::move(received));
+    }
+  }
+  execution.after_activation.clear();
+  if (execution.start_request != 0) {
+    execution.effects.replies.push_back(
+        Reply{execution.start_request, execution.fold.record().execution_id});
+    execution.start_request = 0;
+  }
+  answer_event(execution);
+  execution.phase = Execution::Phase::idle;
+  commit(execution);
+  deliver_buffered(execution);
+  proceed(execution);
+}
+
+void Shard::apply_command(Execution& execution, const Command& command) {
+  const ExecutionRecord& record = execution.fold.record();
+  if (const auto* const log = std::get_if<LogCommand>(&command)) {
+    execution.effects.logs.push_back(LogLine{log->level, log->message, log->details, record.tenant,
+                                             record.execution_id, record.workflow,
+                                             record.correlation_id, activation_time(execution)});
+    return;
+  }
+  append(execution, *record_of(command));
+  if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
+    execution.effects.actions.push_back(action->position);
+  }
+  if (execution.fold.awaitables() > options_.limits.awaitables_pending_max) {
+    Failure failure;
+    failure.name = "LimitError";
+    failure.code = "awaitables_pending_max";
+    failure.message = fmt::format(
+        "More than {} actions, waits and timers are open at once (awaitables_pending_max). Await "
+        "some before starting more.",
+        options_.limits.awaitables_pending_max);
+    append(execution, *record_of(FailCommand{std::move(failure)}));
+  }
+}
+
+// After the end: what nothing took is recorded as discarded, what runs is told to stop.
+void Shard::close_execution(Execution& execution) {
+  const ExecutionRef ref = execution.fold.ref();
+  while (!execution.fold.buffer().empty()) {
+    const ReceivedEvent& event = execution.fold.buffer().front();
+    HistoryEvent discarded;
+    discarded.type = EventType::event_discarded;
+    discarded.name = event.name;
+    discarded.cause = event.sequence;
+    discarded.attributes = encode(DeliveredAttributes{event.sequence});
+    append(execution, std::move(discarded));
+  }
+  abandon_attempts(ref);
+  without_handler_erase(ref);
+  execution.effects.actions.clear();
+  if (auto waiters = waiters_.extract(ref)) {
+    const ExecutionRecord& record = execution.fold.record();
+    for (const Waiter& waiter : waiters.mapped()) {
+      if (waiter.deadline) wait_deadlines_.erase({*waiter.deadline, ref, waiter.request});
+      execution.effects.replies.push_back(
+          Reply{waiter.request, CompletionReached{record.tenant, record.execution_id}});
+    }
+  }
+}
+
+void Shard::deliver_buffered(Execution& execution) {
+  if (execution.phase != Execution::Phase::idle || !can_run(execution)) return;
+  const auto delivery = execution.fold.next_delivery();
+  if (!delivery) return;
+  const ReceivedEvent event = execution.fold.buffer()[delivery->buffered];
+  HistoryEvent delivered;
+  delivered.type = EventType::event_delivered;
+  delivered.name = event.name;
+  delivered.position = delivery->position;
+  delivered.cause = event.sequence;
+  delivered.attributes = encode(DeliveredAttributes{event.sequence});
+  execution.cause = event.sequence;
+  add_job(execution, std::move(delivered), EventJob{delivery->position, event});
+  activate(execution);
+}
+
+// Hands the transition over, with the columns of the row that differ from what it says.
+void Shard::commit(Execution& execution) {
+  Transition transition = std::move(execution.open);
+  execution.open = {};
+  ExecutionRecord& record = execution.fold.record();
+  transition.execution = record.ref;
+  transition.tenant = record.tenant;
+  const bool in_flight = execution.fold.in_flight();
+  Condition condition = Condition::none;
+  if (!execution.fold.ended() && record.status == ExecutionStatus::running && !in_flight) {
+    condition = Condition::waiting;
+  }
+  std::string detail;
+  if (in_flight) {
+    for (const auto& [position, action] : execution.fold.actions()) {
+      if (catalog_.find_action(action.name) != nullptr) continue;
+      condition = Condition::no_action;
+      detail = action.name;
+      break;
+    }
+  }
+  record.in_flight = in_flight;
+  record.condition = condition;
+  record.condition_detail = detail;
+  record.last_sequence = execution.fold.last_sequence();
+  if (!execution.stored) {
+    transition.created = record;
+    execution.stored = true;
+  } else {
+    ExecutionChange change;
+    bool changed = false;
+    if (record.status != execution.row_status) {
+      change.status = record.status;
+      change.error_json = record.error_json;
+      if (record.status == ExecutionStatus::completed) change.result = record.result;
+      changed = true;
+    }
+    if (record.state != execution.row_state) {
+      change.state = record.state;
+      changed = true;
+    }
+    if (condition != execution.row_condition || detail != execution.condition_detail) {
+      change.condition = condition;
+      change.condition_detail = detail;
+      changed = true;
+    }
+    if (in_flight != execution.row_in_flight) {
+      change.in_flight = in_flight;
+      changed = true;
+    }
+    if (changed) {
+      change.last_sequence = record.last_sequence;
+      change.at = activation_time(execution);
+      transition.changed = std::move(change);
+    }
+  }
+  execution.row_status = record.status;
+  execution.row_state = record.state;
+  execution.row_condition = condition;
+  execution.condition_detail = detail;
+  execution.row_in_flight = in_flight;
+
+  execution.last_commit = next_commit_++;
+  Held held = std::move(execution.effects);
+  execution.effects = {};
+  held.commit = execution.last_commit;
+  held.execution = record.ref;
+  held_.push_back(std::move(held));
+  out_->commits.push_back(
+      CommitRequest{options_.stream, generation_, execution.last_commit, std::move(transition)});
+}
+
+// Sets the execution aside as it was before this activation, with a report. What woke it is kept: an
+// event in the inbox, an action's result in the queue, a timer in the store.
+void Shard::get_stuck(Execution& execution, const std::string& report) {
+  const ExecutionRecord& record = execution.fold.record();
+  log_engine(LogLevel::error, report, record);
+  if (!execution.stored) {
+    // It never began: nothing is left of it.
+    reply(execution.start_request, Error{ErrorCode::not_deterministic, report, record.execution_id});
+    std::deque<Work> work = std::move(execution.work);
+    const std::string tenant = record.tenant;
+    const std::string execution_id = record.execution_id;
+    forget(execution);
+    for (Work& item : work) give(tenant, execution_id, std::move(item));
+    return;
+  }
+  const ExecutionRef ref = record.ref;
+  if (execution.results_owed > 0) {
+    orphaned_results_[ref] += execution.results_owed;
+    execution.results_owed = 0;
+  }
+  out_->evictions.push_back(Evict{execution.host, ref});
+  execution.hosted = false;
+  execution.retrying_stuck = false;
+  execution.replay.clear();
+  abandon_attempts(ref);
+
+  Transition transition;
+  transition.execution = ref;
+  transition.tenant = record.tenant;
+  Held held;
+  if (execution.event && execution.event_inbox == 0) {
+    const EventSubmitted& event = *execution.event;
+    InboxRecord row;
+    row.id = next_inbox_id_();
+    row.execution = ref;
+    row.tenant = record.tenant;
+    row.event_id = event.event_id;
+    row.event_name = event.event.name;
+    row.payload = event.event.payload;
+    row.user_id = event.event.user_id;
+    row.idempotency_key = event.event.idempotency_key;
+    row.accepted_at = event.accepted_at;
+    transition.inbox_added.push_back(std::move(row));
+    EventReply told = event_reply(execution, event.event_id, false);
+    told.current_state = execution.row_state;
+    told.status = to_string(ExecutionStatus::stuck);
+    if (event.request != 0) held.replies.push_back(Reply{event.request, std::move(told)});
+  }
+  execution.event.reset();
+  for (const Job& job : execution.jobs) {
+    const auto* const finished = std::get_if<ActionJob>(&job);
+    if (finished == nullptr) continue;
+    const auto result = std::find_if(
+        execution.open.results.begin(), execution.open.results.end(),
+        [&](const ActionResultRecord& known) { return known.position == finished->position; });
+    execution.work.push_front(ActionOutcome{ref, finished->position, {}, result->attempts,
+                                            finished->outcome});
+  }
+  ExecutionChange change;
+  change.status = ExecutionStatus::stuck;
+  change.error_json = report_json(report);
+  change.condition = Condition::none;
+  change.condition_detail = std::string{};
+  change.last_sequence = execution.fold.last_sequence() -
+                         static_cast<std::int64_t>(execution.open.records.size());
+  change.at = activation_time(execution);
+  transition.changed = std::move(change);
+  execution.open = {};
+  execution.effects = {};
+  execution.jobs.clear();
+  execution.after_activation.clear();
+  execution.phase = Execution::Phase::stuck;
+  without_code_.emplace(record.workflow, ref);
+
+  execution.last_commit = next_commit_++;
+  held.commit = execution.last_commit;
+  held.execution = ref;
+  held_.push_back(std::move(held));
+  out_->commits.push_back(
+      CommitRequest{options_.stream, generation_, execution.last_commit, std::move(transition)});
+}
+
+}  // namespace pawl

@@ -1,0 +1,84 @@
+#pragma once
+
+// The parts of a Shard that only its own files need.
+
+#include <deque>
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/shard.h"
+
+namespace pawl {
+
+struct Shard::Execution {
+  enum class Phase {
+    idle,
+    looking_up,  // asks the store for an idempotency key; `event` waits for the answer
+    activating,  // the host runs its code
+    stuck,       // its status is being committed; then it is forgotten
+  };
+
+  explicit Execution(ExecutionRecord record) : fold(std::move(record)) {}
+
+  ExecutionFold fold;
+  Phase phase = Phase::idle;
+  std::deque<Work> work;
+  std::list<Execution*>::iterator used;
+
+  HostId host = 0;
+  bool hosted = false;                // the host has an instance that is as far as the fold
+  std::vector<HistoryEvent> history;  // as loaded; kept until the instance is rebuilt from it
+  std::deque<ReplayStep> replay;      // handed to the host and not answered yet
+  int results_owed = 0;               // by the host, replay included
+
+  // The transition in the making.
+  Transition open;
+  Held effects;
+  std::vector<Job> jobs;
+  std::int64_t first_job = 0;  // sequence of the record of the first job
+  std::vector<HistoryEvent> after_activation;  // bookkeeping that waits for its end
+  std::int64_t cause = 0;      // of the commands of this activation
+  bool retrying_stuck = false;
+  // The event that is being delivered or looked up.
+  std::optional<EventSubmitted> event;
+  InboxId event_inbox = 0;
+  bool event_consumed = false;
+  RequestId start_request = 0;
+
+  // What its row in the store says, as of the last commit handed over.
+  bool stored = false;
+  ExecutionStatus row_status = ExecutionStatus::running;
+  Condition row_condition = Condition::none;
+  std::string row_state;
+  bool row_in_flight = false;
+  std::string condition_detail;
+
+  std::uint64_t last_commit = 0;
+  struct Answer {
+    std::string key;
+    EventReply reply;
+    std::string processing_id;
+  };
+  // Keys that were used lately; those whose commit is under way are all among them.
+  std::deque<Answer> recent_keys;
+};
+
+// An action outside of any execution, from the call to its recorded outcome.
+//
+//   LookingUp --not found--> Running --failed, retryable--> Waiting --due--> Running
+//   LookingUp --found--> (gone)   Running --finished--> Recording --committed--> (gone)
+struct Shard::DetachedAction {
+  std::string map_key;
+  ExecuteActionRequest action;
+  std::string parameters_digest;
+  std::vector<RequestId> requests;
+  Position position = 0;  // of its attempts: negative, unique in the shard
+  int attempt = 1;
+  Timestamp first_at = 0;
+  std::optional<std::variant<Payload, Failure>> outcome;
+};
+
+}  // namespace pawl

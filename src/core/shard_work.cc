@@ -1,0 +1,463 @@
+// What waits for its turn at an execution, and what becomes of it.
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "base/digest.h"
+#include "core/event_answer.h"
+#include "core/retry.h"
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/attributes.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+namespace {
+
+constexpr std::size_t kRecentKeysMax = 100;  // of an execution, beyond those not yet committed
+
+// Tells a repeated start from another one under the same id.
+std::string digest_of(const StartRequest& start) {
+  std::string text = start.workflow;
+  text.push_back('\0');
+  text += start.version;
+  text.push_back('\0');
+  text += start.input.bytes;
+  return digest_text(text);
+}
+
+EventSubmitted as_submitted(const ExecutionRecord& execution, const InboxRecord& row) {
+  EventSubmitted event;
+  event.event = EventRequest{execution.tenant,   execution.execution_id, row.event_name,
+                             row.payload,        row.user_id,            row.idempotency_key};
+  event.event_id = row.event_id;
+  event.accepted_at = row.accepted_at;
+  return event;
+}
+
+}  // namespace
+
+bool Shard::can_run(const Execution& execution) const {
+  const ExecutionRecord& record = execution.fold.record();
+  if (record.status != ExecutionStatus::running) return false;
+  return execution.hosted || catalog_.find_workflow(record.workflow, record.version) != nullptr;
+}
+
+void Shard::proceed(Execution& execution) {
+  touch(execution);
+  if (execution.phase == Execution::Phase::idle && execution.retrying_stuck) {
+    const ExecutionRecord& record = execution.fold.record();
+    if (catalog_.find_workflow(record.workflow, record.version) != nullptr) {
+      rebuild(execution);
+    }
+  }
+  std::deque<Work> blocked;
+  while (execution.phase == Execution::Phase::idle && !execution.work.empty()) {
+    Work work = std::move(execution.work.front());
+    execution.work.pop_front();
+    const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
+                            std::holds_alternative<ActionOutcome>(work) ||
+                            std::holds_alternative<TimerDue>(work);
+    if (needs_code && !execution.fold.ended() && !can_run(execution)) {
+      without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
+      blocked.push_back(std::move(work));
+      continue;
+    }
+    if (auto* const event = std::get_if<EventSubmitted>(&work)) {
+      take_event(execution, std::move(*event));
+    } else if (const auto* const inbox = std::get_if<InboxEvent>(&work)) {
+      deliver_event(execution, as_submitted(execution.fold.record(), inbox->row), inbox->row.id);
+    } else if (const auto* const outcome = std::get_if<ActionOutcome>(&work)) {
+      take_actions(execution, *outcome);
+    } else if (const auto* const due = std::get_if<TimerDue>(&work)) {
+      take_timer(execution, due->timer);
+    } else if (const auto* const start = std::get_if<StartRequested>(&work)) {
+      take_start(execution, *start);
+    } else if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) {
+      const ExecutionRecord& record = execution.fold.record();
+      if (execution.fold.ended()) {
+        answer(execution,
+               Reply{wait->request, CompletionReached{record.tenant, record.execution_id}});
+      } else {
+        const ExecutionRef ref = execution.fold.ref();
+        waiters_[ref].push_back(Waiter{wait->request, wait->deadline});
+        if (wait->deadline) wait_deadlines_.emplace(*wait->deadline, ref, wait->request);
+      }
+    }
+  }
+  execution.work.insert(execution.work.begin(), std::make_move_iterator(blocked.begin()),
+                        std::make_move_iterator(blocked.end()));
+  if (execution.fold.ended() && execution.phase == Execution::Phase::idle &&
+      execution.work.empty() && is_durable(execution)) {
+    forget(execution);
+  }
+}
+
+// ---- starts
+
+void Shard::begin(const StartRequested& input) {
+  const StartRequest& start = input.start;
+  const Catalog::Workflow* const workflow = catalog_.find_workflow(start.workflow, start.version);
+  ExecutionRecord record;
+  record.ref = next_ref_(start.tenant, start.execution_id);
+  record.tenant = start.tenant;
+  record.execution_id = start.execution_id;
+  record.workflow = start.workflow;
+  record.version = workflow->version;
+  record.user_id = start.user_id;
+  record.correlation_id = start.correlation_id;
+  record.input_digest = digest_of(start);
+  record.created_at = now_;
+  record.updated_at = now_;
+  auto created = std::make_unique<Execution>(record);
+  Execution& execution = *created;
+  execution.host = workflow->host;
+  execution.hosted = true;
+  execution.start_request = input.request;
+  recently_used_.push_front(&execution);
+  execution.used = recently_used_.begin();
+  by_ref_.emplace(record.ref, &execution);
+  std::string key = record.tenant;
+  key.push_back('\0');
+  key += record.execution_id;
+  executions_.insert_or_assign(std::move(key), std::move(created));
+
+  HistoryEvent event;
+  event.type = EventType::execution_started;
+  event.name = record.workflow;
+  event.payload = start.input;
+  event.attributes = encode(
+      StartedAttributes{record.version, start.user_id, start.correlation_id, input.seed, 1});
+  execution.cause = 1;
+  add_job(execution, std::move(event),
+          StartJob{record.tenant, record.execution_id, record.workflow, record.version,
+                   start.user_id, start.correlation_id, start.input, input.seed});
+  activate(execution);
+}
+
+void Shard::take_start(Execution& execution, const StartRequested& start) {
+  const ExecutionRecord& record = execution.fold.record();
+  if (record.input_digest == digest_of(start.start)) {
+    return answer(execution, Reply{start.request, record.execution_id});
+  }
+  answer(execution,
+         Reply{start.request,
+               Error{ErrorCode::already_exists,
+                     fmt::format("Execution '{}' exists with another workflow, version or input. "
+                                 "Start under another id, or leave the id out to get a new one.",
+                                 record.execution_id),
+                     record.execution_id}});
+}
+
+// ---- events
+
+EventReply Shard::event_reply(const Execution& execution, const std::string& event_id,
+                              const bool consumed) const {
+  const ExecutionRecord& record = execution.fold.record();
+  return EventReply{record.execution_id,
+                    event_id,
+                    record.state,
+                    std::string(to_string(record.status)),
+                    execution.fold.ended(),
+                    consumed};
+}
+
+void Shard::take_event(Execution& execution, EventSubmitted event) {
+  const std::string& key = event.event.idempotency_key;
+  if (!key.empty() && !event.key_checked) {
+    const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
+                                     [&](const auto& answer) { return answer.key == key; });
+    if (recent != execution.recent_keys.end()) {
+      return answer(execution,
+                    event.enqueue
+                        ? Reply{event.request,
+                                EnqueueReply{recent->reply.event_id, recent->processing_id}}
+                        : Reply{event.request, recent->reply});
+    }
+    execution.phase = Execution::Phase::looking_up;
+    out_->inbox_lookups.push_back(FindInbox{execution.fold.ref(), key});
+    execution.event = std::move(event);
+    return;
+  }
+  accept_event(execution, std::move(event));
+}
+
+void Shard::on(InboxFound input) {
+  Execution* const execution = find(input.execution);
+  if (execution == nullptr || execution->phase != Execution::Phase::looking_up) return;
+  execution->phase = Execution::Phase::idle;
+  EventSubmitted event = std::move(*execution->event);
+  execution->event.reset();
+  if (!input.found) {
+    reply(event.request, input.found.error());
+  } else if (*input.found) {
+    const InboxRecord& row = **input.found;
+    if (event.enqueue) {
+      answer(*execution, Reply{event.request, EnqueueReply{row.event_id, std::to_string(row.id)}});
+    } else if (row.answer.empty()) {
+      answer(*execution, Reply{event.request,
+                               event_reply(*execution, row.event_id,
+                                           row.status == InboxStatus::completed)});
+    } else if (auto recorded = decode_answer(row.answer)) {
+      answer(*execution, Reply{event.request, std::move(*recorded)});
+    } else {
+      reply(event.request, recorded.error());
+    }
+  } else {
+    event.key_checked = true;
+    accept_event(*execution, std::move(event));
+  }
+  proceed(*execution);
+}
+
+void Shard::accept_event(Execution& execution, EventSubmitted event) {
+  const ExecutionRecord& record = execution.fold.record();
+  if (execution.fold.ended()) {
+    return answer(execution,
+                  Reply{event.request,
+                        Error{ErrorCode::execution_ended,
+                              fmt::format("Execution '{}' has ended ({}) and takes no more events.",
+                                          record.execution_id, to_string(record.status)),
+                              record.execution_id}});
+  }
+  if (execution.fold.buffer().size() + execution.work.size() >=
+      options_.limits.events_buffered_max) {
+    return answer(
+        execution,
+        Reply{event.request,
+              Error{ErrorCode::overloaded,
+                    fmt::format("Execution '{}' has {} events that it has not consumed, the most "
+                                "that are kept (events_buffered_max). Try again later.",
+                                record.execution_id, options_.limits.events_buffered_max),
+                    record.execution_id}});
+  }
+  if (event.enqueue || !can_run(execution)) {
+    return add_to_inbox(execution, event, event.enqueue);
+  }
+  deliver_event(execution, std::move(event), 0);
+}
+
+// Makes the event durable where it waits, ahead of its turn.
+void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
+                         const bool reply_enqueued) {
+  InboxRecord row;
+  row.id = next_inbox_id_();
+  row.execution = execution.fold.ref();
+  row.tenant = execution.fold.record().tenant;
+  row.event_id = event.event_id;
+  row.event_name = event.event.name;
+  row.payload = event.event.payload;
+  row.user_id = event.event.user_id;
+  row.idempotency_key = event.event.idempotency_key;
+  row.accepted_at = event.accepted_at;
+  const EventReply submitted = event_reply(execution, event.event_id, false);
+  if (event.request != 0) {
+    const std::string processing_id = std::to_string(row.id);
+    execution.effects.replies.push_back(
+        reply_enqueued ? Reply{event.request, EnqueueReply{event.event_id, processing_id}}
+                       : Reply{event.request, submitted});
+  }
+  if (!row.idempotency_key.empty()) {
+    execution.recent_keys.push_back({row.idempotency_key, submitted, std::to_string(row.id)});
+  }
+  execution.open.inbox_added.push_back(row);
+  // At the head of what waits: it was its turn.
+  execution.work.push_front(InboxEvent{std::move(row)});
+  commit(execution);
+}
+
+void Shard::deliver_event(Execution& execution, EventSubmitted event, const InboxId inbox_id) {
+  if (execution.fold.ended()) {
+    // It was accepted before the end; its row is closed with the reason.
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{inbox_id, InboxStatus::failed, "the execution ended before its turn", {}});
+    return commit(execution);
+  }
+  if (const auto earlier = execution.fold.first_timer_until(event.accepted_at)) {
+    if (inbox_id != 0) {
+      InboxRecord row;
+      row.id = inbox_id;
+      row.event_id = event.event_id;
+      row.event_name = event.event.name;
+      row.payload = std::move(event.event.payload);
+      row.user_id = event.event.user_id;
+      row.idempotency_key = event.event.idempotency_key;
+      row.accepted_at = event.accepted_at;
+      execution.work.push_front(InboxEvent{std::move(row)});
+    } else {
+      execution.work.push_front(std::move(event));
+    }
+    return take_timer(execution, *earlier);
+  }
+  HistoryEvent received;
+  received.type = EventType::event_received;
+  received.name = event.event.name;
+  received.payload = event.event.payload;
+  received.cause = execution.fold.last_sequence() + 1;
+  received.attributes =
+      encode(ReceivedAttributes{event.event_id, event.event.user_id, event.accepted_at});
+  if (inbox_id != 0) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{inbox_id, InboxStatus::completed, {}, {}});
+  } else {
+    InboxRecord row;
+    row.id = next_inbox_id_();
+    row.execution = execution.fold.ref();
+    row.tenant = execution.fold.record().tenant;
+    row.event_id = event.event_id;
+    row.event_name = event.event.name;
+    row.user_id = event.event.user_id;
+    row.idempotency_key = event.event.idempotency_key;
+    row.status = InboxStatus::completed;
+    row.attempts = 1;
+    row.accepted_at = event.accepted_at;
+    execution.open.inbox_added.push_back(std::move(row));
+  }
+  execution.cause = received.cause;
+  const auto wait = execution.fold.wait_for(event.event.name);
+  execution.event_inbox = inbox_id;
+  execution.event_consumed = wait.has_value();
+  ReceivedEvent seen{event.event_id,       event.event.name,  event.event.payload,
+                     event.event.user_id,  event.accepted_at, received.cause};
+  execution.event = std::move(event);
+  if (wait) {
+    received.position = *wait;
+    add_job(execution, std::move(received), EventJob{*wait, std::move(seen)});
+    activate(execution);
+  } else {
+    append(execution, std::move(received));
+    answer_event(execution);
+    commit(execution);
+  }
+}
+
+void Shard::answer_event(Execution& execution) {
+  if (!execution.event) return;
+  const EventSubmitted event = std::move(*execution.event);
+  execution.event.reset();
+  EventReply told = event_reply(execution, event.event_id, execution.event_consumed);
+  InboxId inbox_id = execution.event_inbox;
+  const std::string& key = event.event.idempotency_key;
+  if (!key.empty()) {
+    if (inbox_id != 0) {
+      execution.open.inbox_completed.back().answer = encode_answer(told);
+    } else {
+      inbox_id = execution.open.inbox_added.back().id;
+      execution.open.inbox_added.back().answer = encode_answer(told);
+    }
+    const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
+                                     [&](const auto& answer) { return answer.key == key; });
+    if (recent != execution.recent_keys.end()) {
+      recent->reply = told;
+    } else {
+      execution.recent_keys.push_back({key, told, std::to_string(inbox_id)});
+    }
+    while (execution.recent_keys.size() > kRecentKeysMax && is_durable(execution)) {
+      execution.recent_keys.pop_front();
+    }
+  }
+  if (event.request != 0) {
+    execution.effects.replies.push_back(Reply{event.request, std::move(told)});
+  }
+}
+
+// ---- actions that finished
+
+void Shard::take_actions(Execution& execution, const ActionOutcome& outcome) {
+  record_outcome(execution, outcome);
+  // What finished together is delivered together.
+  while (!execution.work.empty()) {
+    const auto* const next = std::get_if<ActionOutcome>(&execution.work.front());
+    if (next == nullptr) break;
+    const ActionOutcome taken = *next;
+    execution.work.pop_front();
+    record_outcome(execution, taken);
+  }
+  if (!execution.jobs.empty()) {
+    activate(execution);
+  } else if (!execution.open.records.empty()) {
+    commit(execution);
+  }
+}
+
+void Shard::record_outcome(Execution& execution, const ActionOutcome& outcome) {
+  const auto found = execution.fold.actions().find(outcome.position);
+  if (found == execution.fold.actions().end()) return;
+  const PendingAction& action = found->second;
+  const int attempt = action.attempts_failed + 1;
+  if (outcome.attempt != attempt) return;
+
+  const ExecutionRecord& record = execution.fold.record();
+  HistoryEvent event;
+  event.name = action.name;
+  event.position = outcome.position;
+  event.cause = action.cause;
+  const Failure* const failure = std::get_if<Failure>(&outcome.outcome);
+  if (failure != nullptr) {
+    const Catalog::Action* const registered = catalog_.find_action(action.name);
+    RetryPolicy policy;
+    if (action.options.retry) {
+      policy = *action.options.retry;
+    } else if (registered != nullptr && registered->options.retry) {
+      policy = *registered->options.retry;
+    }
+    event.payload = Payload::json(encode_failure(*failure));
+    const std::uint64_t seed = execution.fold.seed() + static_cast<std::uint64_t>(outcome.position);
+    if (const auto delay = retry_delay(policy, *failure, attempt, seed)) {
+      event.type = EventType::action_attempt_failed;
+      event.attributes = encode(AttemptFailedAttributes{attempt, now_ + *delay});
+      // Bookkeeping stands between activations. The jobs of this one are recorded already, so this
+      // waits until it is over.
+      if (execution.jobs.empty()) {
+        append(execution, std::move(event));
+      } else {
+        execution.after_activation.push_back(std::move(event));
+      }
+      return;
+    }
+  }
+  ActionResultRecord result;
+  result.execution = record.ref;
+  result.position = outcome.position;
+  result.tenant = record.tenant;
+  result.action = action.name;
+  result.succeeded = failure == nullptr;
+  result.attempts = attempt;
+  result.cause = action.cause;
+  result.at = activation_time(execution);
+  event.type = failure == nullptr ? EventType::action_completed : EventType::action_failed;
+  event.attributes = encode(OutcomeAttributes{attempt});
+  if (failure == nullptr) {
+    event.payload = std::get<Payload>(outcome.outcome);
+    result.result = event.payload;
+  } else {
+    result.error_json = event.payload.bytes;
+  }
+  execution.open.results.push_back(std::move(result));
+  if (execution.jobs.empty()) execution.cause = event.cause;
+  add_job(execution, std::move(event), ActionJob{outcome.position, outcome.outcome});
+}
+
+// ---- timers
+
+void Shard::take_timer(Execution& execution, const TimerRecord& timer) {
+  const auto current = execution.fold.timer(timer.position);
+  if (!current || current->kind != timer.kind || current->fire_at != timer.fire_at) return;
+  if (timer.kind == TimerKind::retry) return dispatch(execution, timer.position);
+  HistoryEvent event;
+  event.position = timer.position;
+  if (timer.kind == TimerKind::sleep) {
+    event.type = EventType::timer_fired;
+    event.cause = execution.fold.sleeps().at(timer.position).cause;
+    execution.cause = event.cause;
+    add_job(execution, std::move(event), TimerJob{timer.position});
+  } else {
+    event.type = EventType::wait_timed_out;
+    event.cause = execution.fold.waits().at(timer.position).cause;
+    execution.cause = event.cause;
+    add_job(execution, std::move(event), WaitTimedOutJob{timer.position});
+  }
+  activate(execution);
+}
+
+}  // namespace pawl

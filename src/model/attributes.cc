@@ -1,0 +1,291 @@
+#include "model/attributes.h"
+
+#include <boost/json.hpp>
+#include <charconv>
+#include <concepts>
+#include <fmt/format.h>
+
+#include "model/history_event.h"
+
+namespace pawl {
+namespace {
+
+namespace json = boost::json;
+
+// Puts a JSON object together member by member. Nothing is written for an empty one.
+class ObjectWriter {
+ public:
+  void text(const std::string_view key, const std::string_view value) {
+    if (value.empty()) return;
+    begin(key);
+    text_ += json::serialize(json::string_view(value.data(), value.size()));
+  }
+  template <std::integral T>
+  void number(const std::string_view key, const T value, const T unless) {
+    if (value == unless) return;
+    begin(key);
+    text_ += fmt::format_int(value).c_str();
+  }
+  void number(const std::string_view key, const double value) {
+    begin(key);
+    text_ += fmt::format("{}", value);
+  }
+  void texts(const std::string_view key, const std::vector<std::string>& values) {
+    if (values.empty()) return;
+    begin(key);
+    char separator = '[';
+    for (const std::string& value : values) {
+      text_ += separator;
+      text_ += json::serialize(json::string_view(value.data(), value.size()));
+      separator = ',';
+    }
+    text_ += ']';
+  }
+  void object(const std::string_view key, const std::string_view encoded) {
+    begin(key);
+    text_ += encoded.empty() ? "{}" : encoded;
+  }
+  std::string finish() && {
+    if (!text_.empty()) text_ += '}';
+    return std::move(text_);
+  }
+
+ private:
+  void begin(const std::string_view key) {
+    text_ += text_.empty() ? "{\"" : ",\"";
+    text_ += key;
+    text_ += "\":";
+  }
+
+  std::string text_;
+};
+
+// Reads members by name; remembers the first that has not the type it should have.
+class ObjectReader {
+ public:
+  ObjectReader(const json::object& object, std::string& wrong) : object_(object), wrong_(wrong) {}
+
+  void text(const std::string_view key, std::string& value) {
+    const json::value* const member = find(key);
+    if (member == nullptr) return;
+    if (const json::string* const string = member->if_string()) {
+      value.assign(string->data(), string->size());
+    } else {
+      fail(key);
+    }
+  }
+  template <std::integral T>
+  void number(const std::string_view key, T& value) {
+    const json::value* const member = find(key);
+    if (member == nullptr) return;
+    boost::system::error_code failure;
+    const T read = member->to_number<T>(failure);
+    if (failure || member->is_double()) {
+      fail(key);
+    } else {
+      value = read;
+    }
+  }
+  void number(const std::string_view key, double& value) {
+    const json::value* const member = find(key);
+    if (member == nullptr) return;
+    boost::system::error_code failure;
+    const double read = member->to_number<double>(failure);
+    if (failure) {
+      fail(key);
+    } else {
+      value = read;
+    }
+  }
+  void texts(const std::string_view key, std::vector<std::string>& values) {
+    const json::value* const member = find(key);
+    if (member == nullptr) return;
+    const json::array* const array = member->if_array();
+    if (array == nullptr) return fail(key);
+    for (const json::value& element : *array) {
+      const json::string* const string = element.if_string();
+      if (string == nullptr) return fail(key);
+      values.emplace_back(string->data(), string->size());
+    }
+  }
+  bool has(const std::string_view key) const { return find(key) != nullptr; }
+  const json::object* object(const std::string_view key) {
+    const json::value* const member = find(key);
+    if (member == nullptr) return nullptr;
+    if (!member->is_object()) fail(key);
+    return member->if_object();
+  }
+
+ private:
+  const json::value* find(const std::string_view key) const {
+    return object_.if_contains(json::string_view(key.data(), key.size()));
+  }
+  void fail(const std::string_view key) {
+    if (wrong_.empty()) wrong_ = key;
+  }
+
+  const json::object& object_;
+  std::string& wrong_;
+};
+
+std::string encode_retry(const RetryPolicy& policy) {
+  const RetryPolicy defaults;
+  ObjectWriter writer;
+  writer.number("maxAttempts", policy.max_attempts, defaults.max_attempts);
+  writer.number("initialInterval", policy.initial_interval, defaults.initial_interval);
+  if (policy.backoff != defaults.backoff) writer.number("backoff", policy.backoff);
+  writer.number("maxInterval", policy.max_interval, defaults.max_interval);
+  if (policy.jitter != defaults.jitter) writer.number("jitter", policy.jitter);
+  writer.texts("nonRetryable", policy.non_retryable);
+  return std::move(writer).finish();
+}
+
+void read(ObjectReader& reader, StartedAttributes& attributes, std::string&) {
+  reader.text("version", attributes.version);
+  reader.text("userId", attributes.user_id);
+  reader.text("correlationId", attributes.correlation_id);
+  reader.number("seed", attributes.seed);
+  reader.number("rules", attributes.rules);
+}
+
+void read(ObjectReader& reader, ReceivedAttributes& attributes, std::string&) {
+  reader.text("id", attributes.event_id);
+  reader.text("userId", attributes.user_id);
+  reader.number("acceptedAt", attributes.accepted_at);
+}
+
+void read(ObjectReader& reader, DeliveredAttributes& attributes, std::string&) {
+  reader.number("event", attributes.event);
+}
+
+void read(ObjectReader& reader, ScheduledAttributes& attributes, std::string& wrong) {
+  if (const json::object* const object = reader.object("retry")) {
+    ObjectReader retry(*object, wrong);
+    RetryPolicy policy;
+    retry.number("maxAttempts", policy.max_attempts);
+    retry.number("initialInterval", policy.initial_interval);
+    retry.number("backoff", policy.backoff);
+    retry.number("maxInterval", policy.max_interval);
+    retry.number("jitter", policy.jitter);
+    retry.texts("nonRetryable", policy.non_retryable);
+    attributes.options.retry = std::move(policy);
+  }
+  if (reader.has("timeout")) reader.number("timeout", attributes.options.timeout.emplace());
+}
+
+void read(ObjectReader& reader, OutcomeAttributes& attributes, std::string&) {
+  reader.number("attempts", attributes.attempts);
+}
+
+void read(ObjectReader& reader, WaitAttributes& attributes, std::string&) {
+  reader.texts("names", attributes.names);
+  if (reader.has("timeout")) reader.number("timeout", attributes.timeout.emplace());
+}
+
+void read(ObjectReader& reader, TimerAttributes& attributes, std::string&) {
+  reader.number("duration", attributes.duration);
+}
+
+void read(ObjectReader& reader, AttemptFailedAttributes& attributes, std::string&) {
+  reader.number("attempt", attributes.attempt);
+  reader.number("nextAttemptAt", attributes.next_attempt_at);
+}
+
+Error unreadable(const std::string_view text, const std::string_view why) {
+  return {ErrorCode::internal,
+          fmt::format("the attributes of a history record can't be read ({}): {}", why,
+                      text.substr(0, 200)),
+          {}};
+}
+
+}  // namespace
+
+std::string encode(const StartedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.text("version", attributes.version);
+  writer.text("userId", attributes.user_id);
+  writer.text("correlationId", attributes.correlation_id);
+  writer.number("seed", attributes.seed, std::uint64_t{0});
+  writer.number("rules", attributes.rules, 1);
+  return std::move(writer).finish();
+}
+
+std::string encode(const ReceivedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.text("id", attributes.event_id);
+  writer.text("userId", attributes.user_id);
+  writer.number("acceptedAt", attributes.accepted_at, Timestamp{0});
+  return std::move(writer).finish();
+}
+
+std::string encode(const DeliveredAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("event", attributes.event, std::int64_t{0});
+  return std::move(writer).finish();
+}
+
+std::string encode(const ScheduledAttributes& attributes) {
+  ObjectWriter writer;
+  if (attributes.options.retry) writer.object("retry", encode_retry(*attributes.options.retry));
+  if (attributes.options.timeout) {
+    writer.number("timeout", *attributes.options.timeout, DurationMs{-1});
+  }
+  return std::move(writer).finish();
+}
+
+std::string encode(const OutcomeAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("attempts", attributes.attempts, 1);
+  return std::move(writer).finish();
+}
+
+std::string encode(const WaitAttributes& attributes) {
+  ObjectWriter writer;
+  writer.texts("names", attributes.names);
+  if (attributes.timeout) writer.number("timeout", *attributes.timeout, DurationMs{-1});
+  return std::move(writer).finish();
+}
+
+std::string encode(const TimerAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("duration", attributes.duration, DurationMs{0});
+  return std::move(writer).finish();
+}
+
+std::string encode(const AttemptFailedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("attempt", attributes.attempt, 1);
+  writer.number("nextAttemptAt", attributes.next_attempt_at, Timestamp{0});
+  return std::move(writer).finish();
+}
+
+template <class Attributes>
+Result<Attributes> decode(const std::string_view text, const int codec) {
+  if (codec != kHistoryCodec) {
+    return unreadable(text, fmt::format("codec {} is newer than this build, which knows {}", codec,
+                                        kHistoryCodec));
+  }
+  Attributes attributes;
+  if (text.empty()) return attributes;
+  boost::system::error_code failure;
+  const json::value value = json::parse(json::string_view(text.data(), text.size()), failure);
+  if (failure) return unreadable(text, failure.message());
+  const json::object* const object = value.if_object();
+  if (object == nullptr) return unreadable(text, "not an object");
+  std::string wrong;
+  ObjectReader reader(*object, wrong);
+  read(reader, attributes, wrong);
+  if (!wrong.empty()) return unreadable(text, fmt::format("'{}' has the wrong type", wrong));
+  return attributes;
+}
+
+template Result<StartedAttributes> decode(std::string_view, int);
+template Result<ReceivedAttributes> decode(std::string_view, int);
+template Result<DeliveredAttributes> decode(std::string_view, int);
+template Result<ScheduledAttributes> decode(std::string_view, int);
+template Result<OutcomeAttributes> decode(std::string_view, int);
+template Result<WaitAttributes> decode(std::string_view, int);
+template Result<TimerAttributes> decode(std::string_view, int);
+template Result<AttemptFailedAttributes> decode(std::string_view, int);
+
+}  // namespace pawl

@@ -1,0 +1,88 @@
+#pragma once
+
+// The typed forms of HistoryEvent::attributes, by record type. Written as JSON objects that leave out
+// what has its default; an object without members is written as nothing at all.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pawl/error.h"
+#include "pawl/host.h"
+#include "pawl/time.h"
+
+namespace pawl {
+
+struct StartedAttributes {
+  std::string version;
+  std::string user_id;
+  std::string correlation_id;
+  std::uint64_t seed = 0;
+  // The highest replay rule that this history was made under; see docs/decisions.
+  int rules = 1;
+
+  friend bool operator==(const StartedAttributes&, const StartedAttributes&) = default;
+};
+
+struct ReceivedAttributes {
+  std::string event_id;
+  std::string user_id;
+  Timestamp accepted_at = 0;
+
+  friend bool operator==(const ReceivedAttributes&, const ReceivedAttributes&) = default;
+};
+
+struct DeliveredAttributes {
+  std::int64_t event = 0;  // sequence of its EventReceived record
+
+  friend bool operator==(const DeliveredAttributes&, const DeliveredAttributes&) = default;
+};
+
+struct ScheduledAttributes {
+  ActionOptions options;
+
+  friend bool operator==(const ScheduledAttributes&, const ScheduledAttributes&) = default;
+};
+
+struct OutcomeAttributes {
+  int attempts = 1;
+
+  friend bool operator==(const OutcomeAttributes&, const OutcomeAttributes&) = default;
+};
+
+struct WaitAttributes {
+  std::vector<std::string> names;  // only where there is more than one
+  std::optional<DurationMs> timeout;
+
+  friend bool operator==(const WaitAttributes&, const WaitAttributes&) = default;
+};
+
+struct TimerAttributes {
+  DurationMs duration = 0;
+
+  friend bool operator==(const TimerAttributes&, const TimerAttributes&) = default;
+};
+
+struct AttemptFailedAttributes {
+  int attempt = 1;
+  Timestamp next_attempt_at = 0;
+
+  friend bool operator==(const AttemptFailedAttributes&, const AttemptFailedAttributes&) = default;
+};
+
+std::string encode(const StartedAttributes& attributes);
+std::string encode(const ReceivedAttributes& attributes);
+std::string encode(const DeliveredAttributes& attributes);
+std::string encode(const ScheduledAttributes& attributes);
+std::string encode(const OutcomeAttributes& attributes);
+std::string encode(const WaitAttributes& attributes);
+std::string encode(const TimerAttributes& attributes);
+std::string encode(const AttemptFailedAttributes& attributes);
+
+// Text that is not what encode() wrote under `codec` is an `internal` error that names the type.
+template <class Attributes>
+Result<Attributes> decode(std::string_view text, int codec);
+
+}  // namespace pawl

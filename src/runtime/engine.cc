@@ -1,0 +1,538 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+
+#include "base/name.h"
+#include "base/random.h"
+#include "base/utf8.h"
+#include "core/time_travel.h"
+
+namespace pawl {
+namespace {
+
+constexpr int kReaderThreads = 2;
+constexpr int kResumePage = 1'000;
+constexpr int kListLimitMax = 1'000;
+
+Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
+
+// The beginning of a text for a message, cut between characters.
+std::string_view beginning(const std::string_view text) {
+  constexpr std::size_t kShownBytes = 40;
+  const std::string_view cut = text.substr(0, kShownBytes);
+  return cut.substr(0, find_invalid_utf8(cut));
+}
+
+// What every id, name and tenant has to be.
+std::optional<Error> check_text(const std::string_view what, const std::string_view text,
+                                const Limits& limits, const bool may_be_empty = false) {
+  if (text.empty()) {
+    if (may_be_empty) return std::nullopt;
+    return invalid(fmt::format("The {} is missing: give a text of 1 to {} bytes.", what,
+                               limits.name_bytes_max));
+  }
+  if (text.size() > limits.name_bytes_max) {
+    return invalid(fmt::format("The {} '{}…' is {} bytes long, the most is {} (name_bytes_max).",
+                               what, beginning(text), text.size(), limits.name_bytes_max));
+  }
+  if (find_invalid_utf8(text) != std::string_view::npos || text.find('\0') != std::string_view::npos) {
+    return invalid(fmt::format("The {} has bytes that are no text (UTF-8 without NUL).", what));
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> check_payload(const std::string_view what, const Payload& payload,
+                                   const Limits& limits) {
+  if (payload.bytes.size() <= limits.payload_bytes_max) return std::nullopt;
+  return Error{ErrorCode::payload_too_large,
+               fmt::format("The {} is {} bytes as JSON, the most is {} (payload_bytes_max). Store it "
+                           "elsewhere and pass a reference to it.",
+                           what, payload.bytes.size(), limits.payload_bytes_max),
+               {}};
+}
+
+std::optional<Error> check(const EventRequest& request, const Limits& limits) {
+  if (auto error = check_text("tenant", request.tenant, limits)) return error;
+  if (auto error = check_text("execution id", request.execution_id, limits)) return error;
+  if (auto error = check_text("event name", request.name, limits)) return error;
+  if (auto error = check_text("user id", request.user_id, limits, true)) return error;
+  if (auto error = check_text("idempotency key", request.idempotency_key, limits, true)) return error;
+  return check_payload(fmt::format("payload of event '{}'", request.name), request.payload, limits);
+}
+
+void log_to_stderr(const LogLine& line) {
+  constexpr const char* kNames[] = {"debug", "info", "warn", "error"};
+  std::string text = fmt::format("pawl {}", kNames[static_cast<std::size_t>(line.level)]);
+  if (!line.execution_id.empty()) text += fmt::format(" [{} {}]", line.workflow, line.execution_id);
+  text += fmt::format(" {}", line.message);
+  if (!line.details.is_none()) text += fmt::format(" {}", line.details.bytes);
+  fmt::print(stderr, "{}\n", text);
+}
+
+}  // namespace
+
+Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock)
+    : options_([&options] {
+        if (!options.log) options.log = log_to_stderr;
+        return std::move(options);
+      }()),
+      store_(std::move(store)),
+      clock_(clock),
+      mailbox_(std::make_shared<Mailbox>()),
+      readers_(kReaderThreads),
+      shard_(ShardOptions{0, options_.limits},
+             [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+             [this] { return store_->next_inbox_id(); }) {
+  store_->start(*this);
+  thread_ = std::thread([this] { run(); });
+  readers_.post([this] { resume(); });
+}
+
+Engine::~Engine() { close(); }
+
+Error Engine::closed() const {
+  return {ErrorCode::closed, "The runtime is closed. Open a new one to go on.", {}};
+}
+
+// ---- registrations
+
+Result<void> Engine::register_workflow(const WorkflowDescription& description, WorkflowHost& host,
+                                       const bool replace) {
+  if (auto error = check_text("workflow name", description.name, options_.limits)) return *error;
+  if (auto error = check_text("workflow version", description.version, options_.limits)) return *error;
+  HostId id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return closed();
+    const std::string key = description.name + '\0' + description.version;
+    if (!replace && workflows_.contains(key)) {
+      return Error{ErrorCode::already_exists,
+                   fmt::format("Workflow '{}' version '{}' is registered already. Give the new one "
+                               "another version, or register it with replace.",
+                               description.name, description.version),
+                   description.name};
+    }
+    workflows_.insert_or_assign(key, &host);
+    const auto known = std::find(workflow_hosts_.begin(), workflow_hosts_.end(), &host);
+    id = static_cast<HostId>(known - workflow_hosts_.begin());
+    if (known == workflow_hosts_.end()) workflow_hosts_.push_back(&host);
+  }
+  mailbox_->post(WorkflowRegistered{description.name, description.version, id});
+  return {};
+}
+
+Result<void> Engine::register_action(const ActionDescription& description, ActionHost& host,
+                                     const bool replace) {
+  if (auto error = check_text("action name", description.name, options_.limits)) return *error;
+  const std::string meeting = meeting_name(description.name);
+  if (meeting.empty()) {
+    return invalid(fmt::format("The action name '{}' has nothing but '_' and '-'.", description.name));
+  }
+  HostId id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return closed();
+    const auto [known_name, fresh] = actions_.try_emplace(meeting, description.name);
+    if (!fresh && !replace) {
+      return Error{ErrorCode::already_exists,
+                   fmt::format("Action '{}' is registered already{}. Names that differ only in case, "
+                               "'_' and '-' are one name.",
+                               description.name,
+                               known_name->second == description.name
+                                   ? std::string{}
+                                   : fmt::format(", as '{}'", known_name->second)),
+                   description.name};
+    }
+    known_name->second = description.name;
+    const auto known = std::find(action_hosts_.begin(), action_hosts_.end(), &host);
+    id = static_cast<HostId>(known - action_hosts_.begin());
+    if (known == action_hosts_.end()) action_hosts_.push_back(&host);
+  }
+  mailbox_->post(ActionRegistered{description.name, description.options, id});
+  return {};
+}
+
+// ---- calls
+
+template <class T>
+std::optional<RequestId> Engine::admit(Callback<T>& done) {
+  std::optional<Error> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) {
+      refused = closed();
+    } else if (waiting_.size() >= options_.limits.requests_queued_max) {
+      refused = Error{ErrorCode::overloaded,
+                      fmt::format("{} calls are under way, the most that are taken at once "
+                                  "(requests_queued_max). Try again later.",
+                                  waiting_.size()),
+                      {}};
+    } else {
+      const RequestId request = next_request_++;
+      waiting_.emplace(request, std::move(done));
+      return request;
+    }
+  }
+  done(*refused);
+  return std::nullopt;
+}
+
+void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
+  const Limits& limits = options_.limits;
+  std::optional<Error> error = check_text("workflow name", request.workflow, limits);
+  if (!error) error = check_text("tenant", request.tenant, limits);
+  if (!error) error = check_text("execution id", request.execution_id, limits, true);
+  if (!error) error = check_text("version", request.version, limits, true);
+  if (!error) error = check_text("user id", request.user_id, limits, true);
+  if (!error) error = check_text("correlation id", request.correlation_id, limits, true);
+  if (!error) error = check_payload("input", request.input, limits);
+  if (error) return done(*error);
+  StartRequested input;
+  input.start = std::move(request);
+  input.seed = random_bits();
+  if (input.start.execution_id.empty()) {
+    input.generated = true;
+    input.start.execution_id = uuid_v7(clock_.now(), random_bits(), random_bits());
+  }
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
+void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
+  if (auto error = check(request, options_.limits)) return done(*error);
+  const Timestamp now = clock_.now();
+  EventSubmitted input{0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, false,
+                       false};
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
+void Engine::enqueue_event(EventRequest request, Callback<EnqueueReply> done) {
+  if (auto error = check(request, options_.limits)) return done(*error);
+  const Timestamp now = clock_.now();
+  EventSubmitted input{0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, true,
+                       false};
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
+void Engine::wait_for_completion(std::string tenant, std::string execution_id,
+                                 const std::optional<DurationMs> wait_max,
+                                 Callback<ExecutionState> done) {
+  if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
+  if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
+  CompletionAwaited input{0, std::move(tenant), std::move(execution_id), std::nullopt};
+  if (wait_max) input.deadline = clock_.now() + std::max<DurationMs>(0, *wait_max);
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
+void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done) {
+  const Limits& limits = options_.limits;
+  std::optional<Error> error = check_text("tenant", request.tenant, limits);
+  if (!error) error = check_text("action name", request.name, limits);
+  if (!error) error = check_text("idempotency key", request.idempotency_key, limits);
+  if (!error) error = check_text("execution id", request.execution_id, limits, true);
+  if (!error) error = check_text("event id", request.event_id, limits, true);
+  if (!error) error = check_payload("parameters", request.parameters, limits);
+  if (error) return done(*error);
+  ActionRequested input{0, std::move(request)};
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
+// ---- reads
+
+Result<StoredExecution> Engine::read_execution(const std::string& tenant,
+                                               const std::string& execution_id,
+                                               const bool with_history) {
+  auto found = store_->find_execution(tenant, execution_id, with_history);
+  if (!found) return found.error();
+  if (!*found) {
+    return Error{ErrorCode::unknown_execution,
+                 fmt::format("There is no execution '{}' in tenant '{}'.", execution_id, tenant),
+                 execution_id};
+  }
+  return std::move(**found);
+}
+
+void Engine::get_execution_state(std::string tenant, std::string execution_id,
+                                 const std::optional<std::int64_t> at_sequence,
+                                 Callback<ExecutionState> done) {
+  if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
+  if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
+  const auto request = admit(done);
+  if (!request) return;
+  readers_.post([this, at_sequence, tenant = std::move(tenant), id = std::move(execution_id),
+                 request = *request] {
+    Callback<ExecutionState> callback;
+    {
+      const std::lock_guard lock(mutex_);
+      auto node = waiting_.extract(request);
+      if (node.empty()) return;
+      callback = std::get<Callback<ExecutionState>>(std::move(node.mapped()));
+    }
+    const auto stored = read_execution(tenant, id, true);
+    if (!stored) return callback(stored.error());
+    callback(state_at(stored->record, stored->history, at_sequence));
+  });
+}
+
+void Engine::get_history(std::string tenant, std::string execution_id,
+                         Callback<std::vector<HistoryRecord>> done) {
+  if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
+  if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return done(closed());
+  }
+  readers_.post([this, tenant = std::move(tenant), id = std::move(execution_id),
+                 callback = std::move(done)] {
+    const auto stored = read_execution(tenant, id, true);
+    if (!stored) return callback(stored.error());
+    std::vector<HistoryRecord> records;
+    records.reserve(stored->history.size());
+    for (const HistoryEvent& event : stored->history) records.push_back(describe(event));
+    callback(std::move(records));
+  });
+}
+
+void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
+  if (auto error = check_text("tenant", query.tenant, options_.limits)) return done(*error);
+  ExecutionQuery wanted;
+  wanted.tenant = query.tenant;
+  wanted.workflow = query.workflow;
+  if (!query.status.empty()) {
+    wanted.status = execution_status_from(query.status);
+    if (!wanted.status) {
+      return done(invalid(fmt::format("There is no status '{}'. It is one of running, paused, stuck, "
+                                      "completed, failed, cancelled, terminated.",
+                                      query.status)));
+    }
+  }
+  if (query.limit < 1 || query.limit > kListLimitMax) {
+    return done(invalid(fmt::format("The limit {} is not between 1 and {}.", query.limit, kListLimitMax)));
+  }
+  wanted.limit = query.limit;
+  if (!query.cursor.empty()) {
+    const char* const end = query.cursor.data() + query.cursor.size();
+    const auto parsed = std::from_chars(query.cursor.data(), end, wanted.before);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || wanted.before < 1) {
+      return done(invalid("The cursor is not one that a page gave."));
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return done(closed());
+  }
+  readers_.post([this, wanted = std::move(wanted), callback = std::move(done)] {
+    const auto records = store_->list_executions(wanted);
+    if (!records) return callback(records.error());
+    ListPage page;
+    for (const ExecutionRecord& record : *records) page.executions.push_back(describe(record));
+    if (static_cast<int>(records->size()) == wanted.limit) {
+      page.cursor = std::to_string(records->back().ref);
+    }
+    callback(std::move(page));
+  });
+}
+
+Runtime::Counters Engine::counters() const {
+  return {commits_,         commit_batches_,  activations_, replays_,
+          actions_started_, executions_cached_};
+}
+
+// ---- the thread that decides
+
+void Engine::run() {
+  std::vector<Input> inputs;
+  Outputs step;
+  Outputs batch;
+  for (;;) {
+    std::optional<std::chrono::milliseconds> at_most;
+    if (const auto tick = shard_.next_tick()) {
+      at_most = std::chrono::milliseconds(std::max<DurationMs>(0, *tick - clock_.now()));
+    }
+    if (!mailbox_->take(inputs, at_most)) return;
+    for (Input& input : inputs) {
+      shard_.handle(std::move(input), clock_.now(), step);
+      // An eviction must not overtake the activations of the same instance.
+      if (!step.evictions.empty()) carry_out(batch);
+      append(batch, step);
+    }
+    const Timestamp now = clock_.now();
+    if (const auto tick = shard_.next_tick(); tick && *tick <= now) {
+      shard_.handle(Tick{}, now, step);
+      if (!step.evictions.empty()) carry_out(batch);
+      append(batch, step);
+    }
+    carry_out(batch);
+    const ShardCounters counters = shard_.counters();
+    activations_ = counters.activations;
+    replays_ = counters.replays;
+    actions_started_ = counters.actions_started;
+    executions_cached_ = counters.executions_cached;
+  }
+}
+
+void Engine::carry_out(Outputs& out) {
+  const auto workflow_host = [this](const HostId id) {
+    const std::lock_guard lock(mutex_);
+    return workflow_hosts_[id];
+  };
+  const auto action_host = [this](const HostId id) {
+    const std::lock_guard lock(mutex_);
+    return action_hosts_[id];
+  };
+  for (const Evict& evict : out.evictions) workflow_host(evict.host)->evict(evict.execution);
+  if (!out.commits.empty()) store_->commit(std::move(out.commits));
+  for (const LoadExecution& wanted : out.loads) readers_.post([this, wanted] { load(wanted); });
+  for (const TimerRecord& after : out.timer_loads) {
+    readers_.post([this, after] {
+      mailbox_->post(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
+    });
+  }
+  for (const FindInbox& wanted : out.inbox_lookups) {
+    readers_.post([this, wanted] {
+      mailbox_->post(
+          InboxFound{wanted.execution, store_->find_inbox(wanted.execution, wanted.idempotency_key)});
+    });
+  }
+  for (const FindActionResult& wanted : out.result_lookups) {
+    readers_.post([this, wanted] {
+      mailbox_->post(ActionResultFound{wanted.tenant, wanted.user_key,
+                                       store_->find_action_result(wanted.tenant, wanted.user_key)});
+    });
+  }
+  // In order, in runs of one host.
+  for (std::size_t from = 0; from < out.activations.size();) {
+    const HostId host = out.activations[from].host;
+    std::vector<Activation> run;
+    for (; from < out.activations.size() && out.activations[from].host == host; ++from) {
+      run.push_back(std::move(out.activations[from].activation));
+    }
+    workflow_host(host)->activate(std::move(run), mailbox_);
+  }
+  for (std::size_t from = 0; from < out.actions.size();) {
+    const HostId host = out.actions[from].host;
+    std::vector<ActionTask> run;
+    for (; from < out.actions.size() && out.actions[from].host == host; ++from) {
+      run.push_back(std::move(out.actions[from].task));
+    }
+    action_host(host)->run(std::move(run), mailbox_);
+  }
+  for (const AbortAction& abort : out.aborts) {
+    action_host(abort.host)->abort(abort.idempotency_key, abort.attempt);
+  }
+  for (Reply& reply : out.replies) answer(std::move(reply));
+  for (const LogLine& line : out.logs) options_.log(line);
+  out.clear();
+}
+
+void Engine::answer(Reply reply) {
+  Waiting waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    auto node = waiting_.extract(reply.request);
+    if (node.empty()) return;
+    waiting = std::move(node.mapped());
+  }
+  std::visit(
+      [&](auto& callback) {
+        using Answer = std::decay_t<decltype(callback)>;
+        if (Error* const error = std::get_if<Error>(&reply.answer)) {
+          callback(std::move(*error));
+        } else if constexpr (std::is_same_v<Answer, Callback<ExecutionState>>) {
+          readers_.post([this, done = std::move(callback),
+                         reached = std::get<CompletionReached>(std::move(reply.answer))] {
+            const auto stored = read_execution(reached.tenant, reached.execution_id, true);
+            if (!stored) return done(stored.error());
+            done(state_at(stored->record, stored->history, std::nullopt));
+          });
+        } else if constexpr (std::is_same_v<Answer, Callback<std::string>>) {
+          callback(std::get<std::string>(std::move(reply.answer)));
+        } else if constexpr (std::is_same_v<Answer, Callback<EventReply>>) {
+          callback(std::get<EventReply>(std::move(reply.answer)));
+        } else if constexpr (std::is_same_v<Answer, Callback<EnqueueReply>>) {
+          callback(std::get<EnqueueReply>(std::move(reply.answer)));
+        } else {
+          callback(std::get<Payload>(std::move(reply.answer)));
+        }
+      },
+      waiting);
+}
+
+void Engine::load(const LoadExecution& wanted) {
+  ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
+  loaded.found = wanted.ref != 0
+                     ? store_->load_execution(wanted.ref, true)
+                     : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+  mailbox_->post(std::move(loaded));
+}
+
+void Engine::resume() {
+  ExecutionRef after = 0;
+  for (;;) {
+    auto page = store_->executions_to_resume(after, kResumePage);
+    if (!page) {
+      LogLine line;
+      line.level = LogLevel::error;
+      line.message = "What was under way can't be taken up: " + page.error().message;
+      line.at = clock_.now();
+      return options_.log(line);
+    }
+    if (page->empty()) return;
+    after = page->back();
+    mailbox_->post(ResumeExecutions{std::move(*page)});
+  }
+}
+
+void Engine::commits_finished(const std::vector<CommitOutcome>& outcomes) {
+  ++commit_batches_;
+  for (const CommitOutcome& outcome : outcomes) {
+    if (!outcome.error) commits_ = outcome.up_to;
+    mailbox_->post(outcome);
+  }
+}
+
+// ---- the end
+
+void Engine::fail_waiting(const Error& error) {
+  std::unordered_map<RequestId, Waiting> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    waiting.swap(waiting_);
+  }
+  for (auto& [request, callback] : waiting) {
+    std::visit([&](auto& done) { done(error); }, callback);
+  }
+}
+
+void Engine::close() {
+  std::call_once(closed_, [this] {
+    {
+      const std::lock_guard lock(mutex_);
+      closing_ = true;
+    }
+    // Reports of what was queued still reach the shard, and its replies their callers.
+    store_->close();
+    mailbox_->close();
+    if (thread_.joinable()) thread_.join();
+    readers_.close();
+    fail_waiting(closed());
+  });
+}
+
+}  // namespace pawl

@@ -1,0 +1,96 @@
+#pragma once
+
+// Puts a store, a shard and hosts together: the thread that decides, and the carrying out of what it
+// decided. Knows no kind of store by name; Runtime::open does.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "core/shard.h"
+#include "core/store.h"
+#include "pawl/runtime.h"
+#include "runtime/mailbox.h"
+#include "runtime/reader_pool.h"
+
+namespace pawl {
+
+class Engine final : public CommitSink {
+ public:
+  // Takes up what the store says was under way.
+  Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock);
+  ~Engine() override;
+
+  Result<void> register_workflow(const WorkflowDescription& description, WorkflowHost& host,
+                                 bool replace);
+  Result<void> register_action(const ActionDescription& description, ActionHost& host, bool replace);
+
+  void start_workflow(StartRequest request, Callback<std::string> done);
+  void submit_event(EventRequest request, Callback<EventReply> done);
+  void enqueue_event(EventRequest request, Callback<EnqueueReply> done);
+  void wait_for_completion(std::string tenant, std::string execution_id,
+                           std::optional<DurationMs> wait_max, Callback<ExecutionState> done);
+  void execute_action(ExecuteActionRequest request, Callback<Payload> done);
+  void get_execution_state(std::string tenant, std::string execution_id,
+                           std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
+  void get_history(std::string tenant, std::string execution_id,
+                   Callback<std::vector<HistoryRecord>> done);
+  void list_executions(ListQuery query, Callback<ListPage> done);
+  Runtime::Counters counters() const;
+  void close();
+
+  void commits_finished(const std::vector<CommitOutcome>& outcomes) override;
+
+ private:
+  using Waiting = std::variant<Callback<std::string>, Callback<EventReply>, Callback<EnqueueReply>,
+                               Callback<ExecutionState>, Callback<Payload>>;
+
+  template <class T>
+  std::optional<RequestId> admit(Callback<T>& done);
+  void run();
+  void carry_out(Outputs& out);
+  void resume();
+  void load(const LoadExecution& wanted);
+  void answer(Reply reply);
+  void fail_waiting(const Error& error);
+  Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
+                                         bool with_history);
+  Error closed() const;
+
+  const RuntimeOptions options_;
+  const std::unique_ptr<Store> store_;
+  Clock& clock_;
+  const std::shared_ptr<Mailbox> mailbox_;
+  ReaderPool readers_;
+  Shard shard_;  // on thread_ only
+
+  mutable std::mutex mutex_;
+  std::unordered_map<RequestId, Waiting> waiting_;                    // under mutex_
+  RequestId next_request_ = 1;                                        // under mutex_
+  std::vector<WorkflowHost*> workflow_hosts_;                         // under mutex_
+  std::vector<ActionHost*> action_hosts_;                             // under mutex_
+  std::unordered_map<std::string, WorkflowHost*> workflows_;          // under mutex_; by name and version
+  std::unordered_map<std::string, std::string> actions_;              // under mutex_; by meeting name
+  bool closing_ = false;                                              // under mutex_
+  std::once_flag closed_;
+
+  std::atomic<std::uint64_t> commits_ = 0;
+  std::atomic<std::uint64_t> commit_batches_ = 0;
+  std::atomic<std::uint64_t> activations_ = 0;
+  std::atomic<std::uint64_t> replays_ = 0;
+  std::atomic<std::uint64_t> actions_started_ = 0;
+  std::atomic<std::uint64_t> executions_cached_ = 0;
+
+  std::thread thread_;
+};
+
+}  // namespace pawl

@@ -1,0 +1,101 @@
+#include "pawl/runtime.h"
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "runtime/engine.h"
+#include "store/sqlite_store.h"
+
+namespace pawl {
+namespace {
+
+constexpr std::string_view kSqliteScheme = "sqlite:";
+
+Result<std::unique_ptr<Store>> open_store(const std::string& address) {
+  if (!address.starts_with(kSqliteScheme)) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("The store '{}' can't be opened: write sqlite:FILE.", address), address};
+  }
+  SqliteStoreOptions options;
+  options.path = address.substr(kSqliteScheme.size());
+  return open_sqlite_store(std::move(options));
+}
+
+}  // namespace
+
+class Runtime::Impl {
+ public:
+  Impl(RuntimeOptions options, std::unique_ptr<Store> store)
+      : engine(std::move(options), std::move(store), clock) {}
+
+  SystemClock clock;
+  Engine engine;
+};
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Runtime::~Runtime() { close(); }
+
+Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
+  auto store = open_store(options.store);
+  if (!store) return store.error();
+  return std::unique_ptr<Runtime>(
+      new Runtime(std::make_unique<Impl>(std::move(options), std::move(*store))));
+}
+
+Result<void> Runtime::register_workflow(WorkflowDescription description, WorkflowHost& host,
+                                        const bool replace) {
+  return impl_->engine.register_workflow(description, host, replace);
+}
+
+Result<void> Runtime::register_action(ActionDescription description, ActionHost& host,
+                                      const bool replace) {
+  return impl_->engine.register_action(description, host, replace);
+}
+
+void Runtime::start_workflow(StartRequest request, Callback<std::string> done) {
+  impl_->engine.start_workflow(std::move(request), std::move(done));
+}
+
+void Runtime::submit_event(EventRequest request, Callback<EventReply> done) {
+  impl_->engine.submit_event(std::move(request), std::move(done));
+}
+
+void Runtime::enqueue_event(EventRequest request, Callback<EnqueueReply> done) {
+  impl_->engine.enqueue_event(std::move(request), std::move(done));
+}
+
+void Runtime::wait_for_completion(std::string tenant, std::string execution_id,
+                                  const std::optional<DurationMs> wait_max,
+                                  Callback<ExecutionState> done) {
+  impl_->engine.wait_for_completion(std::move(tenant), std::move(execution_id), wait_max,
+                                    std::move(done));
+}
+
+void Runtime::execute_action(ExecuteActionRequest request, Callback<Payload> done) {
+  impl_->engine.execute_action(std::move(request), std::move(done));
+}
+
+void Runtime::get_execution_state(std::string tenant, std::string execution_id,
+                                  const std::optional<std::int64_t> at_sequence,
+                                  Callback<ExecutionState> done) {
+  impl_->engine.get_execution_state(std::move(tenant), std::move(execution_id), at_sequence,
+                                    std::move(done));
+}
+
+void Runtime::get_history(std::string tenant, std::string execution_id,
+                          Callback<std::vector<HistoryRecord>> done) {
+  impl_->engine.get_history(std::move(tenant), std::move(execution_id), std::move(done));
+}
+
+void Runtime::list_executions(ListQuery query, Callback<ListPage> done) {
+  impl_->engine.list_executions(std::move(query), std::move(done));
+}
+
+Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
+
+void Runtime::close() {
+  if (impl_) impl_->engine.close();
+}
+
+}  // namespace pawl
