@@ -1,0 +1,415 @@
+#include "engine.h"
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "flat_reader.h"
+#include "json_text.h"
+
+namespace pawl::node {
+
+namespace {
+
+// Whether an engine of this process is open or opening. Environments (worker threads) share it.
+std::atomic<bool> process_has_engine = false;
+
+std::string text_of(const Napi::CallbackInfo& info, std::size_t index) {
+  return to_utf8(info.Env(), info[index]);
+}
+
+std::int64_t integer_of(const Napi::CallbackInfo& info, std::size_t index) {
+  return info[index].As<Napi::Number>().Int64Value();
+}
+
+std::string error_reply(std::int64_t call, const Error& error) {
+  std::string text = "[";
+  append_number(text, call);
+  text += ',';
+  append_number(text, static_cast<int>(error.code));
+  text += ',';
+  append_string(text, error.message);
+  text += ',';
+  append_string(text, error.subject);
+  text += ']';
+  return text;
+}
+
+std::string empty_reply(std::int64_t call) {
+  std::string text = "[";
+  append_number(text, call);
+  text += ",0]";
+  return text;
+}
+
+// Refusals of registrations are given back at once: [code, message].
+Napi::Value refusal_of(Napi::Env env, const Result<void>& result) {
+  if (result) return env.Undefined();
+  auto refusal = Napi::Array::New(env, 2);
+  refusal.Set(0U, Napi::Number::New(env, static_cast<int>(result.error().code)));
+  refusal.Set(1U, Napi::String::New(env, result.error().message));
+  return refusal;
+}
+
+std::vector<std::string> texts_of(Napi::Array array) {
+  std::vector<std::string> texts(array.Length());
+  for (std::uint32_t i = 0; i < texts.size(); ++i) texts[i] = to_utf8(array.Env(), array.Get(i));
+  return texts;
+}
+
+// In the order of node/src/runtime.ts; -1 leaves the default.
+Limits read_limits(Napi::Env env, napi_value array) {
+  FlatReader reader(env, array);
+  Limits limits;
+  for (std::size_t* limit :
+       {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
+        &limits.executions_cached_max, &limits.awaitables_pending_max,
+        &limits.actions_in_flight_max}) {
+    const auto value = reader.integer();
+    if (value > 0) *limit = static_cast<std::size_t>(value);
+  }
+  return limits;
+}
+
+void append_log_line(std::string& out, const LogLine& line) {
+  out += R"({"level":)";
+  append_number(out, static_cast<int>(line.level));
+  out += R"(,"message":)";
+  append_string(out, line.message);
+  if (!line.details.is_none()) {
+    out += R"(,"details":)";
+    out += line.details.bytes;
+  }
+  for (const auto& [name, text] :
+       {std::pair<const char*, const std::string*>{"tenant", &line.tenant},
+        {"executionId", &line.execution_id},
+        {"workflow", &line.workflow},
+        {"correlationId", &line.correlation_id}}) {
+    out += ",\"";
+    out += name;
+    out += "\":";
+    append_string(out, *text);
+  }
+  out += R"(,"at":)";
+  append_number(out, line.at);
+  out += '}';
+}
+
+}  // namespace
+
+// Shared with the thread that opens, since the engine may be gone before that thread is through.
+struct Engine::OpenSlot {
+  std::mutex mutex;
+  std::unique_ptr<Runtime> runtime;  // guarded by mutex until the opening was reported
+  bool claimed = false;              // holds process_has_engine
+
+  void release() {
+    if (std::exchange(claimed, false)) process_has_engine = false;
+  }
+};
+
+Napi::Function Engine::define(Napi::Env env) {
+  return DefineClass(env, "Engine",
+                     {InstanceMethod("open", &Engine::open),
+                      InstanceMethod("registerWorkflow", &Engine::register_workflow),
+                      InstanceMethod("registerAction", &Engine::register_action),
+                      InstanceMethod("start", &Engine::start),
+                      InstanceMethod("submit", &Engine::submit),
+                      InstanceMethod("enqueue", &Engine::enqueue),
+                      InstanceMethod("wait", &Engine::wait),
+                      InstanceMethod("state", &Engine::state),
+                      InstanceMethod("history", &Engine::history),
+                      InstanceMethod("list", &Engine::list),
+                      InstanceMethod("executeAction", &Engine::execute_action),
+                      InstanceMethod("actionsFinished", &Engine::actions_finished),
+                      InstanceMethod("counters", &Engine::counters),
+                      InstanceMethod("close", &Engine::close),
+                      InstanceMethod("closeNow", &Engine::close_now)});
+}
+
+Engine::Engine(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Engine>(info), slot_(std::make_shared<OpenSlot>()) {
+  auto thread = JsThread::create(info.Env(), info[0].As<Napi::Object>());
+  if (!thread) throw Napi::Error::New(info.Env(), thread.error().message);
+  thread_ = std::move(*thread);
+  workflow_host_ = std::make_unique<NodeWorkflowHost>(thread_);
+  action_host_ = std::make_unique<NodeActionHost>(thread_);
+  napi_add_async_cleanup_hook(info.Env(), &Engine::on_environment_end, this, &cleanup_);
+}
+
+Engine::~Engine() {
+  shut_down({});
+  if (cleanup_ != nullptr) napi_remove_async_cleanup_hook(cleanup_);
+}
+
+void Engine::on_environment_end(napi_async_cleanup_hook_handle handle, void* self) {
+  auto& engine = *static_cast<Engine*>(self);
+  engine.cleanup_ = nullptr;
+  engine.shut_down([handle] { napi_remove_async_cleanup_hook(handle); });
+}
+
+void Engine::open(const Napi::CallbackInfo& info) {
+  const auto call = integer_of(info, 0);
+  RuntimeOptions options;
+  options.store = text_of(info, 1);
+  options.limits = read_limits(info.Env(), info[2]);
+  options.log = [thread = thread_](const LogLine& line) {
+    std::string text;
+    append_log_line(text, line);
+    thread->post(LogItem{std::move(text)});
+  };
+  if (process_has_engine.exchange(true)) {
+    thread_->post(ReplyItem{error_reply(
+        call, {ErrorCode::store_in_use,
+               "another thread of this process has a runtime open: a process has one. Call it from "
+               "that thread, or close it first",
+               {}})});
+    return;
+  }
+  slot_->claimed = true;
+  // Opening reads files and may wait for a disk.
+  background_ = std::thread([thread = thread_, slot = slot_, call, options = std::move(options)] {
+    auto opened = Runtime::open(options);
+    std::string reply;
+    {
+      std::lock_guard lock(slot->mutex);
+      if (opened) {
+        slot->runtime = std::move(*opened);
+        reply = empty_reply(call);
+      } else {
+        slot->release();
+        reply = error_reply(call, opened.error());
+      }
+    }
+    thread->post(ReplyItem{std::move(reply)});
+  });
+}
+
+Runtime& Engine::runtime(Napi::Env env) const {
+  if (slot_->runtime == nullptr) throw Napi::Error::New(env, "the engine is not open");
+  return *slot_->runtime;
+}
+
+Napi::Value Engine::register_workflow(const Napi::CallbackInfo& info) {
+  WorkflowDescription description;
+  description.name = text_of(info, 0);
+  description.version = text_of(info, 1);
+  description.description = text_of(info, 2);
+  description.author = text_of(info, 3);
+  description.tags = texts_of(info[4].As<Napi::Array>());
+  const bool replace = info[5].As<Napi::Boolean>();
+  return refusal_of(info.Env(), runtime(info.Env())
+                                    .register_workflow(std::move(description), *workflow_host_,
+                                                       replace));
+}
+
+Napi::Value Engine::register_action(const Napi::CallbackInfo& info) {
+  ActionDescription description;
+  description.name = text_of(info, 0);
+  description.description = text_of(info, 1);
+  description.options = FlatReader(info.Env(), info[2]).action_options();
+  const bool replace = info[3].As<Napi::Boolean>();
+  return refusal_of(
+      info.Env(),
+      runtime(info.Env()).register_action(std::move(description), *action_host_, replace));
+}
+
+template <class T>
+Callback<T> Engine::replying(const Napi::CallbackInfo& info,
+                             std::function<void(std::string&, const T&)> append) const {
+  return [thread = thread_, call = integer_of(info, 0),
+          append = std::move(append)](Result<T> result) {
+    std::string text;
+    if (result) {
+      text = "[";
+      append_number(text, call);
+      text += ",0,";
+      append(text, *result);
+      text += ']';
+    } else {
+      text = error_reply(call, result.error());
+    }
+    thread->post(ReplyItem{std::move(text)});
+  };
+}
+
+void Engine::start(const Napi::CallbackInfo& info) {
+  StartRequest request;
+  request.workflow = text_of(info, 1);
+  request.tenant = text_of(info, 2);
+  request.input = Payload::json(text_of(info, 3));
+  request.version = text_of(info, 4);
+  request.execution_id = text_of(info, 5);
+  request.user_id = text_of(info, 6);
+  request.correlation_id = text_of(info, 7);
+  runtime(info.Env()).start_workflow(
+      std::move(request), replying<std::string>(info, [](std::string& out, const std::string& id) {
+        append_string(out, id);
+      }));
+}
+
+namespace {
+
+EventRequest event_of(const Napi::CallbackInfo& info) {
+  EventRequest request;
+  request.tenant = text_of(info, 1);
+  request.execution_id = text_of(info, 2);
+  request.name = text_of(info, 3);
+  request.payload = Payload::json(text_of(info, 4));
+  request.user_id = text_of(info, 5);
+  request.idempotency_key = text_of(info, 6);
+  return request;
+}
+
+}  // namespace
+
+void Engine::submit(const Napi::CallbackInfo& info) {
+  runtime(info.Env()).submit_event(
+      event_of(info), replying<EventReply>(info, [](std::string& out, const EventReply& reply) {
+        out += R"({"executionId":)";
+        append_string(out, reply.execution_id);
+        out += R"(,"eventId":)";
+        append_string(out, reply.event_id);
+        out += R"(,"currentState":)";
+        append_string(out, reply.current_state);
+        out += R"(,"status":)";
+        append_string(out, reply.status);
+        out += R"(,"isComplete":)";
+        out += reply.is_complete ? "true" : "false";
+        out += R"(,"consumed":)";
+        out += reply.consumed ? "true}" : "false}";
+      }));
+}
+
+void Engine::enqueue(const Napi::CallbackInfo& info) {
+  runtime(info.Env()).enqueue_event(
+      event_of(info), replying<EnqueueReply>(info, [](std::string& out, const EnqueueReply& reply) {
+        out += R"({"eventId":)";
+        append_string(out, reply.event_id);
+        out += R"(,"processingId":)";
+        append_string(out, reply.processing_id);
+        out += '}';
+      }));
+}
+
+void Engine::wait(const Napi::CallbackInfo& info) {
+  const auto wait_max = integer_of(info, 3);
+  runtime(info.Env()).wait_for_completion(
+      text_of(info, 1), text_of(info, 2),
+      wait_max < 0 ? std::nullopt : std::optional<DurationMs>(wait_max),
+      replying<ExecutionState>(info, append_state));
+}
+
+void Engine::state(const Napi::CallbackInfo& info) {
+  const auto at = integer_of(info, 3);
+  runtime(info.Env()).get_execution_state(
+      text_of(info, 1), text_of(info, 2), at < 0 ? std::nullopt : std::optional<std::int64_t>(at),
+      replying<ExecutionState>(info, append_state));
+}
+
+void Engine::history(const Napi::CallbackInfo& info) {
+  using Records = std::vector<HistoryRecord>;
+  runtime(info.Env()).get_history(
+      text_of(info, 1), text_of(info, 2),
+      replying<Records>(info, [](std::string& out, const Records& records) {
+        out += '[';
+        for (const auto& record : records) {
+          if (&record != records.data()) out += ',';
+          append_history_record(out, record);
+        }
+        out += ']';
+      }));
+}
+
+void Engine::list(const Napi::CallbackInfo& info) {
+  ListQuery query;
+  query.tenant = text_of(info, 1);
+  query.workflow = text_of(info, 2);
+  query.status = text_of(info, 3);
+  query.cursor = text_of(info, 4);
+  query.limit = static_cast<int>(integer_of(info, 5));
+  runtime(info.Env()).list_executions(
+      std::move(query), replying<ListPage>(info, [](std::string& out, const ListPage& page) {
+        out += R"({"executions":[)";
+        for (const auto& execution : page.executions) {
+          if (&execution != page.executions.data()) out += ',';
+          append_state(out, execution);
+        }
+        out += R"(],"cursor":)";
+        append_string(out, page.cursor);
+        out += '}';
+      }));
+}
+
+void Engine::execute_action(const Napi::CallbackInfo& info) {
+  ExecuteActionRequest request;
+  request.tenant = text_of(info, 1);
+  request.execution_id = text_of(info, 2);
+  request.event_id = text_of(info, 3);
+  request.idempotency_key = text_of(info, 4);
+  request.name = text_of(info, 5);
+  request.parameters = Payload::json(text_of(info, 6));
+  runtime(info.Env()).execute_action(
+      std::move(request), replying<Payload>(info, [](std::string& out, const Payload& result) {
+        // In brackets, as everywhere: [] is undefined.
+        append_payload(out, result);
+      }));
+}
+
+void Engine::actions_finished(const Napi::CallbackInfo& info) {
+  FlatReader reader(info.Env(), info[0]);
+  std::vector<ActionOutcome> outcomes;
+  while (!reader.at_end()) {
+    ActionOutcome outcome;
+    outcome.execution = reader.integer();
+    outcome.position = static_cast<Position>(reader.integer());
+    outcome.idempotency_key = reader.text();
+    outcome.attempt = static_cast<int>(reader.integer());
+    if (reader.integer() != 0) {
+      outcome.outcome = reader.payload();
+    } else {
+      outcome.outcome = reader.failure();
+    }
+    outcomes.push_back(std::move(outcome));
+  }
+  action_host_->finished(std::move(outcomes));
+}
+
+Napi::Value Engine::counters(const Napi::CallbackInfo& info) {
+  const auto counters = runtime(info.Env()).counters();
+  auto object = Napi::Object::New(info.Env());
+  const auto set = [&](const char* name, std::uint64_t value) {
+    object.Set(name, Napi::Number::New(info.Env(), static_cast<double>(value)));
+  };
+  set("commits", counters.commits);
+  set("commitBatches", counters.commit_batches);
+  set("activations", counters.activations);
+  set("replays", counters.replays);
+  set("actionsStarted", counters.actions_started);
+  set("executionsCached", counters.executions_cached);
+  return object;
+}
+
+void Engine::close(const Napi::CallbackInfo& info) {
+  const auto call = integer_of(info, 0);
+  if (background_.joinable()) background_.join();
+  // Closing lets the store finish; JavaScript goes on meanwhile.
+  background_ = std::thread([thread = thread_, slot = slot_, call] {
+    if (slot->runtime != nullptr) slot->runtime->close();
+    thread->post(ReplyItem{empty_reply(call)});
+  });
+}
+
+void Engine::close_now(const Napi::CallbackInfo&) { shut_down({}); }
+
+void Engine::shut_down(std::function<void()> closed) {
+  if (background_.joinable()) background_.join();
+  if (slot_->runtime != nullptr) {
+    slot_->runtime->close();
+    slot_->runtime.reset();
+  }
+  slot_->release();
+  thread_->close(std::move(closed));
+}
+
+}  // namespace pawl::node

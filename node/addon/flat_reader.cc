@@ -1,0 +1,191 @@
+#include "flat_reader.h"
+
+#include <stdexcept>
+
+namespace pawl::node {
+
+namespace {
+
+// The first element of a command. Numbers are shared with node/src/wire.ts.
+enum class CommandKind : int {
+  schedule_action = 0,
+  wait = 1,
+  withdraw = 2,
+  start_timer = 3,
+  set_state = 4,
+  set_data = 5,
+  emit = 6,
+  log = 7,
+  complete = 8,
+  fail = 9,
+};
+
+class Scope {
+ public:
+  explicit Scope(napi_env env) : env_(env) { napi_open_handle_scope(env, &scope_); }
+  ~Scope() { napi_close_handle_scope(env_, scope_); }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  napi_env env_;
+  napi_handle_scope scope_ = nullptr;
+};
+
+[[noreturn]] void unexpected(const char* wanted, std::uint32_t index) {
+  throw std::logic_error("element " + std::to_string(index) + " from JavaScript is no " + wanted);
+}
+
+// Optional numbers are -1 when absent.
+std::optional<DurationMs> optional_duration(std::int64_t value) {
+  if (value < 0) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+std::string to_utf8(napi_env env, napi_value value) {
+  char small[512];
+  std::size_t size = 0;
+  if (napi_get_value_string_utf8(env, value, small, sizeof small, &size) != napi_ok) {
+    throw std::logic_error("a value from JavaScript is no string");
+  }
+  // Three bytes short of full may mean that a longer character did not fit.
+  if (size + 4 < sizeof small) return std::string(small, size);
+  napi_get_value_string_utf8(env, value, nullptr, 0, &size);
+  std::string text(size, '\0');
+  napi_get_value_string_utf8(env, value, text.data(), size + 1, &size);
+  return text;
+}
+
+FlatReader::FlatReader(napi_env env, napi_value array) : env_(env), array_(array) {
+  if (napi_get_array_length(env, array, &length_) != napi_ok) {
+    throw std::logic_error("a value from JavaScript is no array");
+  }
+}
+
+napi_value FlatReader::next() {
+  napi_value value = nullptr;
+  if (next_ == length_ || napi_get_element(env_, array_, next_++, &value) != napi_ok) {
+    throw std::logic_error("an array from JavaScript ends too early");
+  }
+  return value;
+}
+
+double FlatReader::number() {
+  double value = 0;
+  if (napi_get_value_double(env_, next(), &value) != napi_ok) unexpected("number", next_ - 1);
+  return value;
+}
+
+std::int64_t FlatReader::integer() {
+  std::int64_t value = 0;
+  if (napi_get_value_int64(env_, next(), &value) != napi_ok) unexpected("number", next_ - 1);
+  return value;
+}
+
+std::string FlatReader::text() { return to_utf8(env_, next()); }
+
+std::vector<std::string> FlatReader::texts() {
+  std::vector<std::string> all(static_cast<std::size_t>(integer()));
+  for (auto& one : all) one = text();
+  return all;
+}
+
+Failure FlatReader::failure() {
+  Failure failure;
+  failure.name = text();
+  failure.message = text();
+  failure.stack = text();
+  failure.code = text();
+  failure.details_json = text();
+  failure.failure_class = static_cast<FailureClass>(integer());
+  failure.causes.resize(static_cast<std::size_t>(integer()));
+  for (auto& cause : failure.causes) cause = this->failure();
+  return failure;
+}
+
+ActionOptions FlatReader::action_options() {
+  ActionOptions options;
+  options.timeout = optional_duration(integer());
+  if (integer() == 0) return options;
+  RetryPolicy retry;
+  retry.max_attempts = static_cast<int>(integer());
+  retry.initial_interval = integer();
+  retry.backoff = number();
+  retry.max_interval = integer();
+  retry.jitter = number();
+  retry.non_retryable = texts();
+  options.retry = std::move(retry);
+  return options;
+}
+
+Command FlatReader::command() {
+  const auto kind = static_cast<CommandKind>(integer());
+  switch (kind) {
+    case CommandKind::schedule_action: {
+      ScheduleActionCommand command;
+      command.position = static_cast<Position>(integer());
+      command.name = text();
+      command.parameters = payload();
+      command.options = action_options();
+      return command;
+    }
+    case CommandKind::wait: {
+      WaitCommand command;
+      command.position = static_cast<Position>(integer());
+      command.names = texts();
+      command.timeout = optional_duration(integer());
+      return command;
+    }
+    case CommandKind::withdraw:
+      return WithdrawCommand{static_cast<Position>(integer())};
+    case CommandKind::start_timer: {
+      StartTimerCommand command;
+      command.position = static_cast<Position>(integer());
+      command.duration = integer();
+      return command;
+    }
+    case CommandKind::set_state:
+      return SetStateCommand{text()};
+    case CommandKind::set_data: {
+      SetDataCommand command;
+      command.key = text();
+      command.value = payload();
+      return command;
+    }
+    case CommandKind::emit: {
+      EmitCommand command;
+      command.name = text();
+      command.payload = payload();
+      return command;
+    }
+    case CommandKind::log: {
+      LogCommand command;
+      command.level = static_cast<LogLevel>(integer());
+      command.message = text();
+      command.details = payload();
+      return command;
+    }
+    case CommandKind::complete:
+      return CompleteCommand{payload()};
+    case CommandKind::fail:
+      return FailCommand{failure()};
+  }
+  unexpected("command", next_ - 1);
+}
+
+ActivationResult FlatReader::activation_result() {
+  Scope scope(env_);
+  ActivationResult result;
+  result.execution = integer();
+  result.sequence = integer();
+  auto violation = text();
+  if (!violation.empty()) result.violation = std::move(violation);
+  const auto count = static_cast<std::size_t>(integer());
+  result.commands.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) result.commands.push_back(command());
+  return result;
+}
+
+}  // namespace pawl::node

@@ -1,0 +1,46 @@
+#pragma once
+
+// Values that come from JavaScript lie one after the other in one plain array: reading elements is
+// the cheapest that Node-API offers. Who writes them is our own TypeScript (node/src/wire.ts); an
+// element of the wrong kind is an assertion of ours and throws std::logic_error.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <node_api.h>
+
+#include <pawl/host.h>
+
+namespace pawl::node {
+
+class FlatReader {
+ public:
+  FlatReader(napi_env env, napi_value array);
+
+  bool at_end() const { return next_ == length_; }
+  double number();
+  std::int64_t integer();
+  std::string text();
+  Payload payload() { return Payload::json(text()); }
+  std::vector<std::string> texts();  // a count, then as many strings
+
+  Failure failure();
+  ActionOptions action_options();
+  Command command();
+  // Reads execution, sequence, violation (or ""), a count, and as many commands.
+  ActivationResult activation_result();
+
+ private:
+  napi_value next();
+
+  napi_env env_;
+  napi_value array_;
+  std::uint32_t length_ = 0;
+  std::uint32_t next_ = 0;
+};
+
+// A string of JavaScript as UTF-8.
+std::string to_utf8(napi_env env, napi_value value);
+
+}  // namespace pawl::node

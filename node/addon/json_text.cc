@@ -1,0 +1,242 @@
+#include "json_text.h"
+
+#include <charconv>
+
+namespace pawl::node {
+
+namespace {
+
+// The first element of a job: which kind it is. node/src/host.ts reads them.
+enum class JobKind : int {
+  start = 0,
+  event = 1,
+  wait_timed_out = 2,
+  timer = 3,
+  action_completed = 4,
+  action_failed = 5,
+};
+
+void open_job(std::string& out, JobKind kind) {
+  out += '[';
+  append_number(out, static_cast<int>(kind));
+  out += ',';
+}
+
+struct AppendJob {
+  std::string& out;
+
+  void operator()(const StartJob& job) const {
+    open_job(out, JobKind::start);
+    for (const auto* text : {&job.tenant, &job.execution_id, &job.workflow, &job.version,
+                             &job.user_id, &job.correlation_id}) {
+      append_string(out, *text);
+      out += ',';
+    }
+    append_payload(out, job.input);
+    // A number of JavaScript has 53 bits.
+    out += ',';
+    append_number(out, static_cast<std::int64_t>(job.seed >> 32));
+    out += ',';
+    append_number(out, static_cast<std::int64_t>(job.seed & 0xffff'ffffU));
+    out += ']';
+  }
+
+  void operator()(const EventJob& job) const {
+    open_job(out, JobKind::event);
+    append_number(out, job.position);
+    out += ',';
+    append_string(out, job.event.id);
+    out += ',';
+    append_string(out, job.event.name);
+    out += ',';
+    append_payload(out, job.event.payload);
+    out += ',';
+    append_string(out, job.event.user_id);
+    out += ',';
+    append_number(out, job.event.timestamp);
+    out += ',';
+    append_number(out, job.event.sequence);
+    out += ']';
+  }
+
+  void operator()(const WaitTimedOutJob& job) const {
+    open_job(out, JobKind::wait_timed_out);
+    append_number(out, job.position);
+    out += ']';
+  }
+
+  void operator()(const TimerJob& job) const {
+    open_job(out, JobKind::timer);
+    append_number(out, job.position);
+    out += ']';
+  }
+
+  void operator()(const ActionJob& job) const {
+    const auto* result = std::get_if<Payload>(&job.outcome);
+    open_job(out, result != nullptr ? JobKind::action_completed : JobKind::action_failed);
+    append_number(out, job.position);
+    out += ',';
+    if (result != nullptr) {
+      append_payload(out, *result);
+    } else {
+      append_failure(out, std::get<Failure>(job.outcome));
+    }
+    out += ']';
+  }
+};
+
+void append_field(std::string& out, std::string_view name) {
+  if (out.back() != '{') out += ',';
+  out += '"';
+  out += name;
+  out += "\":";
+}
+
+void append_text_field(std::string& out, std::string_view name, std::string_view text) {
+  append_field(out, name);
+  append_string(out, text);
+}
+
+void append_number_field(std::string& out, std::string_view name, std::int64_t value) {
+  append_field(out, name);
+  append_number(out, value);
+}
+
+}  // namespace
+
+void append_number(std::string& out, std::int64_t value) {
+  char digits[24];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  out.append(digits, end);
+}
+
+void append_string(std::string& out, std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  out += '"';
+  std::size_t copied = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text.substr(copied, i - copied));
+    copied = i + 1;
+    out += '\\';
+    if (c == '"' || c == '\\') {
+      out += static_cast<char>(c);
+    } else {
+      out += "u00";
+      out += kHex[c >> 4];
+      out += kHex[c & 0xf];
+    }
+  }
+  out.append(text.substr(copied));
+  out += '"';
+}
+
+void append_payload(std::string& out, const Payload& payload) {
+  out += '[';
+  out += payload.bytes;
+  out += ']';
+}
+
+void append_failure(std::string& out, const Failure& failure) {
+  out += '{';
+  append_text_field(out, "name", failure.name);
+  append_text_field(out, "message", failure.message);
+  if (!failure.stack.empty()) append_text_field(out, "stack", failure.stack);
+  if (!failure.code.empty()) append_text_field(out, "code", failure.code);
+  if (!failure.details_json.empty()) {
+    append_field(out, "details");
+    out += failure.details_json;
+  }
+  if (!failure.causes.empty()) {
+    append_field(out, "causes");
+    out += '[';
+    for (const auto& cause : failure.causes) {
+      if (&cause != failure.causes.data()) out += ',';
+      append_failure(out, cause);
+    }
+    out += ']';
+  }
+  append_text_field(out, "class", to_string(failure.failure_class));
+  out += '}';
+}
+
+void append_activation(std::string& out, const Activation& activation) {
+  out += '[';
+  append_number(out, activation.execution);
+  out += ',';
+  append_number(out, activation.sequence);
+  out += ',';
+  append_number(out, activation.now);
+  out += activation.replaying ? ",true,[" : ",false,[";
+  for (const auto& job : activation.jobs) {
+    if (&job != activation.jobs.data()) out += ',';
+    std::visit(AppendJob{out}, job);
+  }
+  out += "]]";
+}
+
+void append_task(std::string& out, const ActionTask& task) {
+  out += '{';
+  append_text_field(out, "tenant", task.tenant);
+  append_text_field(out, "executionId", task.execution_id);
+  append_number_field(out, "execution", task.execution);
+  append_number_field(out, "position", task.position);
+  append_text_field(out, "name", task.name);
+  append_field(out, "parameters");
+  append_payload(out, task.parameters);
+  append_number_field(out, "attempt", task.attempt);
+  append_text_field(out, "idempotencyKey", task.idempotency_key);
+  append_text_field(out, "eventId", task.event_id);
+  append_text_field(out, "correlationId", task.correlation_id);
+  append_number_field(out, "scheduledAt", task.scheduled_at);
+  append_number_field(out, "timeout", task.timeout);
+  out += '}';
+}
+
+void append_state(std::string& out, const ExecutionState& state) {
+  out += '{';
+  append_text_field(out, "executionId", state.execution_id);
+  append_text_field(out, "tenant", state.tenant);
+  append_text_field(out, "workflowName", state.workflow);
+  append_text_field(out, "version", state.version);
+  append_text_field(out, "status", state.status);
+  append_text_field(out, "condition", state.condition);
+  append_text_field(out, "conditionDetail", state.condition_detail);
+  append_text_field(out, "currentState", state.current_state);
+  append_field(out, "data");
+  append_payload(out, state.data);
+  append_field(out, "result");
+  append_payload(out, state.result);
+  if (state.error) {
+    append_field(out, "error");
+    append_failure(out, *state.error);
+  }
+  append_field(out, "isComplete");
+  out += state.is_complete ? "true" : "false";
+  append_number_field(out, "sequence", state.sequence);
+  append_text_field(out, "userId", state.user_id);
+  append_text_field(out, "correlationId", state.correlation_id);
+  append_number_field(out, "createdAt", state.created_at);
+  append_number_field(out, "updatedAt", state.updated_at);
+  out += '}';
+}
+
+void append_history_record(std::string& out, const HistoryRecord& record) {
+  out += '{';
+  append_number_field(out, "sequence", record.sequence);
+  append_text_field(out, "type", record.type);
+  append_number_field(out, "at", record.at);
+  append_number_field(out, "cause", record.cause);
+  append_number_field(out, "position", record.position);
+  append_field(out, "endsActivation");
+  out += record.ends_activation ? "true" : "false";
+  append_text_field(out, "name", record.name);
+  append_field(out, "payload");
+  append_payload(out, record.payload);
+  append_field(out, "attributes");
+  out += record.attributes_json.empty() ? "{}" : record.attributes_json;
+  out += '}';
+}
+
+}  // namespace pawl::node

@@ -1,0 +1,29 @@
+#pragma once
+
+// Values on their way to JavaScript are written as JSON text: payloads are JSON already and are
+// copied in as they are, and one JSON.parse is cheaper than building objects through Node-API.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <pawl/error.h>
+#include <pawl/host.h>
+#include <pawl/payload.h>
+#include <pawl/runtime.h>
+
+namespace pawl::node {
+
+void append_number(std::string& out, std::int64_t value);
+void append_string(std::string& out, std::string_view text);
+// [value], or [] for a payload that is none: JavaScript tells undefined from null.
+void append_payload(std::string& out, const Payload& payload);
+// {"name","message","stack","code","details","causes","class"}
+void append_failure(std::string& out, const Failure& failure);
+// [execution, sequence, now, replaying, [job, …]]
+void append_activation(std::string& out, const Activation& activation);
+void append_task(std::string& out, const ActionTask& task);
+void append_state(std::string& out, const ExecutionState& state);
+void append_history_record(std::string& out, const HistoryRecord& record);
+
+}  // namespace pawl::node

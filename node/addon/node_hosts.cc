@@ -1,0 +1,52 @@
+#include "node_hosts.h"
+
+namespace pawl::node {
+
+void NodeWorkflowHost::activate(std::vector<Activation> activations,
+                                const std::shared_ptr<ActivationSink>& sink) {
+  std::vector<Item> items;
+  items.reserve(activations.size());
+  for (auto& activation : activations) {
+    items.emplace_back(ActivationItem{std::move(activation), sink});
+  }
+  thread_->post(std::move(items));
+}
+
+void NodeWorkflowHost::evict(ExecutionRef execution) { thread_->post(EvictItem{execution}); }
+
+void NodeActionHost::run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) {
+  std::vector<Item> items;
+  items.reserve(tasks.size());
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& task : tasks) {
+      sinks_.insert_or_assign(AttemptKey(task.idempotency_key, task.attempt), sink);
+      items.emplace_back(TaskItem{std::move(task)});
+    }
+  }
+  thread_->post(std::move(items));
+}
+
+void NodeActionHost::abort(const std::string& idempotency_key, int attempt) {
+  thread_->post(AbortItem{idempotency_key, attempt});
+}
+
+void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
+  // Neighbours usually share a sink.
+  std::vector<std::pair<std::shared_ptr<ActionSink>, std::vector<ActionOutcome>>> batches;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& outcome : outcomes) {
+      const auto found = sinks_.find(AttemptKey(outcome.idempotency_key, outcome.attempt));
+      if (found == sinks_.end()) continue;
+      if (batches.empty() || batches.back().first != found->second) {
+        batches.emplace_back(found->second, std::vector<ActionOutcome>());
+      }
+      sinks_.erase(found);
+      batches.back().second.push_back(std::move(outcome));
+    }
+  }
+  for (auto& [sink, batch] : batches) sink->actions_finished(std::move(batch));
+}
+
+}  // namespace pawl::node

@@ -1,0 +1,51 @@
+#pragma once
+
+// The two ports of the engine, put onto the JavaScript thread.
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <pawl/host.h>
+
+#include "js_thread.h"
+
+namespace pawl::node {
+
+// Workflow code in JavaScript. Any thread may call.
+class NodeWorkflowHost final : public WorkflowHost {
+ public:
+  explicit NodeWorkflowHost(std::shared_ptr<JsThread> thread) : thread_(std::move(thread)) {}
+
+  void activate(std::vector<Activation> activations,
+                const std::shared_ptr<ActivationSink>& sink) override;
+  void evict(ExecutionRef execution) override;
+
+ private:
+  std::shared_ptr<JsThread> thread_;
+};
+
+// Action handlers in JavaScript. Any thread may call.
+class NodeActionHost final : public ActionHost {
+ public:
+  explicit NodeActionHost(std::shared_ptr<JsThread> thread) : thread_(std::move(thread)) {}
+
+  void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
+  void abort(const std::string& idempotency_key, int attempt) override;
+
+  // What JavaScript reports. Each attempt is answered once; a second answer is ignored.
+  void finished(std::vector<ActionOutcome> outcomes);
+
+ private:
+  using AttemptKey = std::pair<std::string, int>;  // idempotency key, attempt
+
+  std::shared_ptr<JsThread> thread_;
+  std::mutex mutex_;
+  // Attempts under way and where their outcome goes. Bounded by Limits::actions_in_flight_max.
+  std::map<AttemptKey, std::shared_ptr<ActionSink>> sinks_;
+};
+
+}  // namespace pawl::node

@@ -1,0 +1,178 @@
+/** The JavaScript half of the action host: runs attempts and reports their outcomes in batches. */
+import { encode, hasTags, reviveParsed } from './codec.js';
+import { PayloadError } from './errors.js';
+import { writeFailure } from './failures.js';
+import { makeLogger, type LogFunction, type Logger } from './log.js';
+import { findAction, validateFor, type ActionContext, type ActionRegistry } from './registry.js';
+import type { CarriedPayload, FlatWriter } from './wire.js';
+
+interface Task {
+  tenant: string;
+  executionId: string;
+  execution: number;
+  position: number;
+  name: string;
+  parameters: CarriedPayload;
+  attempt: number;
+  idempotencyKey: string;
+  eventId: string;
+  correlationId: string;
+  scheduledAt: number;
+  timeout: number;
+}
+
+class AttemptContext implements ActionContext {
+  private controller: AbortController | undefined;
+  private ownLogger: Logger | undefined;
+
+  constructor(
+    private readonly task: Task,
+    private readonly log: LogFunction,
+  ) {}
+
+  get tenant() {
+    return this.task.tenant;
+  }
+  get executionId() {
+    return this.task.executionId;
+  }
+  get eventId() {
+    return this.task.eventId;
+  }
+  get idempotencyKey() {
+    return this.task.idempotencyKey;
+  }
+  get attempt() {
+    return this.task.attempt;
+  }
+  get correlationId() {
+    return this.task.correlationId === '' ? undefined : this.task.correlationId;
+  }
+  get scheduledAt() {
+    return this.task.scheduledAt;
+  }
+  get signal() {
+    return this.abortController.signal;
+  }
+  get logger() {
+    if (this.ownLogger === undefined) {
+      const { tenant, executionId, correlationId } = this.task;
+      this.ownLogger = makeLogger(this.log, {
+        tenant,
+        ...(executionId === '' ? {} : { executionId }),
+        ...(correlationId === '' ? {} : { correlationId }),
+      });
+    }
+    return this.ownLogger;
+  }
+
+  abort(): void {
+    const { name, attempt } = this.task;
+    const error = new Error(
+      `Attempt ${attempt} of action '${name}' is no longer wanted: it ran out of time, or its execution ended`,
+    );
+    error.name = 'AbortError';
+    (error as { code?: string }).code = 'ABORT_ERR';
+    this.abortController.abort(error);
+  }
+
+  private get abortController(): AbortController {
+    this.controller ??= new AbortController();
+    return this.controller;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+export class ActionRunner {
+  private readonly attempts = new Map<string, AttemptContext>();
+  private outcomes: FlatWriter = [];
+  private flushing = false;
+
+  constructor(
+    private readonly registry: ActionRegistry,
+    private readonly log: LogFunction,
+    private readonly payloadBytesMax: number,
+    private readonly report: (outcomes: FlatWriter) => void,
+  ) {}
+
+  run(text: string): void {
+    const tagged = hasTags(text);
+    for (const task of JSON.parse(text) as Task[]) {
+      if (tagged && task.parameters.length === 1) {
+        task.parameters[0] = reviveParsed(task.parameters[0]);
+      }
+      this.start(task);
+    }
+  }
+
+  abort(idempotencyKey: string, attempt: number): void {
+    this.attempts.get(`${attempt} ${idempotencyKey}`)?.abort();
+  }
+
+  private start(task: Task): void {
+    const context = new AttemptContext(task, this.log);
+    this.attempts.set(`${task.attempt} ${task.idempotencyKey}`, context);
+    const settle = (value: unknown) => this.completed(task, value);
+    const fail = (error: unknown) => this.failed(task, error);
+    try {
+      const action = findAction(this.registry, task.name);
+      const parameters: unknown = validateFor(action, task.parameters[0] ?? {});
+      const running = isThenable(parameters)
+        ? parameters.then((valid) => action.handler(valid, context))
+        : action.handler(parameters, context);
+      if (isThenable(running)) running.then(settle, fail);
+      else settle(running);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  private completed(task: Task, value: unknown): void {
+    let text: string;
+    try {
+      text = encode(value, `result of ${task.name}`);
+      const bytes = text.length * 3 > this.payloadBytesMax ? Buffer.byteLength(text) : 0;
+      if (bytes > this.payloadBytesMax) {
+        throw new PayloadError(
+          `result of ${task.name}: ${bytes} bytes of JSON are more than payload_bytes_max ` +
+            `(${this.payloadBytesMax})`,
+          'payload_too_large',
+        );
+      }
+    } catch (error) {
+      this.failed(task, error);
+      return;
+    }
+    this.begin(task, 1).push(text);
+  }
+
+  private failed(task: Task, error: unknown): void {
+    writeFailure(this.begin(task, 0), error);
+  }
+
+  private begin(task: Task, succeeded: 0 | 1): FlatWriter {
+    this.attempts.delete(`${task.attempt} ${task.idempotencyKey}`);
+    const { outcomes } = this;
+    outcomes.push(task.execution, task.position, task.idempotencyKey, task.attempt, succeeded);
+    if (!this.flushing) {
+      this.flushing = true;
+      // After the microtasks that run now: what ends together is reported together.
+      process.nextTick(() => this.flush());
+    }
+    return outcomes;
+  }
+
+  private flush(): void {
+    const { outcomes } = this;
+    this.outcomes = [];
+    this.flushing = false;
+    this.report(outcomes);
+  }
+}

@@ -1,0 +1,68 @@
+/** The addon: the engine, and what it tells JavaScript (node/addon). */
+import type { FlatWriter } from './wire.js';
+
+/** What the addon calls, on the JavaScript thread. */
+export interface Bridge {
+  activate(text: string): void;
+  collect(): FlatWriter;
+  evict(execution: number): void;
+  run(text: string): void;
+  abort(idempotencyKey: string, attempt: number): void;
+  settle(text: string): void;
+  log(text: string): void;
+}
+
+/** A refusal: its number, its text. */
+export type Refusal = [code: number, message: string];
+
+/** `call` is the number under which Bridge.settle reports. Absent texts are ''. */
+export interface NativeEngine {
+  open(call: number, store: string, limits: FlatWriter): void;
+  registerWorkflow(
+    name: string,
+    version: string,
+    description: string,
+    author: string,
+    tags: readonly string[],
+    replace: boolean,
+  ): Refusal | undefined;
+  registerAction(name: string, description: string, options: FlatWriter, replace: boolean): Refusal | undefined;
+  /** workflow, tenant, input, version, executionId, userId, correlationId */
+  start(call: number, ...fields: string[]): void;
+  /** tenant, executionId, name, payload, userId, idempotencyKey */
+  submit(call: number, ...fields: string[]): void;
+  enqueue(call: number, ...fields: string[]): void;
+  /** -1 waits without end. */
+  wait(call: number, tenant: string, executionId: string, maxWait: number): void;
+  /** -1 is the latest. */
+  state(call: number, tenant: string, executionId: string, atSequence: number): void;
+  history(call: number, tenant: string, executionId: string): void;
+  list(call: number, tenant: string, workflow: string, status: string, cursor: string, limit: number): void;
+  /** tenant, executionId, eventId, idempotencyKey, name, parameters */
+  executeAction(call: number, ...fields: string[]): void;
+  actionsFinished(outcomes: FlatWriter): void;
+  counters(): EngineCounters;
+  /** Closes on another thread, then reports. */
+  close(call: number): void;
+  /** Closes before it returns, and tells JavaScript nothing more. For the end of the process. */
+  closeNow(): void;
+}
+
+/** What the engine has done since it was opened. */
+export interface EngineCounters {
+  commits: number;
+  commitBatches: number;
+  activations: number;
+  replays: number;
+  actionsStarted: number;
+  executionsCached: number;
+}
+
+interface Addon {
+  Engine: new (bridge: Bridge) => NativeEngine;
+}
+
+/** Loads the addon at the first call that needs it: to import the package needs none. */
+export function loadAddon(): Addon {
+  return require('../addon.cjs') as Addon;
+}

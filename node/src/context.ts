@@ -1,0 +1,371 @@
+import { decode, deepFreeze, encodeDetails, hasTags, type Encoded } from './codec.js';
+import { toMilliseconds, type Duration } from './durations.js';
+import { InvalidArgumentError } from './errors.js';
+import type { Instance } from './instance.js';
+import { checkName } from './names.js';
+import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
+
+/** Names of events and the types of their payloads. */
+export type EventMap = Record<string, any>;
+
+/** An event as workflow code gets it. */
+export interface ReceivedEvent<Name extends string = string, Payload = any> {
+  readonly id: string;
+  readonly name: Name;
+  readonly payload: Payload;
+  readonly user_id: string | undefined;
+  /** When it was accepted: milliseconds since 1970, as Date.now() has them. */
+  readonly timestamp: number;
+  /** Of its record in the history. */
+  readonly sequence: number;
+}
+
+/** One of the named events: `event.name` tells which, and with it the type of `event.payload`. */
+export type EventNamed<Events extends EventMap, Name extends keyof Events & string> = {
+  [N in Name]: ReceivedEvent<N, Events[N]>;
+}[Name];
+
+export interface WaitOptions {
+  /** After this the wait rejects with a TimeoutError. */
+  timeout?: Duration;
+  /** Aborting withdraws the wait: it takes no event, and rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface WorkflowEvents<Events extends EventMap = EventMap> {
+  /**
+   * The next event of that name, or of one of those names. Events that came before are waiting, the
+   * oldest first. A wait that lost a Promise.race is still there and may take an event; use `signal`
+   * or `context.any` to withdraw it.
+   */
+  waitFor<Name extends keyof Events & string>(
+    names: Name | readonly Name[],
+    options?: WaitOptions,
+  ): Promise<EventNamed<Events, Name>>;
+  /** An event to this execution itself, delivered after what is already under way. */
+  emit(name: string, payload?: unknown): Promise<void>;
+}
+
+export interface WorkflowData {
+  /** A frozen snapshot, or undefined. */
+  get<T = any>(key: string): T;
+  /** Takes a snapshot: later changes of `value` have no effect. undefined deletes. */
+  set(key: string, value: unknown): void;
+  delete(key: string): void;
+  /** A frozen snapshot of everything. */
+  all(): Readonly<Record<string, any>>;
+}
+
+/** Lines are written once what the code did is durable, and not again on replay. */
+export interface WorkflowLogger {
+  debug(message: string, ...details: unknown[]): void;
+  info(message: string, ...details: unknown[]): void;
+  warn(message: string, ...details: unknown[]): void;
+  error(message: string, ...details: unknown[]): void;
+}
+
+/** `actions.sendNotification({ … })` runs the action of that name, in any casing. */
+export interface WorkflowActions {
+  [name: string]: (parameters?: any, options?: ActionCallOptions) => Promise<any>;
+}
+
+/** What a workflow function gets. Every member also works detached: `const { setState } = context`. */
+export interface WorkflowContext<Events extends EventMap = EventMap, Input = any> {
+  readonly executionId: string;
+  readonly tenant: string;
+  readonly userId: string | undefined;
+  readonly correlationId: string | undefined;
+  /** initialData as given to startWorkflow. */
+  readonly input: Input;
+  readonly actions: WorkflowActions;
+  /** initialData's members are its first content. */
+  readonly data: WorkflowData;
+  readonly events: WorkflowEvents<Events>;
+  readonly logger: WorkflowLogger;
+  setState(state: string): void;
+  /** 'initial' before the first setState. */
+  getCurrentState(): string;
+  sleep(duration: Duration): Promise<void>;
+  /** The time of this activation in milliseconds since 1970; never runs backwards. */
+  now(): number;
+  /** From 0 up to but not including 1; the same on every replay. */
+  random(): number;
+  /** The same on every replay. */
+  uuid(): string;
+  /**
+   * Settles like the first that settles, and withdraws the waits and sleeps among the others: they
+   * take no event any more, and reject with an AbortError. Actions go on.
+   */
+  any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
+  any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
+  /** Fires when the execution is cancelled. */
+  readonly signal: AbortSignal;
+}
+
+function abortError(message: string): Error {
+  const error = new Error(message);
+  error.name = 'AbortError';
+  (error as { code?: string }).code = 'ABORT_ERR';
+  return error;
+}
+
+/** What never settles: for side branches that go on after the function has returned. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
+
+function makeActions(instance: Instance): WorkflowActions {
+  const made = new Map<string, (parameters?: unknown, options?: ActionCallOptions) => Promise<any>>();
+  return new Proxy({} as WorkflowActions, {
+    get(_target, name) {
+      // `then` would make the proxy look like a promise to await.
+      if (typeof name === 'symbol' || name === 'then') return undefined;
+      let action = made.get(name);
+      if (action === undefined) {
+        action = (parameters, options) => runAction(instance, name, parameters, options);
+        made.set(name, action);
+      }
+      return action;
+    },
+    has: (_target, name) => typeof name === 'string' && name !== 'then',
+    set(_target, name) {
+      throw new InvalidArgumentError(
+        `actions.${String(name)} can't be assigned: register the action with an ActionRegistry`,
+      );
+    },
+  });
+}
+
+function runAction(
+  instance: Instance,
+  name: string,
+  parameters: unknown,
+  options: ActionCallOptions | undefined,
+): Promise<any> {
+  if (!instance.enter(`actions.${name}`)) return never();
+  let text: Encoded;
+  const written: FlatWriter = [];
+  try {
+    checkName(name, 'The name of an action');
+    text = instance.encode(parameters ?? {}, `parameters of ${name}`);
+    writeActionOptions(written, options);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const { position, promise } = instance.awaitable<any>('action');
+  instance.command(CommandKind.scheduleAction, position, name, text, ...written);
+  return promise;
+}
+
+function describeTimeout(timeout: Duration): string {
+  return typeof timeout === 'number' ? `${timeout}ms` : timeout.trim();
+}
+
+function waitFor(
+  instance: Instance,
+  given: string | readonly string[],
+  options: WaitOptions | undefined,
+): Promise<any> {
+  if (!instance.enter('events.waitFor')) return never();
+  const names = [...new Set(Array.isArray(given) ? (given as readonly string[]) : [given as string])];
+  let timeoutMs = -1;
+  let timeoutMessage: string | undefined;
+  try {
+    if (names.length === 0) throw new InvalidArgumentError('waitFor needs the name of an event');
+    for (const name of names) checkName(name, 'The name of an event to wait for');
+    for (const key of Object.keys(options ?? {})) {
+      if (key !== 'timeout' && key !== 'signal') {
+        throw new InvalidArgumentError(
+          `waitFor knows no option '${key}'. Its options are timeout and signal`,
+        );
+      }
+    }
+    if (options?.timeout !== undefined) {
+      timeoutMs = toMilliseconds(options.timeout, 'timeout');
+      timeoutMessage = `Timeout waiting for event(s): ${names.join(', ')} after ${describeTimeout(options.timeout)}`;
+    }
+    options?.signal?.throwIfAborted();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const { position, promise } = instance.awaitable<any>('wait', timeoutMessage);
+  instance.command(CommandKind.wait, position, names.length, ...names, timeoutMs);
+  const signal = options?.signal;
+  if (signal !== undefined) {
+    const withdraw = () => {
+      if (instance.enter('The signal of events.waitFor')) instance.withdraw(position, signal.reason);
+    };
+    signal.addEventListener('abort', withdraw, { once: true });
+    instance.awaitables.get(position)!.release = () => signal.removeEventListener('abort', withdraw);
+  }
+  return promise;
+}
+
+function emit(instance: Instance, name: string, payload: unknown, options: unknown): Promise<void> {
+  if (!instance.enter('events.emit')) return never();
+  try {
+    checkName(name, 'The name of an event to emit');
+    const target = (options as { executionId?: unknown } | undefined)?.executionId;
+    if (target !== undefined && target !== instance.start.executionId) {
+      throw new InvalidArgumentError(
+        'emit reaches this execution only. An event to another one is sent by an action, with ' +
+          'runtime.enqueueEvent and an idempotency_key',
+      );
+    }
+    instance.command(CommandKind.emit, name, instance.encode(payload, 'payload'));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  return Promise.resolve();
+}
+
+function any(instance: Instance, promises: Iterable<unknown>): Promise<any> {
+  if (!instance.enter('any')) return never();
+  const all = [...promises];
+  if (all.length === 0) {
+    return Promise.reject(new InvalidArgumentError('any needs at least one promise'));
+  }
+  return new Promise((resolve, reject) => {
+    let settled = false;
+    const settle = (winner: number, how: () => void) => {
+      if (settled) return;
+      settled = true;
+      if (instance.enter('any')) {
+        all.forEach((promise, i) => {
+          if (i === winner) return;
+          instance.withdrawPromise(promise, abortError('Withdrawn: another promise of any() was first'));
+        });
+      }
+      how();
+    };
+    all.forEach((promise, i) => {
+      Promise.resolve(promise).then(
+        (value) => settle(i, () => resolve(value)),
+        (error: unknown) => settle(i, () => reject(error)),
+      );
+    });
+  });
+}
+
+/** A copy that shares nothing: for decoded values, so plain data and bytes. */
+function copyOf(value: any): any {
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return value.slice();
+  if (Array.isArray(value)) return value.map(copyOf);
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, copyOf(member)]));
+}
+
+type DataEntry = { value: any; frozen: boolean } | { text: Encoded };
+
+function makeData(instance: Instance): WorkflowData {
+  const entries = new Map<string, DataEntry>();
+  const { input } = instance.start;
+  if (typeof input === 'object' && input !== null && !Array.isArray(input) && !ArrayBuffer.isView(input)) {
+    for (const [key, value] of Object.entries(input)) entries.set(key, { value, frozen: false });
+  }
+  const read = (key: string): any => {
+    const entry = entries.get(key);
+    if (entry === undefined) return undefined;
+    if ('text' in entry) {
+      const value: unknown = deepFreeze(decode(entry.text));
+      // Bytes can't be frozen, so each reader gets its own.
+      if (!hasTags(entry.text)) entries.set(key, { value, frozen: true });
+      return value;
+    }
+    if (!entry.frozen) {
+      entry.value = deepFreeze(copyOf(entry.value));
+      entry.frozen = true;
+    }
+    return entry.value;
+  };
+  const remove = (key: string) => {
+    if (entries.delete(key)) instance.command(CommandKind.setData, key, '');
+  };
+  return {
+    get: (key) => read(key),
+    set(key, value) {
+      if (!instance.enter('data.set')) return;
+      checkName(key, 'A key of data');
+      const text = instance.encode(value, `data.${key}`);
+      if (text === '') {
+        remove(key);
+        return;
+      }
+      entries.set(key, { text });
+      instance.command(CommandKind.setData, key, text);
+    },
+    delete(key) {
+      if (!instance.enter('data.delete')) return;
+      remove(checkName(key, 'A key of data'));
+    },
+    all: () => Object.freeze(Object.fromEntries([...entries.keys()].map((key) => [key, read(key)]))),
+  };
+}
+
+function makeLogger(instance: Instance): WorkflowLogger {
+  const at =
+    (level: number, name: string) =>
+    (message: string, ...details: unknown[]) => {
+      if (!instance.enter(`logger.${name}`) || instance.replaying) return;
+      instance.command(CommandKind.log, level, String(message).toWellFormed(), encodeDetails(details));
+    };
+  return { debug: at(0, 'debug'), info: at(1, 'info'), warn: at(2, 'warn'), error: at(3, 'error') };
+}
+
+export function makeContext(instance: Instance): WorkflowContext {
+  const { start } = instance;
+  let input: { value: any } | undefined;
+  let signal: AbortSignal | undefined;
+  return {
+    executionId: start.executionId,
+    tenant: start.tenant,
+    userId: start.userId,
+    correlationId: start.correlationId,
+    get input() {
+      input ??= { value: copyOf(start.input) };
+      return input.value;
+    },
+    actions: makeActions(instance),
+    data: makeData(instance),
+    events: {
+      waitFor: (names: string | readonly string[], options?: WaitOptions) =>
+        waitFor(instance, names, options),
+      emit: (name: string, payload?: unknown, ...more: unknown[]) =>
+        emit(instance, name, payload, more[0]),
+    } as WorkflowEvents,
+    logger: makeLogger(instance),
+    setState(state) {
+      if (!instance.enter('setState')) return;
+      checkName(state, 'A state');
+      instance.state = state;
+      instance.command(CommandKind.setState, state);
+    },
+    getCurrentState: () => instance.state,
+    sleep(duration) {
+      if (!instance.enter('sleep')) return never();
+      let ms: number;
+      try {
+        ms = toMilliseconds(duration);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      const { position, promise } = instance.awaitable<void>('timer');
+      instance.command(CommandKind.startTimer, position, ms);
+      return promise;
+    },
+    now: () => instance.now,
+    random() {
+      instance.enter('random');
+      return start.random.fraction();
+    },
+    uuid() {
+      instance.enter('uuid');
+      return start.random.uuid();
+    },
+    any: (promises: Iterable<unknown>) => any(instance, promises),
+    get signal() {
+      signal ??= new AbortController().signal;
+      return signal;
+    },
+  };
+}

@@ -1,0 +1,221 @@
+/**
+ * What Pawl refuses with. `code` is permanent and meant for programs; the message says what was
+ * wrong, where, and what to do. The numbers are those of `pawl::ErrorCode`.
+ */
+const codes = [
+  'internal', // 0 is no code
+  'invalid_argument',
+  'payload_refused',
+  'payload_too_large',
+  'unknown_workflow',
+  'unknown_execution',
+  'execution_ended',
+  'already_exists',
+  'unknown_action',
+  'validation',
+  'overloaded',
+  'timeout',
+  'store_unavailable',
+  'store_in_use',
+  'store_invalid',
+  'outcome_unknown',
+  'closed',
+  'not_deterministic',
+  'action_failed',
+  'internal',
+] as const;
+
+export type PawlErrorCode = (typeof codes)[number];
+
+export class PawlError extends Error {
+  readonly code: PawlErrorCode;
+
+  constructor(code: PawlErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+
+  static {
+    this.prototype.name = 'PawlError';
+  }
+}
+
+/** A name, id, option or duration that can't be taken. */
+export class InvalidArgumentError extends PawlError {
+  constructor(message: string) {
+    super('invalid_argument', message);
+  }
+
+  static {
+    this.prototype.name = 'InvalidArgumentError';
+  }
+}
+
+/** A value that can't be carried (the message has the path to it), or that is too large. */
+export class PayloadError extends PawlError {
+  constructor(message: string, code: 'payload_refused' | 'payload_too_large' = 'payload_refused') {
+    super(code, message);
+  }
+
+  static {
+    this.prototype.name = 'PayloadError';
+  }
+}
+
+/** Parameters that don't fit their declaration. */
+export class ValidationError extends PawlError {
+  /** One line per problem, each beginning with the path of the parameter. */
+  readonly issues: readonly string[];
+
+  constructor(message: string, issues: readonly string[] = []) {
+    super('validation', message);
+    this.issues = issues;
+  }
+
+  static {
+    this.prototype.name = 'ValidationError';
+  }
+}
+
+/** A wait ran out. What was waited for may still happen. */
+export class TimeoutError extends PawlError {
+  /** Of a `submitEvent` whose reply did not come in time: the event, which is durable or may be. */
+  readonly eventId: string | undefined;
+
+  constructor(message: string, eventId?: string) {
+    super('timeout', message);
+    this.eventId = eventId;
+  }
+
+  static {
+    this.prototype.name = 'TimeoutError';
+  }
+}
+
+export class UnknownWorkflowError extends PawlError {
+  constructor(message: string) {
+    super('unknown_workflow', message);
+  }
+
+  static {
+    this.prototype.name = 'UnknownWorkflowError';
+  }
+}
+
+/** No such execution in this tenant; a wrong tenant gets the same answer. */
+export class UnknownExecutionError extends PawlError {
+  constructor(message: string) {
+    super('unknown_execution', message);
+  }
+
+  static {
+    this.prototype.name = 'UnknownExecutionError';
+  }
+}
+
+/** The execution completed or failed: it takes no more events. */
+export class ExecutionEndedError extends PawlError {
+  constructor(message: string) {
+    super('execution_ended', message);
+  }
+
+  static {
+    this.prototype.name = 'ExecutionEndedError';
+  }
+}
+
+/** The same id or name again, with something else behind it. */
+export class AlreadyExistsError extends PawlError {
+  constructor(message: string) {
+    super('already_exists', message);
+  }
+
+  static {
+    this.prototype.name = 'AlreadyExistsError';
+  }
+}
+
+export class UnknownActionError extends PawlError {
+  constructor(message: string) {
+    super('unknown_action', message);
+  }
+
+  static {
+    this.prototype.name = 'UnknownActionError';
+  }
+}
+
+/** The database refused: in use by another engine, not a database of ours, disk full, read-only … */
+export class StoreError extends PawlError {
+  static {
+    this.prototype.name = 'StoreError';
+  }
+}
+
+/** The runtime is closing or closed. */
+export class ClosedError extends PawlError {
+  constructor(message: string) {
+    super('closed', message);
+  }
+
+  static {
+    this.prototype.name = 'ClosedError';
+  }
+}
+
+/** Workflow code did what it can't do and stay replayable. */
+export class NotDeterministicError extends PawlError {
+  constructor(message: string) {
+    super('not_deterministic', message);
+  }
+
+  static {
+    this.prototype.name = 'NotDeterministicError';
+  }
+}
+
+/** Thrown by an action's handler: another attempt would not help. */
+export class NonRetryableError extends Error {
+  readonly retryable = false;
+
+  static {
+    this.prototype.name = 'NonRetryableError';
+  }
+}
+
+/** The error for a refusal that came from the engine. */
+export function errorFromCode(number: number, message: string, subject: string): PawlError {
+  const code = codes[number] ?? 'internal';
+  switch (code) {
+    case 'invalid_argument':
+      return new InvalidArgumentError(message);
+    case 'payload_refused':
+    case 'payload_too_large':
+      return new PayloadError(message, code);
+    case 'unknown_workflow':
+      return new UnknownWorkflowError(message);
+    case 'unknown_execution':
+      return new UnknownExecutionError(message);
+    case 'execution_ended':
+      return new ExecutionEndedError(message);
+    case 'already_exists':
+      return new AlreadyExistsError(message);
+    case 'unknown_action':
+      return new UnknownActionError(message);
+    case 'validation':
+      return new ValidationError(message);
+    case 'timeout':
+      return new TimeoutError(message, subject === '' ? undefined : subject);
+    case 'store_unavailable':
+    case 'store_in_use':
+    case 'store_invalid':
+    case 'outcome_unknown':
+      return new StoreError(code, message);
+    case 'closed':
+      return new ClosedError(message);
+    case 'not_deterministic':
+      return new NotDeterministicError(message);
+    default:
+      return new PawlError(code, message);
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * The JavaScript half of the workflow host. The addon tells one activation at a time; between two of
+ * them the code of exactly one execution has run (see node/addon/js_thread.h). Every function of the
+ * bridge begins with `leave()`, which takes down what that execution did.
+ */
+import { hasTags, reviveParsed } from './codec.js';
+import { makeContext } from './context.js';
+import type { WorkflowDefinition } from './definition.js';
+import { TimeoutError } from './errors.js';
+import { errorFromFailure, type Failure } from './failures.js';
+import { currentInstance, Instance, setCurrentInstance } from './instance.js';
+import { SeededRandom } from './random.js';
+import { JobKind, type CarriedPayload, type FlatWriter } from './wire.js';
+
+type Job =
+  | [JobKind.start, string, string, string, string, string, string, CarriedPayload, number, number]
+  | [JobKind.event, number, string, string, CarriedPayload, string, number, number]
+  | [JobKind.waitTimedOut, number]
+  | [JobKind.timer, number]
+  | [JobKind.actionCompleted, number, CarriedPayload]
+  | [JobKind.actionFailed, number, Failure];
+
+type Activation = [ref: number, sequence: number, now: number, replaying: boolean, jobs: Job[]];
+
+function orUndefined(text: string): string | undefined {
+  return text === '' ? undefined : text;
+}
+
+export class WorkflowHost {
+  private readonly definitions = new Map<string, WorkflowDefinition>();
+  private readonly instances = new Map<number, Instance>();
+  private turn: FlatWriter = [];
+
+  constructor(private readonly payloadBytesMax: number) {}
+
+  define(definition: WorkflowDefinition): void {
+    this.definitions.set(`${definition.name}\0${definition.version}`, definition);
+  }
+
+  /** Delivers one activation. The code runs when the caller lets microtasks run. */
+  activate(text: string): void {
+    this.leave();
+    let activation: Activation;
+    try {
+      activation = JSON.parse(text) as Activation;
+      if (hasTags(text)) this.revivePayloads(activation);
+    } catch (error) {
+      // The addon writes the first two numbers; what comes after may be a broken payload.
+      const [, ref, sequence] = /^\[(\d+),(\d+),/.exec(text)!;
+      this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, 0);
+      return;
+    }
+    const [ref, sequence, now, replaying, jobs] = activation;
+    const first = jobs[0];
+    if (first !== undefined && first[0] === JobKind.start) {
+      this.begin(ref, sequence, now, replaying, first);
+      return;
+    }
+    const instance = this.instances.get(ref);
+    if (instance === undefined) {
+      this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, 0);
+      return;
+    }
+    this.enter(instance, sequence, now, replaying);
+    // All of them settle before any code runs: code waits for microtasks.
+    for (const job of jobs) this.apply(instance, job);
+  }
+
+  /** The results of all activations since the last call, one after the other. */
+  collect(): FlatWriter {
+    this.leave();
+    const turn = this.turn;
+    this.turn = [];
+    return turn;
+  }
+
+  evict(ref: number): void {
+    this.leave();
+    this.instances.delete(ref);
+  }
+
+  /** Takes down what the running execution did; from here on none is running. */
+  leave(): void {
+    const instance = currentInstance();
+    if (instance === undefined) return;
+    setCurrentInstance(undefined);
+    if (!instance.done && instance.violation === '' && instance.awaitables.size === 0) {
+      instance.violation =
+        'the function is suspended, but nothing of its context is pending: it awaits something ' +
+        'from outside (I/O, a timer, a promise of its own that nobody settles). Such work belongs ' +
+        'into an action; a pause is context.sleep';
+    }
+    const { turn } = this;
+    turn.push(instance.start.ref, instance.sequence, instance.violation);
+    if (instance.violation !== '') {
+      turn.push(0);
+      this.instances.delete(instance.start.ref);
+    } else {
+      turn.push(instance.commands);
+      for (const field of instance.out) turn.push(field);
+      if (instance.done) this.instances.delete(instance.start.ref);
+    }
+    instance.out.length = 0;
+    instance.commands = 0;
+  }
+
+  private begin(
+    ref: number,
+    sequence: number,
+    now: number,
+    replaying: boolean,
+    [, tenant, executionId, workflow, version, userId, correlationId, input, high, low]: Extract<
+      Job,
+      [JobKind.start, ...unknown[]]
+    >,
+  ): void {
+    const definition = this.definitions.get(`${workflow}\0${version}`);
+    if (definition === undefined) {
+      this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, 0);
+      return;
+    }
+    const instance = new Instance({
+      ref,
+      tenant,
+      executionId,
+      workflow,
+      version,
+      userId: orUndefined(userId),
+      correlationId: orUndefined(correlationId),
+      input: input[0],
+      random: new SeededRandom(high, low),
+      startedAt: now,
+      payloadBytesMax: this.payloadBytesMax,
+    });
+    this.instances.set(ref, instance);
+    this.enter(instance, sequence, now, replaying);
+    let running: Promise<unknown>;
+    try {
+      running = Promise.resolve(definition.fn(makeContext(instance)));
+    } catch (error) {
+      instance.fail(error);
+      return;
+    }
+    running.then(
+      (result) => instance.complete(result),
+      (error: unknown) => instance.fail(error),
+    );
+  }
+
+  private enter(instance: Instance, sequence: number, now: number, replaying: boolean): void {
+    setCurrentInstance(instance);
+    instance.sequence = sequence;
+    instance.now = now;
+    instance.replaying = replaying;
+  }
+
+  private apply(instance: Instance, job: Job): void {
+    if (job[0] === JobKind.start) return;
+    const awaitable = instance.take(job[1]);
+    if (awaitable === undefined) {
+      instance.violation ||=
+        `the history has something for position ${job[1]}, which the code never reached or has ` +
+        'withdrawn: it does not do what it did before';
+      return;
+    }
+    switch (job[0]) {
+      case JobKind.event: {
+        const [, , id, name, payload, userId, timestamp, sequence] = job;
+        const event = { id, name, payload: payload[0], user_id: orUndefined(userId), timestamp, sequence };
+        awaitable.resolve(event);
+        break;
+      }
+      case JobKind.waitTimedOut:
+        awaitable.reject(new TimeoutError(awaitable.timeoutMessage ?? 'Timeout'));
+        break;
+      case JobKind.timer:
+        awaitable.resolve(undefined);
+        break;
+      case JobKind.actionCompleted:
+        awaitable.resolve(job[2][0]);
+        break;
+      case JobKind.actionFailed:
+        awaitable.reject(errorFromFailure(job[2]));
+        break;
+    }
+  }
+
+  private revivePayloads([, , , , jobs]: Activation): void {
+    for (const job of jobs) {
+      const carried =
+        job[0] === JobKind.start
+          ? job[7]
+          : job[0] === JobKind.event
+            ? job[4]
+            : job[0] === JobKind.actionCompleted
+              ? job[2]
+              : [];
+      if (carried.length === 1) carried[0] = reviveParsed(carried[0]);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+/** Pawl: workflows as async functions that survive crashes. */
+export { defineWorkflow } from './definition.js';
+export type { WorkflowDefinition, WorkflowFunction, WorkflowMetadata } from './definition.js';
+export type {
+  EventMap,
+  EventNamed,
+  ReceivedEvent,
+  WaitOptions,
+  WorkflowActions,
+  WorkflowContext,
+  WorkflowData,
+  WorkflowEvents,
+  WorkflowLogger,
+} from './context.js';
+export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
+export type {
+  EnqueueEventResult,
+  EventSubmission,
+  ExecutionList,
+  ExecutionState,
+  ExecutionStatus,
+  HistoryRecord,
+  Limits,
+  ListQuery,
+  RuntimeOptions,
+  StartWorkflowOptions,
+  SubmitEventResult,
+  WorkflowHandle,
+} from './runtime.js';
+export {
+  ActionRegistry,
+  createActionRegistry,
+  getActionRegistry,
+  TransactionIsolationLevel,
+} from './registry.js';
+export type {
+  ActionContext,
+  ActionHandler,
+  ActionMetadata,
+  ActionOptions,
+  ExecuteActionRequest,
+  Notification,
+  NotificationChannel,
+} from './registry.js';
+export type {
+  ActionParameter,
+  ActionParameters,
+  ParameterType,
+  StandardSchema,
+} from './parameters.js';
+export {
+  AlreadyExistsError,
+  ClosedError,
+  ExecutionEndedError,
+  InvalidArgumentError,
+  NonRetryableError,
+  NotDeterministicError,
+  PawlError,
+  PayloadError,
+  StoreError,
+  TimeoutError,
+  UnknownActionError,
+  UnknownExecutionError,
+  UnknownWorkflowError,
+  ValidationError,
+} from './errors.js';
+export type { PawlErrorCode } from './errors.js';
+export type { Failure, FailureClass } from './failures.js';
+export type { Duration } from './durations.js';
+export type { GuardMode } from './guards.js';
+export type { Logger, LogFunction, LogLine } from './log.js';
+export type { ActionCallOptions, LogLevel, RetryOptions } from './wire.js';

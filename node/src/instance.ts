@@ -1,0 +1,170 @@
+import { encode, type Encoded } from './codec.js';
+import { NotDeterministicError, PayloadError } from './errors.js';
+import { writeFailure } from './failures.js';
+import type { SeededRandom } from './random.js';
+import { CommandKind, type FlatWriter } from './wire.js';
+
+/** What the code of an execution waits for, by its position. */
+export interface Awaitable {
+  readonly kind: 'wait' | 'timer' | 'action';
+  resolve(value: any): void;
+  reject(error: unknown): void;
+  /** Of a wait: the text of its TimeoutError. */
+  readonly timeoutMessage?: string;
+  /** Lets go of an AbortSignal once settled. */
+  release?: () => void;
+}
+
+/** Of a promise that context methods made: where it is among the awaitables of its instance. */
+const positionKey = Symbol('pawl.position');
+type Positioned = { [positionKey]?: { instance: Instance; position: number } };
+
+function ignore(): void {}
+
+export interface InstanceStart {
+  readonly ref: number;
+  readonly tenant: string;
+  readonly executionId: string;
+  readonly workflow: string;
+  readonly version: string;
+  readonly userId: string | undefined;
+  readonly correlationId: string | undefined;
+  readonly input: any;
+  readonly random: SeededRandom;
+  readonly startedAt: number;
+  readonly payloadBytesMax: number;
+}
+
+/** One execution's code, live in this process: what it waits for and what it has commanded. */
+export class Instance {
+  /** Of the activation that runs or ran last. */
+  now: number;
+  sequence = 0;
+  replaying = false;
+  done = false;
+  /** Why the execution is to be set aside as stuck; '' if it is not. */
+  violation = '';
+  state = 'initial';
+  readonly awaitables = new Map<number, Awaitable>();
+  readonly out: FlatWriter = [];
+  commands = 0;
+  private lastPosition = 0;
+
+  constructor(readonly start: InstanceStart) {
+    this.now = start.startedAt;
+  }
+
+  /**
+   * Whether the code may go on: true in its own activation, false once the function has returned
+   * (what side branches still do is beyond the end and has no effect). Throws anywhere else.
+   */
+  enter(what: string): boolean {
+    if (current === this) return !this.done;
+    const report =
+      `${what} of execution '${this.start.executionId}' was used outside of its activation: ` +
+      (current === undefined ? 'no workflow code was due' : `that of '${current.start.executionId}' was running`) +
+      '. Workflow code may await only what its context gives (actions, events.waitFor, sleep) and ' +
+      'promises made of those; work that needs timers, I/O or other executions belongs into an action';
+    const error = new NotDeterministicError(report);
+    if (!this.done && this.violation === '') this.violation = error.stack ?? report;
+    throw error;
+  }
+
+  encode(value: unknown, path: string): Encoded {
+    const text = encode(value, path);
+    const max = this.start.payloadBytesMax;
+    if (text.length * 3 > max) {
+      const bytes = Buffer.byteLength(text);
+      if (bytes > max) {
+        throw new PayloadError(
+          `${path}: ${bytes} bytes of JSON are more than payload_bytes_max (${max})`,
+          'payload_too_large',
+        );
+      }
+    }
+    return text;
+  }
+
+  command(kind: CommandKind, ...fields: FlatWriter): void {
+    this.out.push(kind, ...fields);
+    this.commands++;
+  }
+
+  /** A promise that the engine will settle. The caller gives the command that goes with it. */
+  awaitable<T>(kind: Awaitable['kind'], timeoutMessage?: string): { position: number; promise: Promise<T> } {
+    const position = ++this.lastPosition;
+    const promise = new Promise<T>((resolve, reject) => {
+      const entry = { kind, resolve, reject };
+      this.awaitables.set(position, timeoutMessage === undefined ? entry : { ...entry, timeoutMessage });
+    });
+    // It may be awaited only later, or never: that must not end the process.
+    promise.catch(ignore);
+    (promise as Positioned)[positionKey] = { instance: this, position };
+    return { position, promise };
+  }
+
+  /** Takes the awaitable out. None: it was withdrawn in the meantime. */
+  take(position: number): Awaitable | undefined {
+    const awaitable = this.awaitables.get(position);
+    if (awaitable !== undefined) {
+      this.awaitables.delete(position);
+      awaitable.release?.();
+    }
+    return awaitable;
+  }
+
+  /** The wait or timer consumes nothing from here on; its promise rejects. Actions go on. */
+  withdraw(position: number, reason: unknown): void {
+    const awaitable = this.awaitables.get(position);
+    if (awaitable === undefined || awaitable.kind === 'action') return;
+    this.take(position);
+    this.command(CommandKind.withdraw, position);
+    awaitable.reject(reason);
+  }
+
+  withdrawPromise(promise: unknown, reason: unknown): void {
+    const place = (promise as Positioned | null | undefined)?.[positionKey];
+    if (place !== undefined && place.instance === this) this.withdraw(place.position, reason);
+  }
+
+  complete(result: unknown): void {
+    if (!this.mayEnd()) return;
+    let text: Encoded;
+    try {
+      text = this.encode(result, 'result');
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.command(CommandKind.complete, text);
+    this.done = true;
+  }
+
+  fail(error: unknown): void {
+    if (!this.mayEnd()) return;
+    this.out.push(CommandKind.fail);
+    writeFailure(this.out, error);
+    this.commands++;
+    this.done = true;
+  }
+
+  private mayEnd(): boolean {
+    if (current === this) return !this.done;
+    if (!this.done && this.violation === '') {
+      this.violation =
+        'the function ended outside of any activation: it awaited something that is not of its context';
+    }
+    return false;
+  }
+}
+
+let current: Instance | undefined;
+
+/** The instance whose code is running. One variable is enough: see node/addon/js_thread.h. */
+export function currentInstance(): Instance | undefined {
+  return current;
+}
+
+export function setCurrentInstance(instance: Instance | undefined): void {
+  current = instance;
+}

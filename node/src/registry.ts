@@ -1,0 +1,285 @@
+import type { Duration } from './durations.js';
+import { registerBuiltIns } from './builtins.js';
+import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
+import type { Logger } from './log.js';
+import { checkName, didYouMean, foldName } from './names.js';
+import { checkOptions } from './options.js';
+import {
+  checkDeclaration,
+  isStandardSchema,
+  validateParameters,
+  type ActionParameter,
+  type ActionParameters,
+  type StandardSchema,
+  type UnknownParameters,
+} from './parameters.js';
+import { writeActionOptions, type RetryOptions } from './wire.js';
+
+/** Of a database action: what its transaction sees of others. */
+export enum TransactionIsolationLevel {
+  READ_UNCOMMITTED = 'READ UNCOMMITTED',
+  READ_COMMITTED = 'READ COMMITTED',
+  REPEATABLE_READ = 'REPEATABLE READ',
+  SERIALIZABLE = 'SERIALIZABLE',
+}
+
+/** What a handler is told beside its parameters. */
+export interface ActionContext {
+  readonly tenant: string;
+  readonly executionId: string;
+  /** The event that led to the action; '' if it was the start. */
+  readonly eventId: string;
+  /** The same on every attempt, also after a crash: hand it to whoever can tell a repetition by it. */
+  readonly idempotencyKey: string;
+  /** 1, 2, 3 … */
+  readonly attempt: number;
+  /** Fires when the attempt ran out of time or its execution ended. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  readonly correlationId: string | undefined;
+  /** When the workflow asked for the action: milliseconds since 1970. */
+  readonly scheduledAt: number;
+}
+
+export type ActionHandler<Parameters = any, Result = any> = (
+  params: Parameters,
+  context: ActionContext,
+) => Result | Promise<Result>;
+
+export interface ActionOptions<Parameters extends ActionParameters = ActionParameters> {
+  name: string;
+  description?: string;
+  /** A list, or a schema that implements Standard Schema (zod, valibot, arktype …). */
+  parameters?: Parameters;
+  /** What becomes of parameters that a list does not declare. Default 'refuse'. */
+  unknown?: 'strip' | 'allow';
+  category?: string;
+  tags?: readonly string[];
+  retry?: RetryOptions;
+  /** Of one attempt. Default 60 s. */
+  timeout?: Duration;
+  /** Takes the place of a built-in action. */
+  override?: boolean;
+}
+
+/** What is known of a registered action. */
+export interface ActionMetadata {
+  readonly name: string;
+  readonly description: string;
+  /** Empty where a schema checks the parameters. */
+  readonly parameters: readonly ActionParameter[];
+  readonly category: string | undefined;
+  readonly tags: readonly string[];
+  readonly retry: RetryOptions | undefined;
+  readonly timeout: Duration | undefined;
+  readonly builtIn: boolean;
+}
+
+export interface ExecuteActionRequest {
+  tenant: string;
+  /** Noted with the result; the execution need not exist. */
+  executionId?: string;
+  eventId?: string;
+  /** The same key again gives the recorded result and runs nothing. */
+  idempotencyKey: string;
+  parameters?: unknown;
+}
+
+export interface Notification {
+  recipient: string;
+  message: string;
+  channel: string;
+  [more: string]: unknown;
+}
+
+export type NotificationChannel = (notification: Notification, context: ActionContext) => unknown;
+
+/** @internal */
+export interface RegisteredAction {
+  readonly metadata: ActionMetadata;
+  readonly declared: ActionParameters;
+  readonly unknown: UnknownParameters;
+  readonly handler: ActionHandler;
+}
+
+type ParametersOf<P extends ActionParameters> = P extends StandardSchema<infer Output> ? Output : any;
+
+/** @internal What the runtime needs of a registry. */
+export interface RegistryLink {
+  find(name: string): RegisteredAction | undefined;
+  names(): string[];
+  all(): RegisteredAction[];
+  /** Called for each action that is registered from now on. */
+  listener: ((action: RegisteredAction) => void) | undefined;
+  channel(name: string): NotificationChannel | undefined;
+  channelNames(): string[];
+}
+
+type Execute = (registry: ActionRegistry, name: string, request: ExecuteActionRequest) => Promise<any>;
+
+let execute: Execute | undefined;
+
+/** @internal The runtime says how actions run outside of workflows. */
+export function setExecute(fn: Execute): void {
+  execute = fn;
+}
+
+const actionOptionNames = [
+  'name',
+  'description',
+  'parameters',
+  'unknown',
+  'category',
+  'tags',
+  'retry',
+  'timeout',
+  'override',
+] as const;
+
+/** The actions of a process, by names that meet in every casing. */
+export class ActionRegistry {
+  private readonly actions = new Map<string, RegisteredAction>();
+  private readonly channels = new Map<string, NotificationChannel>();
+
+  /** @internal */
+  readonly link: RegistryLink = {
+    find: (name) => this.actions.get(foldName(name)),
+    names: () => [...this.actions.values()].map(({ metadata }) => metadata.name),
+    all: () => [...this.actions.values()],
+    listener: undefined,
+    channel: (name) => this.channels.get(name),
+    channelNames: () => [...this.channels.keys()],
+  };
+
+  constructor(options: { builtIns?: boolean } = {}) {
+    checkOptions('createActionRegistry', options, ['builtIns']);
+    if (options.builtIns !== false) {
+      registerBuiltIns(this, (action, handler) => this.add(action, handler, true));
+    }
+  }
+
+  registerSimpleAction<const P extends ActionParameters>(
+    name: string,
+    description: string,
+    parameters: P,
+    handler: ActionHandler<ParametersOf<P>>,
+  ): void {
+    this.add({ name, description, parameters }, handler, false);
+  }
+
+  registerAction<const P extends ActionParameters>(
+    action: ActionOptions<P>,
+    handler: ActionHandler<ParametersOf<P>>,
+  ): void {
+    checkOptions('registerAction', action, actionOptionNames);
+    this.add(action, handler, false);
+  }
+
+  /** Another way for send_notification to deliver, for calls that name it in `channel`. */
+  registerNotificationChannel(name: string, send: NotificationChannel): void {
+    checkName(name, 'The name of a notification channel');
+    if (typeof send !== 'function') {
+      throw new InvalidArgumentError(`The notification channel '${name}' must be a function`);
+    }
+    this.channels.set(name, send);
+  }
+
+  /**
+   * Runs an action outside of any workflow and gives its result; rejects with its error. Done once
+   * per tenant and idempotency key.
+   */
+  executeAction(name: string, request: ExecuteActionRequest): Promise<any> {
+    return execute!(this, name, request);
+  }
+
+  getActionMetadata(name: string): ActionMetadata | undefined {
+    return this.actions.get(foldName(name))?.metadata;
+  }
+
+  getAllActions(): ActionMetadata[] {
+    return [...this.actions.values()].map(({ metadata }) => metadata);
+  }
+
+  getActionsByCategory(category: string): ActionMetadata[] {
+    return this.getAllActions().filter((action) => action.category === category);
+  }
+
+  private add(action: ActionOptions, handler: ActionHandler, builtIn: boolean): void {
+    const name = checkName(action.name, 'The name of an action');
+    if (typeof handler !== 'function') {
+      throw new InvalidArgumentError(`Action '${name}' needs a function that does it`);
+    }
+    const declared = action.parameters ?? [];
+    checkDeclaration(name, declared);
+    if (action.unknown !== undefined && action.unknown !== 'strip' && action.unknown !== 'allow') {
+      throw new InvalidArgumentError(`Action '${name}': unknown can be 'strip' or 'allow'`);
+    }
+    // Throws where the policy makes no sense.
+    writeActionOptions([], action);
+
+    const folded = foldName(name);
+    if (folded === '') throw new InvalidArgumentError(`'${name}' has no letter to call the action by`);
+    const before = this.actions.get(folded);
+    if (before !== undefined) {
+      if (before.handler === handler) return;
+      if (!before.metadata.builtIn) {
+        throw new AlreadyExistsError(
+          `Action '${name}' is registered already${same(before.metadata.name, name)}`,
+        );
+      }
+      if (action.override !== true) {
+        throw new AlreadyExistsError(
+          `'${before.metadata.name}' is a built-in action. To put yours in its place, register it ` +
+            `with registerAction({ name: '${name}', override: true, … })`,
+        );
+      }
+    }
+    const registered: RegisteredAction = {
+      metadata: Object.freeze({
+        name,
+        description: action.description ?? '',
+        parameters: isStandardSchema(declared) ? [] : Object.freeze(declared.map((one) => Object.freeze({ ...one }))),
+        category: action.category,
+        tags: Object.freeze([...(action.tags ?? [])]),
+        retry: action.retry,
+        timeout: action.timeout,
+        builtIn,
+      }),
+      declared: isStandardSchema(declared) ? declared : declared.map((one) => ({ ...one })),
+      unknown: action.unknown ?? 'refuse',
+      handler,
+    };
+    this.actions.set(folded, registered);
+    this.link.listener?.(registered);
+  }
+}
+
+function same(registered: string, name: string): string {
+  return registered === name ? '' : ` as '${registered}', which is the same name`;
+}
+
+/** @internal The registered action, or an error that names the nearest one. */
+export function findAction(registry: ActionRegistry, name: string): RegisteredAction {
+  const action = registry.link.find(name);
+  if (action !== undefined) return action;
+  throw new UnknownActionError(
+    `No action '${name}' is registered${didYouMean(name, registry.link.names())}`,
+  );
+}
+
+/** @internal */
+export function validateFor(action: RegisteredAction, parameters: unknown): any {
+  return validateParameters(action.metadata.name, action.declared, action.unknown, parameters);
+}
+
+let processRegistry: ActionRegistry | undefined;
+
+/** The registry of the process, with the built-in actions. */
+export function getActionRegistry(): ActionRegistry {
+  processRegistry ??= new ActionRegistry();
+  return processRegistry;
+}
+
+export function createActionRegistry(options: { builtIns?: boolean } = {}): ActionRegistry {
+  return new ActionRegistry(options);
+}

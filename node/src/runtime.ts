@@ -1,0 +1,759 @@
+import { ActionRunner } from './action_runner.js';
+import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
+import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
+import type { WorkflowDefinition } from './definition.js';
+import { toMilliseconds, type Duration } from './durations.js';
+import {
+  AlreadyExistsError,
+  ClosedError,
+  errorFromCode,
+  InvalidArgumentError,
+  UnknownWorkflowError,
+  ValidationError,
+} from './errors.js';
+import { errorFromFailure, type Failure } from './failures.js';
+import { installGuards, removeGuards, type GuardMode } from './guards.js';
+import { WorkflowHost } from './host.js';
+import { currentInstance } from './instance.js';
+import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
+import { checkName, checkOptionalName, didYouMean } from './names.js';
+import { checkOptions } from './options.js';
+import {
+  ActionRegistry,
+  findAction,
+  getActionRegistry,
+  setExecute,
+  validateFor,
+  type ExecuteActionRequest,
+  type RegisteredAction,
+} from './registry.js';
+import { CommandKind, writeActionOptions, type CarriedPayload, type FlatWriter } from './wire.js';
+
+/** Named bounds. What goes over one is refused with an error that names it. */
+export interface Limits {
+  /** Of an input, event payload, parameters, result or data value as JSON. Default 2 MiB. */
+  payloadBytesMax?: number;
+  /** Client calls under way in the process. */
+  requestsQueuedMax?: number;
+  /** Of one execution: accepted and not yet consumed. */
+  eventsBufferedMax?: number;
+  /** Live executions kept in memory; more are replayed on demand. */
+  executionsCachedMax?: number;
+  /** Of one execution: actions, waits and timers open at once. */
+  awaitablesPendingMax?: number;
+  /** Attempts of actions handed out at once; more wait their turn. */
+  actionsInFlightMax?: number;
+}
+
+export interface RuntimeOptions {
+  /** 'sqlite:FILE'. Default: PAWL_STORE of the environment, then 'sqlite:pawl.db'. */
+  store?: string;
+  /** What happens where workflow code reaches outside. Default 'error'. */
+  guards?: GuardMode;
+  /** Where log lines go. Default: standard error. */
+  log?: LogFunction;
+  limits?: Limits;
+}
+
+export interface StartWorkflowOptions<Input = any> {
+  tenant: string;
+  /** What the workflow gets as `input`, and the first content of its `data`. */
+  initialData?: Input;
+  userId?: string;
+  /** Default: the highest registered. */
+  version?: string;
+  /** Default: a new UUIDv7. The same again with the same input gives the same execution. */
+  executionId?: string;
+  correlationId?: string;
+}
+
+export interface EventSubmission {
+  execution_id: string;
+  event_name: string;
+  payload?: unknown;
+  user_id?: string;
+  tenant: string;
+  /** The same key again returns the first answer and has no second effect. */
+  idempotency_key?: string;
+}
+
+export interface SubmitEventResult {
+  executionId: string;
+  eventId: string;
+  currentState: string;
+  status: ExecutionStatus;
+  isComplete: boolean;
+  /** A wait took it. Otherwise it waits for one. */
+  consumed: boolean;
+}
+
+export interface EnqueueEventResult {
+  eventId: string;
+  processingId: string;
+}
+
+export type ExecutionStatus =
+  | 'running'
+  | 'paused'
+  | 'stuck'
+  | 'completed'
+  | 'failed'
+  | 'cancelled'
+  | 'terminated';
+
+export interface ExecutionState {
+  executionId: string;
+  tenant: string;
+  workflowName: string;
+  version: string;
+  status: ExecutionStatus;
+  /** Why nothing moves: '', 'waiting', 'no_worker' or 'no_action'. */
+  condition: string;
+  conditionDetail: string;
+  currentState: string;
+  data: Record<string, any>;
+  /** Of a completed one. */
+  result?: any;
+  /** Of a failed or stuck one. */
+  error?: Failure;
+  isComplete: boolean;
+  /** Of the record up to which this holds. */
+  sequence: number;
+  userId: string | undefined;
+  correlationId: string | undefined;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface HistoryRecord {
+  sequence: number;
+  /** 'ExecutionStarted', 'EventReceived', 'ActionScheduled' … */
+  type: string;
+  /** Milliseconds since 1970. */
+  at: number;
+  /** Sequence of the event that led to it. */
+  cause: number;
+  /** Of the action, wait or timer it belongs to; 0: none. */
+  position: number;
+  /** The last one of what was handed to the code at once. */
+  endsActivation: boolean;
+  /** Of the event, action, state or key. */
+  name: string;
+  payload?: any;
+  attributes: Record<string, any>;
+}
+
+export interface ListQuery {
+  tenant: string;
+  workflow?: string;
+  status?: ExecutionStatus;
+  /** 1 to 1,000; default 100. */
+  limit?: number;
+  /** As given with the last page. */
+  cursor?: string;
+}
+
+export interface ExecutionList {
+  /** The newest first, without data. */
+  executions: Omit<ExecutionState, 'data'>[];
+  /** Of the next page; absent on the last one. */
+  cursor?: string;
+}
+
+/** One execution, for repeated calls. */
+export interface WorkflowHandle {
+  readonly executionId: string;
+  readonly tenant: string;
+  submitEvent(
+    name: string,
+    payload?: unknown,
+    options?: { userId?: string; idempotencyKey?: string },
+  ): Promise<SubmitEventResult>;
+  getState(options?: { atSequence?: number }): Promise<ExecutionState>;
+  getHistory(): Promise<HistoryRecord[]>;
+  waitForCompletion(options?: { maxWait?: Duration }): Promise<ExecutionState>;
+}
+
+type Reply = [call: number, code: number, value: any, subject?: string];
+
+interface Pending {
+  resolve(value: any): void;
+  reject(error: unknown): void;
+}
+
+interface CarriedState extends Omit<ExecutionState, 'data' | 'result' | 'userId' | 'correlationId'> {
+  data: CarriedPayload;
+  result: CarriedPayload;
+  userId: string;
+  correlationId: string;
+}
+
+const limitNames = [
+  'payloadBytesMax',
+  'requestsQueuedMax',
+  'eventsBufferedMax',
+  'executionsCachedMax',
+  'awaitablesPendingMax',
+  'actionsInFlightMax',
+] as const;
+
+const payloadBytesMaxDefault = 2 * 1024 * 1024;
+
+function ignore(): void {}
+
+/** It may be awaited later, or never: a rejection alone must not end the process. */
+function mayBeLeft<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(ignore);
+  return promise;
+}
+
+function stateFrom(carried: CarriedState): ExecutionState {
+  const { data, result, userId, correlationId, ...same } = carried;
+  return {
+    ...same,
+    data: (data[0] ?? {}) as Record<string, any>,
+    ...(result.length === 1 ? { result: result[0] } : {}),
+    userId: userId === '' ? undefined : userId,
+    correlationId: correlationId === '' ? undefined : correlationId,
+  };
+}
+
+function historyFrom(carried: (HistoryRecord & { payload: CarriedPayload })[]): HistoryRecord[] {
+  return carried.map(({ payload, ...record }) =>
+    payload.length === 1 ? { ...record, payload: payload[0] } : record,
+  );
+}
+
+function writeLimits(limits: Limits | undefined): FlatWriter {
+  checkOptions('options.limits', limits, limitNames);
+  return limitNames.map((name) => {
+    const value = limits?.[name];
+    if (value === undefined) return -1;
+    if (Number.isSafeInteger(value) && value > 0) return value;
+    throw new InvalidArgumentError(`limits.${name} must be a whole number above 0, not ${value}`);
+  });
+}
+
+// Several closings and openings in one process follow one another: a store has one engine.
+let lastClosed: Promise<void> = Promise.resolve();
+
+/** The engine in this process, its workflows and its actions. */
+export class WorkflowRuntime {
+  /** @internal */
+  readonly registry: ActionRegistry;
+  /** @internal */
+  readonly store: string;
+
+  private readonly options: RuntimeOptions;
+  private readonly limits: FlatWriter;
+  private readonly payloadBytesMax: number;
+  private readonly log: LogFunction;
+  private readonly definitions = new Map<string, WorkflowDefinition>();
+  private readonly host: WorkflowHost;
+  private readonly runner: ActionRunner;
+  private readonly calls = new Map<number, Pending>();
+  private lastCall = 0;
+  private engine: NativeEngine | undefined;
+  private opening: Promise<NativeEngine> | undefined;
+  private closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(registry: ActionRegistry, options: RuntimeOptions) {
+    checkOptions('getWorkflowRuntime', options, ['store', 'guards', 'log', 'limits']);
+    const guards = options.guards ?? 'error';
+    if (guards !== 'off' && guards !== 'warn' && guards !== 'error') {
+      throw new InvalidArgumentError(`options.guards can be 'off', 'warn' or 'error'`);
+    }
+    if (options.log !== undefined && typeof options.log !== 'function') {
+      throw new InvalidArgumentError('options.log must be a function that takes a line');
+    }
+    this.registry = registry;
+    this.options = { ...options, guards };
+    this.store = options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db';
+    if (typeof this.store !== 'string' || !/^sqlite:./.test(this.store)) {
+      throw new InvalidArgumentError(
+        `The store '${String(this.store)}' is none that is known. Write 'sqlite:FILE'`,
+      );
+    }
+    this.limits = writeLimits(options.limits);
+    this.payloadBytesMax = options.limits?.payloadBytesMax ?? payloadBytesMaxDefault;
+    const write = options.log ?? logToStandardError;
+    // What logs must not bring down what is logged about.
+    this.log = (line) => {
+      try {
+        write(line);
+      } catch (error) {
+        process.emitWarning(`options.log threw: ${String(error)}`, 'PawlWarning');
+      }
+    };
+    this.host = new WorkflowHost(this.payloadBytesMax);
+    this.runner = new ActionRunner(registry, this.log, this.payloadBytesMax, (outcomes) =>
+      this.engine?.actionsFinished(outcomes),
+    );
+  }
+
+  /** @internal */
+  get isClosed(): boolean {
+    return this.closing !== undefined;
+  }
+
+  /**
+   * Executions of that workflow can be started, and those under way go on. The same definition again
+   * changes nothing; another one under its name and version is refused without `replace`.
+   */
+  registerWorkflow(definition: WorkflowDefinition, options: { replace?: boolean } = {}): void {
+    this.checkOpen();
+    checkOptions('registerWorkflow', options, ['replace']);
+    if (typeof definition !== 'object' || definition === null || typeof definition.fn !== 'function') {
+      throw new InvalidArgumentError('registerWorkflow takes what defineWorkflow returned');
+    }
+    const { name, version } = definition;
+    const key = `${name}\0${version}`;
+    const before = this.definitions.get(key);
+    if (before === definition) return;
+    if (before !== undefined && options.replace !== true) {
+      throw new AlreadyExistsError(
+        `Another workflow '${name}' with version ${version} is registered already. Give this one ` +
+          `another version, or pass { replace: true }`,
+      );
+    }
+    this.definitions.set(key, definition);
+    this.host.define(definition);
+    if (this.engine !== undefined) this.tellWorkflow(this.engine, definition, before !== undefined);
+  }
+
+  /** Gives the id of the new execution once its start is durable. */
+  startWorkflow<Input = any>(name: string, options: StartWorkflowOptions<Input>): Promise<string> {
+    return this.call((engine, call) => {
+      const workflow = checkName(name, 'The name of a workflow');
+      checkOptions('startWorkflow', options, [
+        'tenant',
+        'initialData',
+        'userId',
+        'version',
+        'executionId',
+        'correlationId',
+      ]);
+      const tenant = checkName(options?.tenant, 'tenant');
+      const names = [...this.definitions.values()].map((definition) => definition.name);
+      if (!names.includes(workflow)) {
+        throw new UnknownWorkflowError(
+          `No workflow '${workflow}' is registered${didYouMean(workflow, names) || '. Call registerWorkflow first'}`,
+        );
+      }
+      engine.start(
+        call,
+        workflow,
+        tenant,
+        encode(options.initialData, 'initialData'),
+        checkOptionalName(options.version, 'version'),
+        checkOptionalName(options.executionId, 'executionId'),
+        checkOptionalName(options.userId, 'userId'),
+        checkOptionalName(options.correlationId, 'correlationId'),
+      );
+    });
+  }
+
+  /** Gives its answer once what the event led to at first is durable; not after later actions. */
+  submitEvent(event: EventSubmission): Promise<SubmitEventResult> {
+    return this.call((engine, call) => engine.submit(call, ...this.eventFields('submitEvent', event)));
+  }
+
+  /** Gives its answer as soon as the event is durable. */
+  enqueueEvent(event: EventSubmission): Promise<EnqueueEventResult> {
+    return this.call((engine, call) => engine.enqueue(call, ...this.eventFields('enqueueEvent', event)));
+  }
+
+  /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
+  getExecutionState(
+    executionId: string,
+    tenant: string,
+    options: { atSequence?: number } = {},
+  ): Promise<ExecutionState> {
+    return this.call((engine, call) => {
+      checkOptions('getExecutionState', options, ['atSequence']);
+      const at = options.atSequence ?? -1;
+      if (options.atSequence !== undefined && !(Number.isSafeInteger(at) && at >= 1)) {
+        throw new InvalidArgumentError(`atSequence must be a whole number from 1, not ${at}`);
+      }
+      engine.state(call, checkName(tenant, 'tenant'), checkName(executionId, 'executionId'), at);
+    }).then(stateFrom);
+  }
+
+  getHistory(executionId: string, tenant: string): Promise<HistoryRecord[]> {
+    return this.call((engine, call) =>
+      engine.history(call, checkName(tenant, 'tenant'), checkName(executionId, 'executionId')),
+    ).then(historyFrom);
+  }
+
+  listExecutions(query: ListQuery): Promise<ExecutionList> {
+    return this.call((engine, call) => {
+      checkOptions('listExecutions', query, ['tenant', 'workflow', 'status', 'limit', 'cursor']);
+      engine.list(
+        call,
+        checkName(query?.tenant, 'tenant'),
+        checkOptionalName(query.workflow, 'workflow'),
+        checkOptionalName(query.status, 'status'),
+        checkOptionalName(query.cursor, 'cursor'),
+        query.limit ?? 100,
+      );
+    }).then(({ executions, cursor }: { executions: CarriedState[]; cursor: string }) => ({
+      executions: executions.map((carried) => {
+        const { data: _, ...rest } = stateFrom(carried);
+        return rest;
+      }),
+      ...(cursor === '' ? {} : { cursor }),
+    }));
+  }
+
+  /** The state of the execution once it has ended, however it ended. */
+  waitForWorkflowCompletion(
+    executionId: string,
+    tenant: string,
+    options: { maxWait?: Duration } = {},
+  ): Promise<ExecutionState> {
+    return this.call((engine, call) => {
+      checkOptions('waitForWorkflowCompletion', options, ['maxWait']);
+      const maxWait = options.maxWait === undefined ? -1 : toMilliseconds(options.maxWait, 'maxWait');
+      engine.wait(call, checkName(tenant, 'tenant'), checkName(executionId, 'executionId'), maxWait);
+    }).then(stateFrom);
+  }
+
+  getHandle(executionId: string, tenant: string): WorkflowHandle {
+    checkName(executionId, 'executionId');
+    checkName(tenant, 'tenant');
+    return {
+      executionId,
+      tenant,
+      submitEvent: (name, payload, options = {}) =>
+        this.submitEvent({
+          execution_id: executionId,
+          tenant,
+          event_name: name,
+          payload,
+          ...(options.userId === undefined ? {} : { user_id: options.userId }),
+          ...(options.idempotencyKey === undefined
+            ? {}
+            : { idempotency_key: options.idempotencyKey }),
+        }),
+      getState: (options) => this.getExecutionState(executionId, tenant, options),
+      getHistory: () => this.getHistory(executionId, tenant),
+      waitForCompletion: (options) => this.waitForWorkflowCompletion(executionId, tenant, options),
+    };
+  }
+
+  /**
+   * Opens the store and goes on with what was under way. Other calls do so as well: on SQLite an
+   * open runtime processes by itself.
+   */
+  startWorker(): Promise<void> {
+    return mayBeLeft(this.open().then(ignore));
+  }
+
+  /** Lets the store finish, stops the engine, restores what the guards replaced. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce();
+    return this.closing;
+  }
+
+  /** @internal For tests and benchmarks. */
+  async counters(): Promise<EngineCounters> {
+    return (await this.open()).counters();
+  }
+
+  /** @internal */
+  executeAction(name: string, request: ExecuteActionRequest): Promise<any> {
+    return this.call(async (engine, call) => {
+      const action = findAction(this.registry, checkName(name, 'The name of an action'));
+      checkOptions('executeAction', request, [
+        'tenant',
+        'executionId',
+        'eventId',
+        'idempotencyKey',
+        'parameters',
+      ]);
+      const fields = [
+        checkName(request?.tenant, 'tenant'),
+        checkOptionalName(request.executionId, 'executionId'),
+        checkOptionalName(request.eventId, 'eventId'),
+        checkName(request.idempotencyKey, 'idempotencyKey'),
+        action.metadata.name,
+        encode(request.parameters ?? {}, 'parameters'),
+      ];
+      // What does not fit is refused before anything is recorded under the key.
+      await validateFor(action, reviveParsed(JSON.parse(fields[5]!)));
+      engine.executeAction(call, ...fields);
+    }).then((result: CarriedPayload) => result[0]);
+  }
+
+  private eventFields(what: string, event: EventSubmission): string[] {
+    checkOptions(what, event, [
+      'execution_id',
+      'event_name',
+      'payload',
+      'user_id',
+      'tenant',
+      'idempotency_key',
+    ]);
+    return [
+      checkName(event?.tenant, 'tenant'),
+      checkName(event.execution_id, 'execution_id'),
+      checkName(event.event_name, 'event_name'),
+      encode(event.payload, 'payload'),
+      checkOptionalName(event.user_id, 'user_id'),
+      checkOptionalName(event.idempotency_key, 'idempotency_key'),
+    ];
+  }
+
+  private checkOpen(): void {
+    if (this.closing !== undefined) {
+      throw new ClosedError('This runtime is closed. getWorkflowRuntime() gives a new one');
+    }
+  }
+
+  /** A call into the engine: opens it first, settles with its reply. */
+  private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
+    const instance = currentInstance();
+    if (instance !== undefined) {
+      // A client's call is a side effect, and what it gives is nothing that replays.
+      return Promise.reject(
+        new InvalidArgumentError(
+          `Workflow '${instance.start.workflow}' called the runtime: workflow code has its context; ` +
+            `what needs the runtime belongs into an action`,
+        ),
+      );
+    }
+    return mayBeLeft(this.callOpened(make));
+  }
+
+  private async callOpened(
+    make: (engine: NativeEngine, call: number) => void | Promise<void>,
+  ): Promise<any> {
+    const engine = this.engine ?? (await this.open());
+    const call = ++this.lastCall;
+    return new Promise((resolve, reject) => {
+      this.calls.set(call, { resolve, reject });
+      const refuse = (error: unknown) => {
+        this.calls.delete(call);
+        reject(error as Error);
+      };
+      try {
+        const made = make(engine, call);
+        if (made !== undefined) made.catch(refuse);
+      } catch (error) {
+        refuse(error);
+      }
+    });
+  }
+
+  private open(): Promise<NativeEngine> {
+    if (this.closing !== undefined) {
+      return Promise.reject(
+        new ClosedError('This runtime is closed. getWorkflowRuntime() gives a new one'),
+      );
+    }
+    if (this.opening === undefined) {
+      const opening = lastClosed.then(() => this.openOnce());
+      this.opening = opening;
+      // A later call tries again: the file may be free by then.
+      opening.catch(() => {
+        if (this.opening === opening) this.opening = undefined;
+      });
+    }
+    return this.opening;
+  }
+
+  private async openOnce(): Promise<NativeEngine> {
+    const { Engine } = loadAddon();
+    const engine = new Engine(this.bridge());
+    const call = ++this.lastCall;
+    try {
+      await new Promise((resolve, reject) => {
+        this.calls.set(call, { resolve, reject });
+        engine.open(call, this.store, this.limits);
+      });
+    } catch (error) {
+      engine.closeNow();
+      throw error;
+    }
+    this.engine = engine;
+    process.on('exit', this.atExit);
+    process.on('unhandledRejection', this.onUnhandledRejection);
+    installGuards(this.options.guards!);
+    const { link } = this.registry;
+    link.listener = (action) => this.tellAction(engine, action);
+    for (const action of link.all()) this.tellAction(engine, action);
+    for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
+    return engine;
+  }
+
+  private async closeOnce(): Promise<void> {
+    if (processRuntime === this) processRuntime = undefined;
+    const closed = this.closeEngine();
+    lastClosed = closed.catch(ignore);
+    await closed;
+  }
+
+  private async closeEngine(): Promise<void> {
+    const engine = await this.opening?.catch(() => undefined);
+    if (engine === undefined) return;
+    const call = ++this.lastCall;
+    await new Promise((resolve, reject) => {
+      this.calls.set(call, { resolve, reject });
+      engine.close(call);
+    });
+    this.release();
+    engine.closeNow();
+    const error = new ClosedError('The runtime was closed before there was an answer');
+    for (const { reject } of this.calls.values()) reject(error);
+    this.calls.clear();
+  }
+
+  private release(): void {
+    process.off('exit', this.atExit);
+    process.off('unhandledRejection', this.onUnhandledRejection);
+    this.registry.link.listener = undefined;
+    this.engine = undefined;
+    removeGuards();
+  }
+
+  /** The threads of the engine must be gone before the process takes its memory down. */
+  private readonly atExit = (): void => this.engine?.closeNow();
+
+  /**
+   * A promise of workflow code that nobody has awaited yet: replay would bring the process down over
+   * and over, and the code may still await it. Anybody else's has the effect that it always has.
+   */
+  private readonly onUnhandledRejection = (reason: unknown): void => {
+    const instance = currentInstance();
+    if (instance === undefined) {
+      if (process.listenerCount('unhandledRejection') > 1) return;
+      throw reason instanceof Error
+        ? reason
+        : new Error(`A promise was rejected and nobody handled it: ${String(reason)}`);
+    }
+    if (instance.replaying || instance.done) return;
+    instance.command(
+      CommandKind.log,
+      2,
+      'A promise was rejected and nobody has awaited it',
+      encodeDetails([reason]),
+    );
+  };
+
+  private tellWorkflow(engine: NativeEngine, definition: WorkflowDefinition, replace: boolean): void {
+    const { name, version, metadata } = definition;
+    this.check(
+      engine.registerWorkflow(
+        name,
+        version,
+        metadata.description ?? '',
+        metadata.author ?? '',
+        metadata.tags ?? [],
+        replace,
+      ),
+    );
+  }
+
+  private tellAction(engine: NativeEngine, { metadata }: RegisteredAction): void {
+    const options: FlatWriter = [];
+    writeActionOptions(options, metadata as { retry?: any; timeout?: any });
+    // The registry has decided about names; the engine follows it.
+    this.check(engine.registerAction(metadata.name, metadata.description, options, true));
+  }
+
+  private check(refusal: Refusal | undefined): void {
+    if (refusal !== undefined) throw errorFromCode(refusal[0], refusal[1], '');
+  }
+
+  private bridge(): Bridge {
+    const { host, runner } = this;
+    return {
+      activate: (text) => host.activate(text),
+      collect: () => host.collect(),
+      evict: (execution) => host.evict(execution),
+      run(text) {
+        host.leave();
+        runner.run(text);
+      },
+      abort(idempotencyKey, attempt) {
+        host.leave();
+        runner.abort(idempotencyKey, attempt);
+      },
+      settle: (text) => {
+        host.leave();
+        this.settle(text);
+      },
+      log: (text) => {
+        host.leave();
+        const line = JSON.parse(text) as CarriedLogLine;
+        if (hasTags(text)) reviveParsed(line.details);
+        this.log(logLineFrom(line));
+      },
+    };
+  }
+
+  private settle(text: string): void {
+    const replies = JSON.parse(text) as Reply[];
+    const tagged = hasTags(text);
+    for (const [call, code, value, subject] of replies) {
+      const pending = this.calls.get(call);
+      if (pending === undefined) continue;
+      this.calls.delete(call);
+      if (code === 0) pending.resolve(tagged ? reviveParsed(value) : value);
+      else pending.reject(errorFromReply(code, value as string, subject ?? ''));
+    }
+  }
+}
+
+const actionFailedCode = 18;
+
+function errorFromReply(code: number, message: string, subject: string): Error {
+  if (code !== actionFailedCode) return errorFromCode(code, message, subject);
+  const failure = JSON.parse(subject) as Failure;
+  if (failure.class === 'validation') return new ValidationError(failure.message);
+  return errorFromFailure(failure);
+}
+
+let processRuntime: WorkflowRuntime | undefined;
+
+/**
+ * The runtime of this process. The first call makes it, with the registry and the options given; it
+ * opens its store with the first call that needs one. Once open it keeps the process alive, as a
+ * server does, until `close()`.
+ */
+export function getWorkflowRuntime(registry?: ActionRegistry, options?: RuntimeOptions): WorkflowRuntime {
+  if (registry !== undefined && !(registry instanceof ActionRegistry)) {
+    throw new InvalidArgumentError('getWorkflowRuntime takes an action registry first, or undefined');
+  }
+  if (processRuntime === undefined) {
+    processRuntime = new WorkflowRuntime(registry ?? getActionRegistry(), options ?? {});
+    return processRuntime;
+  }
+  if (registry !== undefined && registry !== processRuntime.registry) {
+    throw new AlreadyExistsError(
+      'The runtime of this process has another action registry. Close it first, or register the ' +
+        'actions with that one',
+    );
+  }
+  if (options?.store !== undefined && options.store !== processRuntime.store) {
+    throw new AlreadyExistsError(
+      `The runtime of this process has its store at '${processRuntime.store}'. Close it before ` +
+        `opening '${options.store}'`,
+    );
+  }
+  return processRuntime;
+}
+
+setExecute((registry, name, request) => {
+  if (processRuntime !== undefined && processRuntime.registry !== registry) {
+    return Promise.reject(
+      new AlreadyExistsError(
+        'The runtime of this process has another action registry, and results are recorded by a ' +
+          'runtime. Pass this registry to getWorkflowRuntime, after closing the other runtime',
+      ),
+    );
+  }
+  return getWorkflowRuntime(registry).executeAction(name, request);
+});

@@ -1,0 +1,91 @@
+/**
+ * How values cross between JavaScript and the addon. Towards JavaScript: JSON text. Towards the
+ * addon: numbers and strings one after the other in a flat array; node/addon/flat_reader.cc reads
+ * them, and the numbers here are the numbers there.
+ */
+import { toMilliseconds, type Duration } from './durations.js';
+import { InvalidArgumentError } from './errors.js';
+
+export type FlatWriter = (number | string)[];
+
+export const enum CommandKind {
+  scheduleAction = 0,
+  wait = 1,
+  withdraw = 2,
+  startTimer = 3,
+  setState = 4,
+  setData = 5,
+  emit = 6,
+  log = 7,
+  complete = 8,
+  fail = 9,
+}
+
+export const enum JobKind {
+  start = 0,
+  event = 1,
+  waitTimedOut = 2,
+  timer = 3,
+  actionCompleted = 4,
+  actionFailed = 5,
+}
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** A payload inside of JSON text: [] is undefined. */
+export type CarriedPayload = [] | [unknown];
+
+export interface RetryOptions {
+  /** In all, with the first. Default 4. */
+  maxAttempts?: number;
+  /** Before the second attempt. Default 1 s. */
+  initialInterval?: Duration;
+  /** Each interval is this many times the one before. Default 2. */
+  backoff?: number;
+  /** Default 30 s. */
+  maxInterval?: Duration;
+  /** Plus or minus this share of each interval. Default 0.2. */
+  jitter?: number;
+  /** Errors whose name or code is listed are not tried again. */
+  nonRetryable?: readonly string[];
+}
+
+export interface ActionCallOptions {
+  retry?: RetryOptions;
+  /** Of one attempt. Default 60 s. */
+  timeout?: Duration;
+}
+
+function numberInRange(value: number | undefined, fallback: number, low: number, high: number, what: string) {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !(value >= low && value <= high)) {
+    throw new InvalidArgumentError(`${what} must be a number from ${low} to ${high}, not ${value}`);
+  }
+  return value;
+}
+
+/** Appends a timeout and a retry policy; checks them. */
+export function writeActionOptions(out: FlatWriter, options: ActionCallOptions | undefined): void {
+  const timeout = options?.timeout;
+  const retry = options?.retry;
+  out.push(timeout === undefined ? -1 : toMilliseconds(timeout, 'timeout'));
+  if (retry === undefined) {
+    out.push(0);
+    return;
+  }
+  const maxAttempts = numberInRange(retry.maxAttempts, 4, 1, 1_000_000, 'retry.maxAttempts');
+  if (!Number.isInteger(maxAttempts)) {
+    throw new InvalidArgumentError(`retry.maxAttempts must be a whole number, not ${maxAttempts}`);
+  }
+  out.push(
+    1,
+    maxAttempts,
+    toMilliseconds(retry.initialInterval ?? 1_000, 'retry.initialInterval'),
+    numberInRange(retry.backoff, 2, 1, 1_000, 'retry.backoff'),
+    toMilliseconds(retry.maxInterval ?? 30_000, 'retry.maxInterval'),
+    numberInRange(retry.jitter, 0.2, 0, 1, 'retry.jitter'),
+    retry.nonRetryable?.length ?? 0,
+    ...(retry.nonRetryable ?? []),
+  );
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomInt, randomUUID } from 'node:crypto';
+import * as http from 'node:http';
+import { afterEach, test } from 'node:test';
+import { setTimeout as namedSetTimeout } from 'node:timers';
+import { setTimeout as promisedSetTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { defineWorkflow, type WorkflowContext } from 'pawl';
+import { installGuards, removeGuards } from '../dist/guards.js';
+import { tell } from './support/probe.js';
+
+afterEach(() => removeGuards());
+
+async function inside(fn: (context: WorkflowContext) => unknown): Promise<void> {
+  let failure: unknown;
+  const definition = defineWorkflow('Guarded', async (context: WorkflowContext) => {
+    try {
+      await fn(context);
+    } catch (error) {
+      failure = error;
+    }
+  });
+  const [result] = await tell(definition, undefined);
+  if (failure !== undefined) throw failure;
+  assert.equal(result!.violation, '');
+}
+
+test('clocks and randomness are those of the history', async () => {
+  installGuards('error');
+  const seen: unknown[][] = [];
+  for (let round = 0; round < 2; round++) {
+    await inside(({ now }) => {
+      assert.equal(now(), 1_000);
+      assert.equal(Date.now(), 1_000);
+      assert.equal(new Date().getTime(), 1_000);
+      assert.equal(new Date(5).getTime(), 5);
+      assert.equal(Date(), new Date(1_000).toString());
+      assert.ok(new Date() instanceof Date);
+      class Later extends Date {}
+      assert.ok(new Later() instanceof Later && new Later().getTime() === 1_000);
+      assert.equal(performance.now(), 0);
+      assert.equal(process.hrtime.bigint(), 1_000_000_000n);
+      assert.deepEqual(process.hrtime(), [1, 0]);
+      const bytes = crypto.getRandomValues(new Uint32Array(2));
+      seen.push([Math.random(), crypto.randomUUID(), randomUUID(), ...bytes]);
+    });
+  }
+  assert.deepEqual(seen[0], seen[1]);
+  assert.equal(new Set(seen[0]).size, 5);
+  assert.ok(Date.now() > 1_000_000 && new Date().getTime() > 1_000_000);
+  assert.notEqual(Math.random(), seen[0]![0]);
+});
+
+test('ways to the outside raise an error that names what to use', async () => {
+  installGuards('error');
+  const ways: [() => unknown, RegExp][] = [
+    [() => setTimeout(() => {}, 1), /^setTimeout\(\) was called by workflow 'Guarded'.*use 'context\.sleep'/],
+    [() => setInterval(() => {}, 1), /^setInterval\(\)/],
+    [() => setImmediate(() => {}), /^setImmediate\(\)/],
+    [() => namedSetTimeout(() => {}, 1), /^setTimeout\(\)/],
+    [() => promisedSetTimeout(1), /^setTimeout\(\) of node:timers\/promises/],
+    [() => promisify(setTimeout)(1), /^setTimeout\(\)/],
+    [() => fetch('http://localhost'), /^fetch\(\).*use an action/],
+    [() => http.get('http://localhost'), /^get\(\) of node:http/],
+    [() => execFile('true'), /^execFile\(\) of node:child_process/],
+    [() => randomInt(5), /^randomInt\(\) of node:crypto.*'context\.random'/],
+    [() => AbortSignal.timeout(1), /^AbortSignal\.timeout\(\)/],
+  ];
+  for (const [way, message] of ways) {
+    await assert.rejects(inside(way), { name: 'NotDeterministicError', message }, String(way));
+  }
+});
+
+test('outside of workflow code everything does what it does', async () => {
+  const before = [Date, setTimeout, fetch, Math.random, Date.now, crypto.randomUUID, http.get, process.hrtime];
+  installGuards('error');
+  assert.equal(await promisedSetTimeout(1, 'x'), 'x');
+  assert.equal(await promisify(setTimeout)(1, 'y'), 'y');
+  assert.equal(new Date(2020, 1, 1).getFullYear(), 2020);
+  assert.equal(structuredClone(new Date(7)).getTime(), 7);
+  assert.equal(typeof Date.parse('2020-01-01'), 'number');
+  assert.equal(Date.name, 'Date');
+  assert.equal(randomUUID().length, 36);
+  removeGuards();
+  const after = [Date, setTimeout, fetch, Math.random, Date.now, crypto.randomUUID, http.get, process.hrtime];
+  after.forEach((one, i) => assert.equal(one, before[i]));
+});
+
+test('warn lets through and warns once; off leaves all as it is', async () => {
+  const warnings: string[] = [];
+  const note = (warning: Error) => warnings.push(warning.message);
+  process.on('warning', note);
+  installGuards('warn');
+  await inside(() => clearTimeout(setTimeout(() => {}, 1)));
+  await inside(() => clearTimeout(setTimeout(() => {}, 1)));
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', note);
+  assert.equal(warnings.filter((text) => text.startsWith('setTimeout()')).length, 1);
+  installGuards('off');
+  await inside(() => {
+    clearTimeout(setTimeout(() => {}, 1));
+    assert.ok(Date.now() > 1_000_000);
+  });
+});

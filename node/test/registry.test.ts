@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  createActionRegistry,
+  defineWorkflow,
+  getActionRegistry,
+  TransactionIsolationLevel,
+  ValidationError,
+  type ActionParameter,
+  type StandardSchema,
+} from 'pawl';
+import { foldName, nearestName } from '../dist/names.js';
+import { validateParameters } from '../dist/parameters.js';
+
+const nothing = async () => {};
+
+test('names meet in every casing', () => {
+  for (const name of ['UpdateInvoiceStatus', 'updateInvoiceStatus', 'update_invoice_status', 'UPDATE-INVOICE-STATUS']) {
+    assert.equal(foldName(name), 'updateinvoicestatus');
+  }
+  const registry = createActionRegistry();
+  registry.registerSimpleAction('UpdateInvoiceStatus', 'updates', [], nothing);
+  assert.equal(registry.getActionMetadata('update_invoice_status')?.name, 'UpdateInvoiceStatus');
+  assert.equal(registry.getActionMetadata('nope'), undefined);
+});
+
+test('a second action under a name is refused, the same handler again is not', () => {
+  const registry = createActionRegistry();
+  registry.registerSimpleAction('SendMail', 'a', [], nothing);
+  registry.registerSimpleAction('SendMail', 'a', [], nothing);
+  assert.throws(() => registry.registerSimpleAction('send_mail', 'b', [], async () => 1), {
+    code: 'already_exists',
+    message: "Action 'send_mail' is registered already as 'SendMail', which is the same name",
+  });
+  assert.throws(() => registry.registerSimpleAction('LogEvent', 'mine', [], nothing), {
+    message: /'log_event' is a built-in action.*override: true/,
+  });
+  registry.registerAction({ name: 'LogEvent', description: 'mine', override: true }, nothing);
+  assert.equal(registry.getActionMetadata('log_event')?.description, 'mine');
+});
+
+test('metadata, categories, built-ins', () => {
+  const registry = createActionRegistry();
+  const builtIns = registry.getAllActions().map(({ name }) => name);
+  assert.deepEqual(builtIns.sort(), ['log_audit_event', 'log_event', 'send_notification', 'wait']);
+  registry.registerAction({ name: 'Charge', category: 'money', tags: ['a'], timeout: '5s', retry: { maxAttempts: 2 } }, nothing);
+  assert.deepEqual(registry.getActionsByCategory('money').map(({ name }) => name), ['Charge']);
+  assert.deepEqual(registry.getActionMetadata('charge')?.retry, { maxAttempts: 2 });
+  assert.equal(registry.getActionMetadata('charge')?.builtIn, false);
+  assert.deepEqual(createActionRegistry({ builtIns: false }).getAllActions(), []);
+  assert.equal(getActionRegistry(), getActionRegistry());
+  assert.equal(TransactionIsolationLevel.REPEATABLE_READ, 'REPEATABLE READ');
+});
+
+test('declarations that could not be meant are refused', () => {
+  const registry = createActionRegistry();
+  const declare = (parameters: unknown) => () => registry.registerSimpleAction('X', '', parameters as ActionParameter[], nothing);
+  assert.throws(declare([{ name: 'a', type: 'text', required: true }]), /has the type 'text'. It can be string/);
+  assert.throws(declare([{ type: 'string', required: true }]), /name of parameter 0 must be a string/);
+  assert.throws(declare([{ name: 'a', type: 'string', required: true }, { name: 'a', type: 'string', required: true }]), /'a' twice/);
+  assert.throws(declare([{ name: 'a', type: 'number', required: false, defaultValue: 'x' }]), /default of parameter 'a' is no number/);
+  assert.throws(declare('string'), /must be a list/);
+  assert.throws(() => registry.registerSimpleAction('', '', [], nothing), /must not be empty/);
+  assert.throws(() => registry.registerSimpleAction('_', '', [], nothing), /has no letter/);
+  assert.throws(() => registry.registerSimpleAction('X', '', [], 5 as never), /needs a function/);
+  assert.throws(() => registry.registerAction({ name: 'X', timout: 5 } as never, nothing), /knows no 'timout'. Did you mean 'timeout'/);
+  assert.throws(() => registry.registerAction({ name: 'X', retry: { maxAttempts: 1.5 } }, nothing), /whole number/);
+  assert.equal(registry.getActionMetadata('X'), undefined);
+});
+
+const declared: ActionParameter[] = [
+  { name: 'recipient', type: 'string', required: true },
+  { name: 'count', type: 'number', required: false, defaultValue: 1, validation: (n) => n > 0 || 'must be above 0' },
+  { name: 'tags', type: 'array', required: false },
+  { name: 'options', type: 'object', required: false, defaultValue: { a: [] } },
+];
+const validate = (given: unknown, unknown: 'refuse' | 'strip' | 'allow' = 'refuse') =>
+  validateParameters('Send', declared, unknown, given);
+
+test('parameters: defaults, types, validation', () => {
+  assert.deepEqual(validate({ recipient: 'x', tags: [] }), { recipient: 'x', count: 1, tags: [], options: { a: [] } });
+  const first = validate({ recipient: 'x' });
+  first.options.a.push(1);
+  assert.deepEqual(validate({ recipient: 'x' }).options, { a: [] }, 'a default is not shared');
+  const refused: [unknown, RegExp][] = [
+    [{}, /^Action 'Send': recipient: is missing$/],
+    [{ recipient: null }, /recipient: must be a string, not null/],
+    [{ recipient: 5, count: 'x' }, /recipient: must be a string, not 5; count: must be a number, not "x"/],
+    [{ recipient: 'x', tags: {} }, /tags: must be an array, not {}/],
+    [{ recipient: 'x', options: [] }, /options: must be an object, not \[\]/],
+    [{ recipient: 'x', count: 0 }, /count: must be above 0/],
+    [{ recipient: 'x', recipent: 'y' }, /recipent: is not a parameter of it. Did you mean 'recipient'\?/],
+    [{ recipient: 'x', zzz: 1 }, /zzz: is not a parameter of it$/],
+    [[], /parameters must be an object, not \[\]/],
+    ['x', /parameters must be an object, not "x"/],
+  ];
+  for (const [given, message] of refused) {
+    assert.throws(() => validate(given), (error) => error instanceof ValidationError && message.test(error.message), String(message));
+  }
+  assert.deepEqual(validate({ recipient: 'x', zzz: 1 }, 'strip').zzz, undefined);
+  assert.deepEqual(validate({ recipient: 'x', zzz: 1 }, 'allow').zzz, 1);
+});
+
+test('a Standard Schema validator stands in for the list', async () => {
+  const schema: StandardSchema<{ n: number }> = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (value) =>
+        typeof (value as any).n === 'string'
+          ? { value: { n: Number((value as any).n) } }
+          : { issues: [{ message: 'expected a string', path: ['n'] }, { message: 'and more' }] },
+    },
+  };
+  assert.deepEqual(validateParameters('X', schema, 'refuse', { n: '5' }), { n: 5 });
+  assert.throws(() => validateParameters('X', schema, 'refuse', {}), {
+    message: "Action 'X': n: expected a string; and more",
+  });
+  const slow: StandardSchema = {
+    '~standard': { version: 1, vendor: 'test', validate: async (value) => schema['~standard'].validate(value) },
+  };
+  assert.deepEqual(await validateParameters('X', slow, 'refuse', { n: '6' }), { n: 6 });
+  await assert.rejects(validateParameters('X', slow, 'refuse', {}), /expected a string/);
+  const registry = createActionRegistry();
+  registry.registerAction({ name: 'Typed', parameters: schema }, async (params) => params.n + 1);
+});
+
+test('the nearest name', () => {
+  const names = ['send_notification', 'log_event', 'wait'];
+  assert.equal(nearestName('sendNotifcation', names), 'send_notification');
+  assert.equal(nearestName('logEvents', names), 'log_event');
+  assert.equal(nearestName('chargeCreditCard', names), undefined);
+});
+
+test('definitions', () => {
+  const definition = defineWorkflow({ name: 'A', version: '2.0.0', tags: ['x'], author: 'me' }, async () => 1);
+  assert.deepEqual(definition.metadata, { name: 'A', version: '2.0.0', tags: ['x'], author: 'me' });
+  assert.deepEqual([definition.name, definition.version], ['A', '2.0.0']);
+  assert.equal(defineWorkflow('B', async () => {}).version, '1.0.0');
+  assert.throws(() => defineWorkflow('', async () => {}), /name of a workflow must not be empty/);
+  assert.throws(() => defineWorkflow('x'.repeat(300), async () => {}), /has 300 bytes; it can have 255/);
+  assert.throws(() => defineWorkflow('A', 5 as never), /takes an async function second/);
+  assert.throws(() => defineWorkflow(undefined as never, async () => {}), /takes a name or metadata/);
+});
