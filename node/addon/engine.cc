@@ -61,10 +61,9 @@ std::vector<std::string> texts_of(Napi::Array array) {
 Limits read_limits(Napi::Env env, napi_value array) {
   FlatReader reader(env, array);
   Limits limits;
-  for (std::size_t* limit :
-       {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
-        &limits.executions_cached_max, &limits.awaitables_pending_max,
-        &limits.actions_in_flight_max}) {
+  for (std::size_t* limit : {&limits.payload_bytes_max, &limits.requests_queued_max,
+                             &limits.events_buffered_max, &limits.executions_cached_max,
+                             &limits.awaitables_pending_max, &limits.actions_in_flight_max}) {
     const auto value = reader.integer();
     if (value > 0) *limit = static_cast<std::size_t>(value);
   }
@@ -109,22 +108,19 @@ struct Engine::OpenSlot {
 };
 
 Napi::Function Engine::define(Napi::Env env) {
-  return DefineClass(env, "Engine",
-                     {InstanceMethod("open", &Engine::open),
-                      InstanceMethod("registerWorkflow", &Engine::register_workflow),
-                      InstanceMethod("registerAction", &Engine::register_action),
-                      InstanceMethod("start", &Engine::start),
-                      InstanceMethod("submit", &Engine::submit),
-                      InstanceMethod("enqueue", &Engine::enqueue),
-                      InstanceMethod("wait", &Engine::wait),
-                      InstanceMethod("state", &Engine::state),
-                      InstanceMethod("history", &Engine::history),
-                      InstanceMethod("list", &Engine::list),
-                      InstanceMethod("executeAction", &Engine::execute_action),
-                      InstanceMethod("actionsFinished", &Engine::actions_finished),
-                      InstanceMethod("counters", &Engine::counters),
-                      InstanceMethod("close", &Engine::close),
-                      InstanceMethod("closeNow", &Engine::close_now)});
+  return DefineClass(
+      env, "Engine",
+      {InstanceMethod("open", &Engine::open),
+       InstanceMethod("registerWorkflow", &Engine::register_workflow),
+       InstanceMethod("registerAction", &Engine::register_action),
+       InstanceMethod("start", &Engine::start), InstanceMethod("submit", &Engine::submit),
+       InstanceMethod("enqueue", &Engine::enqueue), InstanceMethod("wait", &Engine::wait),
+       InstanceMethod("state", &Engine::state), InstanceMethod("history", &Engine::history),
+       InstanceMethod("list", &Engine::list),
+       InstanceMethod("executeAction", &Engine::execute_action),
+       InstanceMethod("actionsFinished", &Engine::actions_finished),
+       InstanceMethod("counters", &Engine::counters), InstanceMethod("close", &Engine::close),
+       InstanceMethod("closeNow", &Engine::close_now)});
 }
 
 Engine::Engine(const Napi::CallbackInfo& info)
@@ -198,9 +194,9 @@ Napi::Value Engine::register_workflow(const Napi::CallbackInfo& info) {
   description.author = text_of(info, 3);
   description.tags = texts_of(info[4].As<Napi::Array>());
   const bool replace = info[5].As<Napi::Boolean>();
-  return refusal_of(info.Env(), runtime(info.Env())
-                                    .register_workflow(std::move(description), *workflow_host_,
-                                                       replace));
+  return refusal_of(
+      info.Env(),
+      runtime(info.Env()).register_workflow(std::move(description), *workflow_host_, replace));
 }
 
 Napi::Value Engine::register_action(const Napi::CallbackInfo& info) {
@@ -217,20 +213,20 @@ Napi::Value Engine::register_action(const Napi::CallbackInfo& info) {
 template <class T>
 Callback<T> Engine::replying(const Napi::CallbackInfo& info,
                              std::function<void(std::string&, const T&)> append) const {
-  return [thread = thread_, call = integer_of(info, 0),
-          append = std::move(append)](Result<T> result) {
-    std::string text;
-    if (result) {
-      text = "[";
-      append_number(text, call);
-      text += ",0,";
-      append(text, *result);
-      text += ']';
-    } else {
-      text = error_reply(call, result.error());
-    }
-    thread->post(ReplyItem{std::move(text)});
-  };
+  return
+      [thread = thread_, call = integer_of(info, 0), append = std::move(append)](Result<T> result) {
+        std::string text;
+        if (result) {
+          text = "[";
+          append_number(text, call);
+          text += ",0,";
+          append(text, *result);
+          text += ']';
+        } else {
+          text = error_reply(call, result.error());
+        }
+        thread->post(ReplyItem{std::move(text)});
+      };
 }
 
 void Engine::start(const Napi::CallbackInfo& info) {
@@ -242,10 +238,11 @@ void Engine::start(const Napi::CallbackInfo& info) {
   request.execution_id = text_of(info, 5);
   request.user_id = text_of(info, 6);
   request.correlation_id = text_of(info, 7);
-  runtime(info.Env()).start_workflow(
-      std::move(request), replying<std::string>(info, [](std::string& out, const std::string& id) {
-        append_string(out, id);
-      }));
+  runtime(info.Env())
+      .start_workflow(std::move(request),
+                      replying<std::string>(info, [](std::string& out, const std::string& id) {
+                        append_string(out, id);
+                      }));
 }
 
 namespace {
@@ -264,61 +261,64 @@ EventRequest event_of(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void Engine::submit(const Napi::CallbackInfo& info) {
-  runtime(info.Env()).submit_event(
-      event_of(info), replying<EventReply>(info, [](std::string& out, const EventReply& reply) {
-        out += R"({"executionId":)";
-        append_string(out, reply.execution_id);
-        out += R"(,"eventId":)";
-        append_string(out, reply.event_id);
-        out += R"(,"currentState":)";
-        append_string(out, reply.current_state);
-        out += R"(,"status":)";
-        append_string(out, reply.status);
-        out += R"(,"isComplete":)";
-        out += reply.is_complete ? "true" : "false";
-        out += R"(,"consumed":)";
-        out += reply.consumed ? "true}" : "false}";
-      }));
+  runtime(info.Env())
+      .submit_event(event_of(info),
+                    replying<EventReply>(info, [](std::string& out, const EventReply& reply) {
+                      out += R"({"executionId":)";
+                      append_string(out, reply.execution_id);
+                      out += R"(,"eventId":)";
+                      append_string(out, reply.event_id);
+                      out += R"(,"currentState":)";
+                      append_string(out, reply.current_state);
+                      out += R"(,"status":)";
+                      append_string(out, reply.status);
+                      out += R"(,"isComplete":)";
+                      out += reply.is_complete ? "true" : "false";
+                      out += R"(,"consumed":)";
+                      out += reply.consumed ? "true}" : "false}";
+                    }));
 }
 
 void Engine::enqueue(const Napi::CallbackInfo& info) {
-  runtime(info.Env()).enqueue_event(
-      event_of(info), replying<EnqueueReply>(info, [](std::string& out, const EnqueueReply& reply) {
-        out += R"({"eventId":)";
-        append_string(out, reply.event_id);
-        out += R"(,"processingId":)";
-        append_string(out, reply.processing_id);
-        out += '}';
-      }));
+  runtime(info.Env())
+      .enqueue_event(event_of(info),
+                     replying<EnqueueReply>(info, [](std::string& out, const EnqueueReply& reply) {
+                       out += R"({"eventId":)";
+                       append_string(out, reply.event_id);
+                       out += R"(,"processingId":)";
+                       append_string(out, reply.processing_id);
+                       out += '}';
+                     }));
 }
 
 void Engine::wait(const Napi::CallbackInfo& info) {
   const auto wait_max = integer_of(info, 3);
-  runtime(info.Env()).wait_for_completion(
-      text_of(info, 1), text_of(info, 2),
-      wait_max < 0 ? std::nullopt : std::optional<DurationMs>(wait_max),
-      replying<ExecutionState>(info, append_state));
+  runtime(info.Env())
+      .wait_for_completion(text_of(info, 1), text_of(info, 2),
+                           wait_max < 0 ? std::nullopt : std::optional<DurationMs>(wait_max),
+                           replying<ExecutionState>(info, append_state));
 }
 
 void Engine::state(const Napi::CallbackInfo& info) {
   const auto at = integer_of(info, 3);
-  runtime(info.Env()).get_execution_state(
-      text_of(info, 1), text_of(info, 2), at < 0 ? std::nullopt : std::optional<std::int64_t>(at),
-      replying<ExecutionState>(info, append_state));
+  runtime(info.Env())
+      .get_execution_state(text_of(info, 1), text_of(info, 2),
+                           at < 0 ? std::nullopt : std::optional<std::int64_t>(at),
+                           replying<ExecutionState>(info, append_state));
 }
 
 void Engine::history(const Napi::CallbackInfo& info) {
   using Records = std::vector<HistoryRecord>;
-  runtime(info.Env()).get_history(
-      text_of(info, 1), text_of(info, 2),
-      replying<Records>(info, [](std::string& out, const Records& records) {
-        out += '[';
-        for (const auto& record : records) {
-          if (&record != records.data()) out += ',';
-          append_history_record(out, record);
-        }
-        out += ']';
-      }));
+  runtime(info.Env())
+      .get_history(text_of(info, 1), text_of(info, 2),
+                   replying<Records>(info, [](std::string& out, const Records& records) {
+                     out += '[';
+                     for (const auto& record : records) {
+                       if (&record != records.data()) out += ',';
+                       append_history_record(out, record);
+                     }
+                     out += ']';
+                   }));
 }
 
 void Engine::list(const Napi::CallbackInfo& info) {
@@ -328,17 +328,18 @@ void Engine::list(const Napi::CallbackInfo& info) {
   query.status = text_of(info, 3);
   query.cursor = text_of(info, 4);
   query.limit = static_cast<int>(integer_of(info, 5));
-  runtime(info.Env()).list_executions(
-      std::move(query), replying<ListPage>(info, [](std::string& out, const ListPage& page) {
-        out += R"({"executions":[)";
-        for (const auto& execution : page.executions) {
-          if (&execution != page.executions.data()) out += ',';
-          append_state(out, execution);
-        }
-        out += R"(],"cursor":)";
-        append_string(out, page.cursor);
-        out += '}';
-      }));
+  runtime(info.Env())
+      .list_executions(std::move(query),
+                       replying<ListPage>(info, [](std::string& out, const ListPage& page) {
+                         out += R"({"executions":[)";
+                         for (const auto& execution : page.executions) {
+                           if (&execution != page.executions.data()) out += ',';
+                           append_state(out, execution);
+                         }
+                         out += R"(],"cursor":)";
+                         append_string(out, page.cursor);
+                         out += '}';
+                       }));
 }
 
 void Engine::execute_action(const Napi::CallbackInfo& info) {
@@ -349,11 +350,12 @@ void Engine::execute_action(const Napi::CallbackInfo& info) {
   request.idempotency_key = text_of(info, 4);
   request.name = text_of(info, 5);
   request.parameters = Payload::json(text_of(info, 6));
-  runtime(info.Env()).execute_action(
-      std::move(request), replying<Payload>(info, [](std::string& out, const Payload& result) {
-        // In brackets, as everywhere: [] is undefined.
-        append_payload(out, result);
-      }));
+  runtime(info.Env())
+      .execute_action(std::move(request),
+                      replying<Payload>(info, [](std::string& out, const Payload& result) {
+                        // In brackets, as everywhere: [] is undefined.
+                        append_payload(out, result);
+                      }));
 }
 
 void Engine::actions_finished(const Napi::CallbackInfo& info) {

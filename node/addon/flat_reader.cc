@@ -138,16 +138,14 @@ Command FlatReader::command() {
       command.timeout = optional_duration(integer());
       return command;
     }
-    case CommandKind::withdraw:
-      return WithdrawCommand{static_cast<Position>(integer())};
+    case CommandKind::withdraw: return WithdrawCommand{static_cast<Position>(integer())};
     case CommandKind::start_timer: {
       StartTimerCommand command;
       command.position = static_cast<Position>(integer());
       command.duration = integer();
       return command;
     }
-    case CommandKind::set_state:
-      return SetStateCommand{text()};
+    case CommandKind::set_state: return SetStateCommand{text()};
     case CommandKind::set_data: {
       SetDataCommand command;
       command.key = text();
@@ -167,10 +165,8 @@ Command FlatReader::command() {
       command.details = payload();
       return command;
     }
-    case CommandKind::complete:
-      return CompleteCommand{payload()};
-    case CommandKind::fail:
-      return FailCommand{failure()};
+    case CommandKind::complete: return CompleteCommand{payload()};
+    case CommandKind::fail: return FailCommand{failure()};
   }
   unexpected("command", next_ - 1);
 }

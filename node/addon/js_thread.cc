@@ -135,7 +135,8 @@ class JsThread::Turn {
     flush_batches();
     text_.clear();
     append_activation(text_, item.activation);
-    expected_.push_back({item.activation.execution, item.activation.sequence, std::move(item.sink)});
+    expected_.push_back(
+        {item.activation.execution, item.activation.sequence, std::move(item.sink)});
     call_and_drain(&Functions::activate, text_);
   }
 
@@ -226,9 +227,9 @@ class JsThread::Turn {
     if (thread_.functions_ == nullptr) return;
     auto& functions = *thread_.functions_;
     napi_value result = nullptr;
-    const auto status = napi_make_callback(env_, nullptr, functions.bridge.Value(),
-                                           (functions.*function).Value(), arguments.size(),
-                                           arguments.begin(), &result);
+    const auto status =
+        napi_make_callback(env_, nullptr, functions.bridge.Value(), (functions.*function).Value(),
+                           arguments.size(), arguments.begin(), &result);
     if (status != napi_ok) swallow_exception();
   }
 

@@ -189,9 +189,10 @@ class GatheringSink final : public ActivationSink {
 class Probe final : public Napi::ObjectWrap<Probe> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Probe",
-                       {InstanceMethod("drive", &Probe::drive), InstanceMethod("evict", &Probe::evict),
-                        InstanceMethod("close", &Probe::close)});
+    return DefineClass(
+        env, "Probe",
+        {InstanceMethod("drive", &Probe::drive), InstanceMethod("evict", &Probe::evict),
+         InstanceMethod("close", &Probe::close)});
   }
 
   explicit Probe(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Probe>(info) {
