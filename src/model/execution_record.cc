@@ -47,13 +47,11 @@ bool is_terminal(const ExecutionStatus status) {
   switch (status) {
     case ExecutionStatus::running:
     case ExecutionStatus::paused:
-    case ExecutionStatus::stuck:
-      return false;
+    case ExecutionStatus::stuck: return false;
     case ExecutionStatus::completed:
     case ExecutionStatus::failed:
     case ExecutionStatus::cancelled:
-    case ExecutionStatus::terminated:
-      return true;
+    case ExecutionStatus::terminated: return true;
   }
   return false;
 }

@@ -45,9 +45,8 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
     return clash(fmt::format("there is no row of execution {} to change", ref));
   }
   if (!transition.records.empty()) {
-    const auto stored = execution == data.executions.end()
-                            ? std::size_t{0}
-                            : execution->second.history.size();
+    const auto stored =
+        execution == data.executions.end() ? std::size_t{0} : execution->second.history.size();
     if (transition.records.front().sequence != static_cast<std::int64_t>(stored) + 1) {
       return clash(fmt::format("record {} of execution {} does not follow record {}",
                                transition.records.front().sequence, ref, stored));
@@ -59,11 +58,10 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
   std::set<std::pair<std::string, std::string>> keys;
   std::set<Position> positions;
   for (const auto& result : transition.results) {
-    if (result.execution > 0 &&
-        (data.results.contains({result.execution, result.position}) ||
-         !positions.insert(result.position).second)) {
-      return clash(fmt::format("execution {} has a result at position {} already",
-                               result.execution, result.position));
+    if (result.execution > 0 && (data.results.contains({result.execution, result.position}) ||
+                                 !positions.insert(result.position).second)) {
+      return clash(fmt::format("execution {} has a result at position {} already", result.execution,
+                               result.position));
     }
     if (!result.user_key.empty() &&
         (data.results_by_key.contains({result.tenant, result.user_key}) ||
@@ -76,8 +74,7 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
       return entry.second.execution == added.execution && !added.idempotency_key.empty() &&
              entry.second.idempotency_key == added.idempotency_key;
     };
-    if (data.inbox.contains(added.id) ||
-        std::any_of(data.inbox.begin(), data.inbox.end(), same)) {
+    if (data.inbox.contains(added.id) || std::any_of(data.inbox.begin(), data.inbox.end(), same)) {
       return clash(fmt::format("the inbox of execution {} has row {} or its key '{}' already",
                                added.execution, added.id, added.idempotency_key));
     }
@@ -355,8 +352,8 @@ Result<std::optional<ActionResultRecord>> MemoryStore::find_action_result(
                                               : std::optional{found->second};
 }
 
-Result<std::optional<InboxRecord>> MemoryStore::find_inbox(
-    const ExecutionRef execution, const std::string_view idempotency_key) {
+Result<std::optional<InboxRecord>> MemoryStore::find_inbox(const ExecutionRef execution,
+                                                           const std::string_view idempotency_key) {
   const std::lock_guard lock{mutex_};
   for (const auto& [id, record] : data_->inbox) {
     if (record.execution == execution && !idempotency_key.empty() &&

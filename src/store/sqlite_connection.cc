@@ -15,38 +15,29 @@ const char* data_of(const std::string_view text) { return text.empty() ? "" : te
 ErrorCode code_of(const int code) {
   switch (code & 0xff) {
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT:
-      return ErrorCode::store_invalid;
+    case SQLITE_CORRUPT: return ErrorCode::store_invalid;
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
     case SQLITE_TOOBIG:
     case SQLITE_MISUSE:
     case SQLITE_RANGE:
     case SQLITE_ERROR:
-    case SQLITE_INTERNAL:
-      return ErrorCode::internal;
-    default:
-      return ErrorCode::store_unavailable;
+    case SQLITE_INTERNAL: return ErrorCode::internal;
+    default: return ErrorCode::store_unavailable;
   }
 }
 
 // What to do about it, where that is known.
 std::string_view advice(const int code) {
   switch (code & 0xff) {
-    case SQLITE_FULL:
-      return "; the disk is full: free some space on it";
+    case SQLITE_FULL: return "; the disk is full: free some space on it";
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return "; another process holds SQLite's write lock on the file";
-    case SQLITE_READONLY:
-      return "; the file or its folder is read-only";
+    case SQLITE_LOCKED: return "; another process holds SQLite's write lock on the file";
+    case SQLITE_READONLY: return "; the file or its folder is read-only";
     case SQLITE_PERM:
-    case SQLITE_CANTOPEN:
-      return "; is the folder there, and may this process write to it?";
-    case SQLITE_CORRUPT:
-      return "; the file is damaged: restore it from a backup";
-    default:
-      return "";
+    case SQLITE_CANTOPEN: return "; is the folder there, and may this process write to it?";
+    case SQLITE_CORRUPT: return "; the file is damaged: restore it from a backup";
+    default: return "";
   }
 }
 
@@ -60,10 +51,8 @@ bool is_refused_row(const int code) {
   switch (code & 0xff) {
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
-    case SQLITE_TOOBIG:
-      return true;
-    default:
-      return false;
+    case SQLITE_TOOBIG: return true;
+    default: return false;
   }
 }
 
@@ -159,8 +148,8 @@ void SqliteConnection::Close::operator()(sqlite3* connection) const {
 
 Result<SqliteConnection> SqliteConnection::open(const std::string& path, const Mode mode,
                                                 const std::string& vfs, const int busy_ms) {
-  const int access = mode == Mode::read_only ? SQLITE_OPEN_READONLY
-                                             : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  const int access =
+      mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, access | SQLITE_OPEN_NOMUTEX,
                                    vfs.empty() ? nullptr : vfs.c_str());
@@ -178,9 +167,8 @@ Result<SqliteConnection> SqliteConnection::open(const std::string& path, const M
 
 Result<SqliteStatement> SqliteConnection::prepare(const std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
-  const int code =
-      sqlite3_prepare_v3(connection_.get(), sql.data(), static_cast<int>(sql.size()),
-                         SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  const int code = sqlite3_prepare_v3(connection_.get(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) {
     return error(code, fmt::format("preparing \"{}\"", sql));
   }

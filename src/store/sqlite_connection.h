@@ -43,7 +43,7 @@ class SqliteStatement {
 
   // Of the current row; columns count from 0.
   std::int64_t column_int(int column) const;
-  std::string column_text(int column) const;  // NULL: empty
+  std::string column_text(int column) const;       // NULL: empty
   std::string_view column_view(int column) const;  // valid until the next step or reset
   Payload column_payload(int column, int encoding_column) const;
 

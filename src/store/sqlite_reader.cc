@@ -17,25 +17,26 @@ struct UnreadableRow {
   std::string message;
 };
 
-#define EXECUTION_COLUMNS                                                                   \
-  "execution, tenant, execution_id, workflow_name, workflow_version, status, condition, "   \
-  "condition_detail, current_state, in_flight, last_sequence, result, result_encoding, "    \
+#define EXECUTION_COLUMNS                                                                 \
+  "execution, tenant, execution_id, workflow_name, workflow_version, status, condition, " \
+  "condition_detail, current_state, in_flight, last_sequence, result, result_encoding, "  \
   "error, user_id, correlation_id, input_digest, created_at, updated_at"
-#define EVENT_COLUMNS                                                                \
-  "sequence, event_type, created_at, cause, position, ends_activation, codec, "      \
+#define EVENT_COLUMNS                                                           \
+  "sequence, event_type, created_at, cause, position, ends_activation, codec, " \
   "event_name, payload, encoding, attributes"
-#define RESULT_COLUMNS                                                                  \
+#define RESULT_COLUMNS                                                                    \
   "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
   "status, attempts, cause, result, encoding, error, created_at"
-#define INBOX_COLUMNS                                                                       \
+#define INBOX_COLUMNS                                                                          \
   "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
   "status, attempts, last_error, answer, created_at"
-#define INBOX_OPEN                                                                      \
+#define INBOX_OPEN \
   "(status = 'pending' OR status = 'published' OR status = 'processing' OR status = 'retrying')"
 // By the attention index where the status has one, else backwards through the tenant's.
-#define LIST(status_condition)                                                     \
-  "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE tenant = ?1 "        \
-  "AND execution < ?2 AND (?3 IS NULL OR workflow_name = ?3) " status_condition     \
+#define LIST(status_condition)                                                  \
+  "SELECT " EXECUTION_COLUMNS                                                   \
+  " FROM workflow_executions WHERE tenant = ?1 "                                \
+  "AND execution < ?2 AND (?3 IS NULL OR workflow_name = ?3) " status_condition \
   " ORDER BY execution DESC LIMIT ?4"
 
 enum Which : std::size_t {
@@ -48,15 +49,16 @@ enum Which : std::size_t {
   kFindResult,
   kFindInbox,
   kResults,
-  kList,            // any status
-  kListByStatus,    // + ExecutionStatus
+  kList,          // any status
+  kListByStatus,  // + ExecutionStatus
   kStatementCount = kListByStatus + 7,
 };
 
 constexpr std::array<const char*, kStatementCount> kStatements{
     "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE tenant = ?1 AND execution_id = ?2",
     "SELECT " EXECUTION_COLUMNS " FROM workflow_executions WHERE execution = ?1",
-    "SELECT " EVENT_COLUMNS " FROM workflow_events WHERE execution = ?1 AND sequence > ?2 "
+    "SELECT " EVENT_COLUMNS
+    " FROM workflow_events WHERE execution = ?1 AND sequence > ?2 "
     "ORDER BY sequence LIMIT ?3",
     "SELECT " INBOX_COLUMNS " FROM workflow_event_processing WHERE execution = ?1 AND " INBOX_OPEN
     " ORDER BY id",
@@ -70,9 +72,11 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "(SELECT execution FROM workflow_executions WHERE status = 'paused') "
     "ORDER BY fire_at, execution, position LIMIT ?4",
     "SELECT " RESULT_COLUMNS " FROM workflow_action_results WHERE tenant = ?1 AND user_key = ?2",
-    "SELECT " INBOX_COLUMNS " FROM workflow_event_processing "
+    "SELECT " INBOX_COLUMNS
+    " FROM workflow_event_processing "
     "WHERE execution = ?1 AND idempotency_key = ?2",
-    "SELECT " RESULT_COLUMNS " FROM workflow_action_results "
+    "SELECT " RESULT_COLUMNS
+    " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position",
     LIST(""),
     LIST("AND status = 'running'"),
@@ -405,8 +409,7 @@ Result<std::optional<InboxRecord>> SqliteReader::find_inbox(
   return first<InboxRecord>(**find, inbox_of);
 }
 
-Result<std::vector<ActionResultRecord>> SqliteReader::action_results(
-    const ExecutionRef execution) {
+Result<std::vector<ActionResultRecord>> SqliteReader::action_results(const ExecutionRef execution) {
   auto results = statement(kResults);
   if (!results) {
     return results.error();
@@ -420,7 +423,8 @@ Result<std::vector<ActionResultRecord>> SqliteReader::action_results(
 Result<std::unique_ptr<SqliteReader>> SqliteReaderPool::take() {
   {
     std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return closed_ || !free_.empty() || opened_ < options_.readers_max; });
+    changed_.wait(lock,
+                  [&] { return closed_ || !free_.empty() || opened_ < options_.readers_max; });
     if (closed_) {
       return Error{ErrorCode::closed, fmt::format("the store {} is closed", options_.path)};
     }

@@ -78,9 +78,10 @@ Result<void> claim_if_new(SqliteConnection& connection) {
     return id.error();
   }
   if (*id != kSqliteApplicationId) {
-    return Error{ErrorCode::store_invalid,
-                 fmt::format("{} is an SQLite database, but not a store of Pawl's; use another file",
-                             connection.path())};
+    return Error{
+        ErrorCode::store_invalid,
+        fmt::format("{} is an SQLite database, but not a store of Pawl's; use another file",
+                    connection.path())};
   }
   return {};
 }
@@ -100,8 +101,8 @@ Result<void> check_sqlite_header(const std::string& path, const std::string& vfs
     return {};
   }
 
-  std::vector<std::max_align_t> memory(static_cast<std::size_t>(vfs->szOsFile) /
-                                           sizeof(std::max_align_t) + 1);
+  std::vector<std::max_align_t> memory(
+      static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
   auto* file = reinterpret_cast<sqlite3_file*>(memory.data());
   int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
   int code = vfs->xOpen(vfs, name.get(), file, flags, &flags);
@@ -117,9 +118,8 @@ Result<void> check_sqlite_header(const std::string& path, const std::string& vfs
     file->pMethods->xClose(file);
   }
   if (code != SQLITE_OK) {
-    return Error{ErrorCode::store_unavailable,
-                 fmt::format("{} cannot be read: {} (SQLite code {})", path, sqlite3_errstr(code),
-                             code)};
+    return Error{ErrorCode::store_unavailable, fmt::format("{} cannot be read: {} (SQLite code {})",
+                                                           path, sqlite3_errstr(code), code)};
   }
   if (size == 0) {
     return {};
@@ -129,8 +129,9 @@ Result<void> check_sqlite_header(const std::string& path, const std::string& vfs
   // then the file was being created when the machine stopped, and SQLite will undo that.
   const bool blank = std::all_of(header.begin(), header.end(), [](auto byte) { return byte == 0; });
   int journal = 0;
-  if (blank && vfs->xAccess(vfs, (path + "-journal").c_str(), SQLITE_ACCESS_EXISTS, &journal) ==
-                   SQLITE_OK && journal != 0) {
+  if (blank &&
+      vfs->xAccess(vfs, (path + "-journal").c_str(), SQLITE_ACCESS_EXISTS, &journal) == SQLITE_OK &&
+      journal != 0) {
     return {};
   }
   if (!std::equal(kMagic.begin(), kMagic.end(), header.begin())) {

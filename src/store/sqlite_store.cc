@@ -148,9 +148,9 @@ Result<std::unique_ptr<Store>> open_sqlite_store(SqliteStoreOptions options) {
   if (!writer) {
     return writer.error();
   }
-  return std::unique_ptr<Store>{std::make_unique<SqliteStore>(
-      std::move(*lock), std::move(*writer), std::move(options), *last_execution + 1,
-      *last_inbox + 1)};
+  return std::unique_ptr<Store>{
+      std::make_unique<SqliteStore>(std::move(*lock), std::move(*writer), std::move(options),
+                                    *last_execution + 1, *last_inbox + 1)};
 }
 
 }  // namespace pawl

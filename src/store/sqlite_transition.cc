@@ -53,8 +53,7 @@ enum Column : unsigned {
 
 unsigned columns_of(const ExecutionChange& change) {
   return (change.status ? kStatus : 0u) | (change.state ? kState : 0u) |
-         (change.condition ? kCondition : 0u) |
-         (change.condition_detail ? kConditionDetail : 0u) |
+         (change.condition ? kCondition : 0u) | (change.condition_detail ? kConditionDetail : 0u) |
          (change.in_flight ? kInFlight : 0u) | (change.result ? kResult : 0u) |
          (change.error_json ? kError : 0u);
 }
@@ -66,8 +65,8 @@ ApplyError rows_do_not_fit(std::string message) {
 std::optional<ApplyError> run(SqliteConnection& connection, SqliteStatement& statement,
                               const std::string_view doing, const ExecutionRef execution) {
   if (const int code = statement.run(); code != SQLITE_DONE) {
-    return ApplyError{code, connection.error(code, fmt::format("{} of execution {}", doing,
-                                                               execution))};
+    return ApplyError{code,
+                      connection.error(code, fmt::format("{} of execution {}", doing, execution))};
   }
   return std::nullopt;
 }
@@ -76,15 +75,14 @@ std::optional<ApplyError> run(SqliteConnection& connection, SqliteStatement& sta
 
 Result<SqliteTransitions> SqliteTransitions::prepare(SqliteConnection& connection) {
   SqliteTransitions prepared;
-  for (auto& [statement, sql] :
-       {std::pair{&prepared.insert_execution_, kInsertExecution},
-        {&prepared.last_event_, kLastEvent},
-        {&prepared.insert_event_, kInsertEvent},
-        {&prepared.delete_timer_, kDeleteTimer},
-        {&prepared.insert_timer_, kInsertTimer},
-        {&prepared.insert_result_, kInsertResult},
-        {&prepared.insert_inbox_, kInsertInbox},
-        {&prepared.complete_inbox_, kCompleteInbox}}) {
+  for (auto& [statement, sql] : {std::pair{&prepared.insert_execution_, kInsertExecution},
+                                 {&prepared.last_event_, kLastEvent},
+                                 {&prepared.insert_event_, kInsertEvent},
+                                 {&prepared.delete_timer_, kDeleteTimer},
+                                 {&prepared.insert_timer_, kInsertTimer},
+                                 {&prepared.insert_result_, kInsertResult},
+                                 {&prepared.insert_inbox_, kInsertInbox},
+                                 {&prepared.complete_inbox_, kCompleteInbox}}) {
     auto result = connection.prepare(sql);
     if (!result) {
       return result.error();
@@ -150,11 +148,13 @@ Result<SqliteStatement*> SqliteTransitions::update_of(SqliteConnection& connecti
   auto& update = updates_[columns];
   if (!update) {
     std::string sql = "UPDATE workflow_executions SET last_sequence = ?2, updated_at = ?3";
-    for (const auto& [column, assignment] :
-         {std::pair{kStatus, "status = ?4"}, {kState, "current_state = ?5"},
-          {kCondition, "condition = ?6"}, {kConditionDetail, "condition_detail = ?7"},
-          {kInFlight, "in_flight = ?8"}, {kResult, "result = ?9, result_encoding = ?10"},
-          {kError, "error = ?11"}}) {
+    for (const auto& [column, assignment] : {std::pair{kStatus, "status = ?4"},
+                                             {kState, "current_state = ?5"},
+                                             {kCondition, "condition = ?6"},
+                                             {kConditionDetail, "condition_detail = ?7"},
+                                             {kInFlight, "in_flight = ?8"},
+                                             {kResult, "result = ?9, result_encoding = ?10"},
+                                             {kError, "error = ?11"}}) {
       if ((columns & column) != 0) {
         sql += ", ";
         sql += assignment;
@@ -330,8 +330,7 @@ SqliteTransitions::Step SqliteTransitions::fill_inbox(SqliteConnection& connecti
       return failed;
     }
     if (connection.changed_rows() != 1) {
-      return rows_do_not_fit(
-          fmt::format("there is no inbox row {} to complete", completion.id));
+      return rows_do_not_fit(fmt::format("there is no inbox row {} to complete", completion.id));
     }
   }
   return std::nullopt;

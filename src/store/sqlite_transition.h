@@ -14,7 +14,7 @@ namespace pawl {
 // Why the rows of a transition were not all written. The transaction is still open, unless the code
 // is one at which SQLite ends it by itself.
 struct ApplyError {
-  int code = 0;    // SQLite's, or 0: the rows do not fit what is stored
+  int code = 0;  // SQLite's, or 0: the rows do not fit what is stored
   Error error;
   // The fault lies with these rows; others of the transaction are not concerned.
   bool refused_rows() const { return code == 0 || is_refused_row(code); }
@@ -38,8 +38,8 @@ class SqliteTransitions {
   Step fill_inbox(SqliteConnection& connection, const Transition& transition);
   Result<SqliteStatement*> update_of(SqliteConnection& connection, unsigned columns);
 
-  SqliteStatement insert_execution_, last_event_, insert_event_, delete_timer_, insert_timer_, insert_result_,
-      insert_inbox_, complete_inbox_;
+  SqliteStatement insert_execution_, last_event_, insert_event_, delete_timer_, insert_timer_,
+      insert_result_, insert_inbox_, complete_inbox_;
   // By the set of columns that change, so that indexes of others are not touched; prepared at first
   // use.
   std::array<SqliteStatement, 128> updates_;

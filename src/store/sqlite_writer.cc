@@ -20,13 +20,13 @@ Result<std::unique_ptr<SqliteWriter>> SqliteWriter::create(SqliteConnection conn
   }
   std::unique_ptr<SqliteWriter> writer{
       new SqliteWriter{std::move(connection), std::move(*transitions), options}};
-  for (auto& [statement, sql] :
-       {std::pair<SqliteStatement*, std::string_view>{&writer->statements_.begin, "BEGIN IMMEDIATE"},
-        {&writer->statements_.commit, "COMMIT"},
-        {&writer->statements_.rollback, "ROLLBACK"},
-        {&writer->statements_.savepoint, "SAVEPOINT one"},
-        {&writer->statements_.release, "RELEASE one"},
-        {&writer->statements_.rollback_to, "ROLLBACK TO one"}}) {
+  for (auto& [statement, sql] : {std::pair<SqliteStatement*, std::string_view>{
+                                     &writer->statements_.begin, "BEGIN IMMEDIATE"},
+                                 {&writer->statements_.commit, "COMMIT"},
+                                 {&writer->statements_.rollback, "ROLLBACK"},
+                                 {&writer->statements_.savepoint, "SAVEPOINT one"},
+                                 {&writer->statements_.release, "RELEASE one"},
+                                 {&writer->statements_.rollback_to, "ROLLBACK TO one"}}) {
     auto prepared = writer->connection_.prepare(sql);
     if (!prepared) {
       return prepared.error();

@@ -77,8 +77,8 @@ class SqliteWriter {
   StreamGate gate_;
   std::optional<Error> stopped_;  // by a failed sync; for good
   std::deque<CommitRequest> taken_;
-  int log_pages_ = 0;         // of the log, after the last commit
-  int checkpoint_next_ = 0;   // when the log has this many
+  int log_pages_ = 0;        // of the log, after the last commit
+  int checkpoint_next_ = 0;  // when the log has this many
   const std::size_t batch_max_;
   const int checkpoint_pages_;
 

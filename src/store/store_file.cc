@@ -53,21 +53,19 @@ Result<std::string> resolve_store_path(const std::string_view path) {
     file = file.parent_path() / fs::read_symlink(file, error);
   }
   if (!file.has_filename()) {
-    return Error{ErrorCode::store_invalid,
-                 fmt::format("{} is a folder: name a file in it", path)};
+    return Error{ErrorCode::store_invalid, fmt::format("{} is a folder: name a file in it", path)};
   }
   const fs::path folder = fs::canonical(file.parent_path(), error);
   if (error) {
-    return Error{ErrorCode::store_unavailable,
-                 fmt::format("the folder of the store {} cannot be used: {}", path,
-                             error.message())};
+    return Error{
+        ErrorCode::store_unavailable,
+        fmt::format("the folder of the store {} cannot be used: {}", path, error.message())};
   }
   file = folder / file.filename();
 
   const auto status = fs::status(file, error);
   if (status.type() == fs::file_type::directory) {
-    return Error{ErrorCode::store_invalid,
-                 fmt::format("{} is a folder: name a file in it", path)};
+    return Error{ErrorCode::store_invalid, fmt::format("{} is a folder: name a file in it", path)};
   }
   if (fs::exists(status)) {
     if (status.type() != fs::file_type::regular) {
@@ -117,8 +115,8 @@ Result<StoreLock> StoreLock::acquire(const std::string& path) {
                                          : fmt::format("process {}", holder))};
   }
   const std::string holder = fmt::format("{}\n", getpid());
-  if (::ftruncate(descriptor, 0) != 0 ||
-      ::pwrite(descriptor, holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
+  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, holder.data(), holder.size(), 0) !=
+                                             static_cast<ssize_t>(holder.size())) {
     return Error{ErrorCode::store_unavailable,
                  fmt::format("{} cannot be written: {}", lock_path, describe(errno))};
   }

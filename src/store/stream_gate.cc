@@ -65,8 +65,8 @@ std::optional<Error> malformed(const Transition& transition) {
   }
   for (const auto& timer : transition.timers_set) {
     if (timer.execution != transition.execution) {
-      return bug(fmt::format("execution {} sets a timer of {}", transition.execution,
-                             timer.execution));
+      return bug(
+          fmt::format("execution {} sets a timer of {}", transition.execution, timer.execution));
     }
   }
   return std::nullopt;

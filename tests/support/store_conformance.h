@@ -652,8 +652,8 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
         }
         // Each commit writes two records and the row: a read is of one moment.
         const auto& history = (*stored)->history;
-        const bool same = (*stored)->record.last_sequence ==
-                          static_cast<std::int64_t>(history.size());
+        const bool same =
+            (*stored)->record.last_sequence == static_cast<std::int64_t>(history.size());
         if (!same || history.size() % 2 != 1) {
           ++torn;
         }
@@ -674,15 +674,12 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
   EXPECT_EQ(torn, 0);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(StoreConformance, KeepsEveryFieldOverARestart,
-                            TellsUnknownFromForeignInNoWay, ChangesOnlyWhatIsGiven,
-                            ReadsHistoriesInPages, TimersAreReplacedClearedAndOrdered,
-                            InboxRowsAreOpenUntilCompleted, ResumesWhatIsInFlightStuckOrHasMail,
-                            ListsByTenantNewestFirst,
-                            ResultsOutsideOfExecutionsAreFoundByKeyAndTenant,
-                            ReportsEachStreamInOrder,
-                            AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration,
-                            RefusesWhatCannotBeRight, CloseFinishesWhatIsQueuedAndRefusesTheRest,
-                            ReadsWhileItWrites);
+REGISTER_TYPED_TEST_SUITE_P(
+    StoreConformance, KeepsEveryFieldOverARestart, TellsUnknownFromForeignInNoWay,
+    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, TimersAreReplacedClearedAndOrdered,
+    InboxRowsAreOpenUntilCompleted, ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
+    ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
+    AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
+    CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);
 
 }  // namespace pawl
