@@ -12,6 +12,7 @@ export type {
   WorkflowEvents,
   WorkflowLogger,
 } from './context.js';
+export type { EngineCounters } from './addon.js';
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
 export type {
   EnqueueEventResult,

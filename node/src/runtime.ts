@@ -457,7 +457,7 @@ export class WorkflowRuntime {
     return this.closing;
   }
 
-  /** @internal For tests and benchmarks. */
+  /** What the engine has done since it was opened, for tests and benchmarks. */
   async counters(): Promise<EngineCounters> {
     return (await this.open()).counters();
   }

@@ -1,0 +1,601 @@
+// Workflows and actions on the real engine and a real file.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import {
+  createActionRegistry,
+  defineWorkflow,
+  ExecutionEndedError,
+  getWorkflowRuntime,
+  InvalidArgumentError,
+  NonRetryableError,
+  PayloadError,
+  StoreError,
+  TimeoutError,
+  UnknownActionError,
+  UnknownExecutionError,
+  UnknownWorkflowError,
+  ValidationError,
+  type WorkflowContext,
+} from 'pawl';
+import { setUp, temporaryFolder, until } from './support/runtime.js';
+
+const tenant = 'acme';
+const fast = { initialInterval: 1, maxInterval: 5 };
+
+const approval = defineWorkflow('Approval', async ({ setState, events, actions, data, input }: WorkflowContext) => {
+  setState('draft');
+  data.set('amount', input.amount);
+  const submitted = await events.waitFor('Submit');
+  data.set('by', submitted.user_id);
+  setState('submitted');
+  await actions['note']!({ text: 'submitted' });
+  const decision = await events.waitFor(['Approve', 'Reject']);
+  setState(decision.name === 'Approve' ? 'approved' : 'rejected');
+  return { decision: decision.name, payload: decision.payload };
+});
+
+function event(execution_id: string, event_name: string, more: object = {}) {
+  return { execution_id, event_name, tenant, ...more };
+}
+
+test('start, events, actions, completion; state at every point without the code', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const keys: string[] = [];
+  registry.registerSimpleAction('Note', '', [{ name: 'text', type: 'string', required: true }], (params, context) => {
+    keys.push(context.idempotencyKey);
+    assert.deepEqual([context.tenant, context.attempt, context.correlationId], [tenant, 1, 'corr-1']);
+    return params.text.length;
+  });
+  runtime.registerWorkflow(approval);
+  runtime.registerWorkflow(approval);
+  const id = await runtime.startWorkflow('Approval', {
+    tenant,
+    initialData: { amount: 5 },
+    userId: 'ann',
+    correlationId: 'corr-1',
+  });
+  const reply = await runtime.submitEvent(event(id, 'Submit', { user_id: 'bob', payload: { a: 1 } }));
+  assert.deepEqual({ ...reply, eventId: '' }, {
+    executionId: id,
+    eventId: '',
+    currentState: 'submitted',
+    status: 'running',
+    isComplete: false,
+    consumed: true,
+  });
+  const handle = runtime.getHandle(id, tenant);
+  const enqueued = await runtime.enqueueEvent(event(id, 'Approve', { payload: { note: 'ü' } }));
+  assert.ok(enqueued.eventId !== '' && enqueued.processingId !== '');
+  const state = await handle.waitForCompletion();
+  assert.deepEqual(
+    [state.status, state.currentState, state.isComplete, state.result, state.userId],
+    ['completed', 'approved', true, { decision: 'Approve', payload: { note: 'ü' } }, 'ann'],
+  );
+  assert.deepEqual(state.data, { amount: 5, by: 'bob' });
+  assert.equal(keys.length, 1);
+
+  const history = await handle.getHistory();
+  assert.deepEqual(history.map(({ sequence }) => sequence), history.map((_, i) => i + 1));
+  assert.deepEqual(history.filter(({ type }) => type === 'EventReceived').map(({ name }) => name), ['Submit', 'Approve']);
+  const submitted = history.find(({ type }) => type === 'EventReceived')!;
+  const before = await handle.getState({ atSequence: submitted.sequence - 1 });
+  assert.deepEqual([before.currentState, before.data, before.isComplete], ['draft', { amount: 5 }, false]);
+  const after = await handle.getState({ atSequence: state.sequence });
+  assert.equal(after.currentState, 'approved');
+
+  const { executions } = await runtime.listExecutions({ tenant, workflow: 'Approval' });
+  assert.deepEqual(executions.map(({ executionId, status }) => [executionId, status]), [[id, 'completed']]);
+});
+
+test('an execution waits over a restart, and over eviction', async (t) => {
+  const setting = setUp(t, { limits: { executionsCachedMax: 1 } });
+  setting.registry.registerSimpleAction('Note', '', [{ name: 'text', type: 'string', required: true }], () => 1);
+  let { runtime } = setting;
+  runtime.registerWorkflow(approval);
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => runtime.startWorkflow('Approval', { tenant, initialData: { amount: n } })),
+  );
+  await Promise.all(ids.map((id) => runtime.submitEvent(event(id, 'Submit', { user_id: id }))));
+  await until(
+    () => Promise.all(ids.map((id) => runtime.getHistory(id, tenant))),
+    (all) => all.every((history) => history.at(-1)!.name === 'Approve, Reject'),
+  );
+  assert.ok((await runtime.counters()).replays > 0, 'some were evicted and replayed');
+  runtime = await setting.reopen();
+  runtime.registerWorkflow(approval);
+  await Promise.all(ids.map((id) => runtime.submitEvent(event(id, 'Reject'))));
+  for (const [n, id] of ids.entries()) {
+    const state = await runtime.waitForWorkflowCompletion(id, tenant);
+    assert.deepEqual([state.currentState, state.data], ['rejected', { amount: n, by: id }]);
+  }
+});
+
+test('failed attempts are tried again under the same key; a validation is not', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const attempts: [number, string][] = [];
+  registry.registerAction({ name: 'Flaky', retry: fast }, async (_, { attempt, idempotencyKey }) => {
+    attempts.push([attempt, idempotencyKey]);
+    if (attempt < 3) throw new TypeError('not yet');
+    return attempt;
+  });
+  let permanent = 0;
+  registry.registerAction({ name: 'Hopeless', retry: fast }, () => {
+    permanent++;
+    throw new NonRetryableError('never');
+  });
+  let strict = 0;
+  registry.registerAction(
+    { name: 'Strict', retry: fast, parameters: [{ name: 'n', type: 'number', required: true }] },
+    () => ++strict,
+  );
+  let odd = 0;
+  registry.registerAction({ name: 'Odd', retry: fast }, () => {
+    odd++;
+    return { n: NaN };
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('Tries', async ({ actions }: WorkflowContext) => {
+      const told = async (promise: Promise<unknown>) =>
+        promise.then((value) => value, (error: Error) => [error.name, error.message]);
+      return [
+        await told(actions['flaky']!()),
+        await told(actions['hopeless']!()),
+        await told(actions['strict']!({ m: 1 })),
+        await told(actions['strict']!({ n: 1 })),
+        await told(actions['odd']!()),
+      ];
+    }),
+  );
+  const id = await runtime.startWorkflow('Tries', { tenant });
+  const { result } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.deepEqual(result, [
+    3,
+    ['NonRetryableError', 'never'],
+    ['ValidationError', "Action 'Strict': n: is missing; m: is not a parameter of it. Did you mean 'n'?"],
+    1,
+    ['PayloadError', "result of odd.n: NaN can't be carried"],
+  ]);
+  assert.deepEqual(attempts.map(([n]) => n), [1, 2, 3]);
+  assert.equal(new Set(attempts.map(([, key]) => key)).size, 1);
+  assert.deepEqual([permanent, strict, odd], [1, 1, 1]);
+});
+
+test('an attempt that runs out of time is aborted', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const aborted: string[] = [];
+  registry.registerAction({ name: 'Slow', timeout: 30, retry: { ...fast, maxAttempts: 2 } }, async (_, { signal, attempt }) => {
+    if (attempt === 2) return 'in time';
+    await once(signal, 'abort');
+    aborted.push(signal.reason.name);
+    return 'too late';
+  });
+  runtime.registerWorkflow(defineWorkflow('Timing', ({ actions }: WorkflowContext) => actions['slow']!()));
+  const id = await runtime.startWorkflow('Timing', { tenant });
+  const { result } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.equal(result, 'in time');
+  assert.deepEqual(aborted, ['AbortError']);
+});
+
+test('timers and timeouts are durable', async (t) => {
+  const setting = setUp(t);
+  const definition = defineWorkflow('Timers', async ({ sleep, events, now }: WorkflowContext) => {
+    const began = now();
+    await sleep(20);
+    const slept = now() - began >= 20;
+    try {
+      await events.waitFor(['A', 'B'], { timeout: 10 });
+    } catch (error) {
+      return [slept, error instanceof TimeoutError, (error as Error).message];
+    }
+  });
+  setting.runtime.registerWorkflow(definition);
+  const id = await setting.runtime.startWorkflow('Timers', { tenant });
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(definition);
+  const { result } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.deepEqual(result, [true, true, 'Timeout waiting for event(s): A, B after 10ms']);
+});
+
+test('an error that nobody catches fails the execution, with its stack', async (t) => {
+  const { runtime } = setUp(t);
+  runtime.registerWorkflow(
+    defineWorkflow('Fails', async () => {
+      throw new RangeError('out of everything');
+    }),
+  );
+  const id = await runtime.startWorkflow('Fails', { tenant });
+  const state = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.deepEqual(
+    [state.status, state.error?.name, state.error?.message, state.isComplete],
+    ['failed', 'RangeError', 'out of everything', true],
+  );
+  assert.match(state.error!.stack!, /runtime\.test\.ts/);
+});
+
+test('a rejection that nobody awaits does not end the process', async (t) => {
+  const { runtime, registry, lines } = setUp(t);
+  registry.registerAction({ name: 'Bad', retry: { maxAttempts: 1 } }, () => {
+    throw new Error('bad');
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('Careless', async ({ actions, sleep }: WorkflowContext) => {
+      const helper = async () => actions['bad']!();
+      const first = helper();
+      void actions['bad']!();
+      await sleep(20);
+      return first.catch((error: Error) => error.message);
+    }),
+  );
+  const id = await runtime.startWorkflow('Careless', { tenant });
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'bad');
+  assert.ok(lines.some(({ message }) => /rejected and nobody has awaited it/.test(message)));
+});
+
+test('log lines come once the work is durable, and not again', async (t) => {
+  const setting = setUp(t);
+  const definition = defineWorkflow('Logs', async ({ logger, events }: WorkflowContext) => {
+    logger.warn('before', { n: 1 });
+    await events.waitFor('Go');
+    logger.info('after');
+  });
+  setting.runtime.registerWorkflow(definition);
+  const id = await setting.runtime.startWorkflow('Logs', { tenant });
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(definition);
+  await runtime.submitEvent(event(id, 'Go'));
+  await runtime.waitForWorkflowCompletion(id, tenant);
+  await until(() => setting.lines.length, (count) => count >= 2);
+  const { at, ...line } = setting.lines[0]!;
+  assert.deepEqual(line, {
+    level: 'warn',
+    message: 'before',
+    details: [{ n: 1 }],
+    tenant,
+    executionId: id,
+    workflow: 'Logs',
+  });
+  assert.deepEqual(setting.lines.map(({ message }) => message), ['before', 'after']);
+});
+
+test('an event under a key has one effect and one answer; a start under an id too', async (t) => {
+  const { runtime } = setUp(t);
+  runtime.registerWorkflow(
+    defineWorkflow('Counts', async ({ events, data }: WorkflowContext) => {
+      for (let n = 1; ; n++) {
+        await events.waitFor('Tick');
+        data.set('n', n);
+      }
+    }),
+  );
+  const start = { tenant, executionId: 'wf-1', initialData: { a: 1 } };
+  assert.equal(await runtime.startWorkflow('Counts', start), 'wf-1');
+  assert.equal(await runtime.startWorkflow('Counts', start), 'wf-1');
+  await assert.rejects(runtime.startWorkflow('Counts', { ...start, initialData: { a: 2 } }), {
+    name: 'AlreadyExistsError',
+    code: 'already_exists',
+  });
+  const first = await runtime.submitEvent(event('wf-1', 'Tick', { idempotency_key: 'k' }));
+  const again = await runtime.submitEvent(event('wf-1', 'Tick', { idempotency_key: 'k' }));
+  assert.deepEqual(again, first);
+  await runtime.submitEvent(event('wf-1', 'Tick'));
+  assert.equal((await runtime.getExecutionState('wf-1', tenant)).data['n'], 2);
+});
+
+test('bad input: each a clear error, and the runtime goes on', async (t) => {
+  const { runtime, registry } = setUp(t, { limits: { payloadBytesMax: 1_000 } });
+  runtime.registerWorkflow(approval);
+  const id = await runtime.startWorkflow('Approval', { tenant, executionId: 'wf-1', initialData: {} });
+  runtime.registerWorkflow(defineWorkflow('Ends', async () => {}));
+  const ended = await runtime.startWorkflow('Ends', { tenant });
+  await runtime.waitForWorkflowCompletion(ended, tenant);
+
+  type Case = [promise: () => Promise<unknown>, kind: new (...args: any[]) => Error, message: RegExp];
+  const cases: Case[] = [
+    [() => runtime.startWorkflow('Aproval', { tenant }), UnknownWorkflowError, /No workflow 'Aproval' is registered. Did you mean 'Approval'\?/],
+    [() => runtime.startWorkflow('Approval', { tenant, version: '9.0.0' }), UnknownWorkflowError, /9\.0\.0/],
+    [() => runtime.startWorkflow('', { tenant }), InvalidArgumentError, /name of a workflow must not be empty/],
+    [() => runtime.startWorkflow('Approval', {} as never), InvalidArgumentError, /tenant must be a string, not undefined/],
+    [() => runtime.startWorkflow('Approval', undefined as never), InvalidArgumentError, /tenant must be a string/],
+    [() => runtime.startWorkflow('Approval', { tenant, initialdata: {} } as never), InvalidArgumentError, /knows no 'initialdata'. Did you mean 'initialData'/],
+    [() => runtime.startWorkflow('Approval', { tenant, executionId: 'x'.repeat(256) }), InvalidArgumentError, /executionId has 256 bytes; it can have 255/],
+    [() => runtime.startWorkflow('Approval', { tenant, initialData: { a: [1n] } }), PayloadError, /^initialData\.a\[0\]: a BigInt can't be carried/],
+    [() => runtime.startWorkflow('Approval', { tenant, initialData: 'x'.repeat(2_000) }), PayloadError, /payload_bytes_max|bytes/],
+    [() => runtime.submitEvent(event('nope', 'Submit')), UnknownExecutionError, /nope/],
+    [() => runtime.submitEvent({ ...event(id, 'Submit'), tenant: 'other' }), UnknownExecutionError, /wf-1/],
+    [() => runtime.enqueueEvent(event('nope', 'Submit')), UnknownExecutionError, /nope/],
+    [() => runtime.submitEvent(event(ended, 'Submit')), ExecutionEndedError, new RegExp(ended)],
+    [() => runtime.submitEvent(event(id, '')), InvalidArgumentError, /event_name must not be empty/],
+    [() => runtime.submitEvent(event(id, 'Submit', { payload: { items: [0, 0, { price: NaN }] } })), PayloadError, /^payload\.items\[2\]\.price: NaN can't be carried/],
+    [() => runtime.submitEvent(event(id, 'Submit', { payload: 'x'.repeat(2_000) })), PayloadError, /payload_bytes_max|bytes/],
+    [() => runtime.submitEvent(event(id, 'Submit', { executionId: id })), InvalidArgumentError, /knows no 'executionId'. Did you mean 'execution_id'/],
+    [() => runtime.getExecutionState('nope', tenant), UnknownExecutionError, /nope/],
+    [() => runtime.getExecutionState(id, 'other'), UnknownExecutionError, /wf-1/],
+    [() => runtime.getExecutionState(id, tenant, { atSequence: 0 }), InvalidArgumentError, /atSequence must be a whole number from 1/],
+    [() => runtime.getHistory('nope', tenant), UnknownExecutionError, /nope/],
+    [() => runtime.getHistory(id, undefined as never), InvalidArgumentError, /tenant must be a string/],
+    [() => runtime.waitForWorkflowCompletion('nope', tenant), UnknownExecutionError, /nope/],
+    [() => runtime.waitForWorkflowCompletion(id, tenant, { maxWait: 5 }), TimeoutError, /has not ended within/],
+    [() => runtime.listExecutions({ tenant, limit: 0 }), InvalidArgumentError, /limit/],
+    [() => runtime.listExecutions({} as never), InvalidArgumentError, /tenant/],
+    [() => registry.executeAction('logEvnt', { tenant, idempotencyKey: 'k', parameters: {} }), UnknownActionError, /No action 'logEvnt' is registered. Did you mean 'log_event'\?/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: {} }), ValidationError, /message: is missing/],
+    [() => registry.executeAction('log_event', { tenant, parameters: { message: 'x' } } as never), InvalidArgumentError, /idempotencyKey must be a string/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x', f() {} } }), PayloadError, /^parameters\.f: a function/],
+  ];
+  for (const [attempt, kind, message] of cases) {
+    await assert.rejects(
+      attempt(),
+      (error) => {
+        assert.ok(error instanceof kind, `${attempt}: ${String(error)} is no ${kind.name}`);
+        assert.match(error.message, message, String(attempt));
+        return true;
+      },
+      String(attempt),
+    );
+  }
+  const foreign = await runtime.submitEvent({ ...event(id, 'Submit'), tenant: 'other' }).catch((e: Error) => e.message);
+  const unknown = await runtime.submitEvent({ ...event('wf-2', 'Submit'), tenant: 'other' }).catch((e: Error) => e.message);
+  assert.equal(String(foreign).replace('wf-1', 'X'), String(unknown).replace('wf-2', 'X'), 'a wrong tenant looks unknown');
+
+  assert.throws(() => runtime.registerWorkflow({} as never), InvalidArgumentError);
+  assert.throws(() => runtime.registerWorkflow(defineWorkflow('Approval', async () => 1)), {
+    code: 'already_exists',
+    message: /Another workflow 'Approval' with version 1.0.0 is registered already/,
+  });
+  assert.throws(() => getWorkflowRuntime(createActionRegistry()), { code: 'already_exists' });
+  assert.throws(() => getWorkflowRuntime(undefined, { store: 'sqlite:other.db' }), { code: 'already_exists' });
+  assert.throws(() => getWorkflowRuntime({} as never), InvalidArgumentError);
+
+  const { status } = await runtime.getExecutionState(id, tenant);
+  assert.equal(status, 'running');
+});
+
+test('files that are no store', async (t) => {
+  const folder = temporaryFolder(t);
+  const open = async (store: string) => {
+    const runtime = getWorkflowRuntime(createActionRegistry(), { store });
+    try {
+      await runtime.listExecutions({ tenant });
+    } finally {
+      await runtime.close();
+    }
+  };
+  const text = join(folder, 'text.db');
+  writeFileSync(text, 'no database at all, but long enough to look for a header in it'.repeat(20));
+  await assert.rejects(open(`sqlite:${text}`), (error) => error instanceof StoreError && error.code === 'store_invalid' && /text\.db/.test(error.message));
+  await assert.rejects(open(`sqlite:${join(folder, 'none', 'x.db')}`), (error) => error instanceof StoreError && /none/.test(error.message));
+  await assert.rejects(open(`sqlite:${folder}`), StoreError);
+  assert.throws(() => getWorkflowRuntime(undefined, { store: 'mysql:x' }), /The store 'mysql:x' is none that is known. Write 'sqlite:FILE'/);
+  assert.throws(() => getWorkflowRuntime(undefined, { sotre: 'x' } as never), /knows no 'sotre'. Did you mean 'store'/);
+  // Root may write to everything.
+  if (process.getuid?.() !== 0) {
+    const readOnly = join(folder, 'ro.db');
+    await open(`sqlite:${readOnly}`);
+    chmodSync(readOnly, 0o444);
+    await assert.rejects(open(`sqlite:${readOnly}`), StoreError);
+  }
+  await open(`sqlite:${join(folder, 'good.db')}`);
+});
+
+test('an action that nobody registered is waited for', async (t) => {
+  const { runtime, registry } = setUp(t);
+  runtime.registerWorkflow(defineWorkflow('Eager', ({ actions }: WorkflowContext) => actions['notYetThere']!()));
+  const id = await runtime.startWorkflow('Eager', { tenant });
+  const state = await until(() => runtime.getExecutionState(id, tenant), ({ condition }) => condition === 'no_action');
+  assert.match(state.conditionDetail, /notYetThere/);
+  registry.registerSimpleAction('NotYetThere', '', [], () => 'here');
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'here');
+});
+
+test('code that reaches outside', async (t) => {
+  const setting = setUp(t);
+  setting.runtime.registerWorkflow(
+    defineWorkflow('Sleeper', async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }),
+  );
+  const failed = await setting.runtime.startWorkflow('Sleeper', { tenant });
+  const state = await setting.runtime.waitForWorkflowCompletion(failed, tenant);
+  assert.deepEqual([state.status, state.error?.name], ['failed', 'NotDeterministicError']);
+  assert.match(state.error!.message, /setTimeout\(\) was called by workflow 'Sleeper'.*'context\.sleep'/);
+  setting.runtime.registerWorkflow(
+    defineWorkflow('Caller', async () => {
+      await setting.runtime.listExecutions({ tenant });
+    }),
+  );
+  const caller = await setting.runtime.startWorkflow('Caller', { tenant });
+  const called = await setting.runtime.waitForWorkflowCompletion(caller, tenant);
+  assert.match(called.error!.message, /called the runtime: workflow code has its context/);
+
+  const runtime = await setting.reopen({ guards: 'off' });
+  const outside = () => new Promise((resolve) => setTimeout(resolve, 1));
+  runtime.registerWorkflow(defineWorkflow('Foreign at once', async () => outside()));
+  await assert.rejects(runtime.startWorkflow('Foreign at once', { tenant }), {
+    code: 'not_deterministic',
+    message: /awaits something from outside/,
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('Foreign', async ({ events }: WorkflowContext) => {
+      await events.waitFor('Go');
+      await outside();
+    }),
+  );
+  const id = await runtime.startWorkflow('Foreign', { tenant });
+  await runtime.enqueueEvent(event(id, 'Go'));
+  const stuck = await until(() => runtime.getExecutionState(id, tenant), ({ status }) => status === 'stuck');
+  assert.match(stuck.error!.message, /awaits something from outside/);
+  runtime.registerWorkflow(defineWorkflow('Foreign', async ({ events }: WorkflowContext) => (await events.waitFor('Go')).name), { replace: true });
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'Go');
+});
+
+test('code that does not do what its history says is set aside, and mended by a replacement', async (t) => {
+  const setting = setUp(t);
+  const version = (first: string) =>
+    defineWorkflow('Changes', async ({ actions, events }: WorkflowContext) => {
+      await actions[first]!({ message: 'x' });
+      await events.waitFor('Go');
+      return first;
+    });
+  setting.runtime.registerWorkflow(version('log_event'));
+  const id = await setting.runtime.startWorkflow('Changes', { tenant });
+  await until(() => setting.runtime.getHistory(id, tenant), (history) => history.at(-1)!.type === 'WaitStarted');
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(version('log_audit_event'));
+  await runtime.enqueueEvent(event(id, 'Go'));
+  const stuck = await until(() => runtime.getExecutionState(id, tenant), ({ status }) => status === 'stuck');
+  assert.match(stuck.error!.message, /log_event/);
+  assert.match(stuck.error!.message, /log_audit_event/);
+  runtime.registerWorkflow(version('log_event'), { replace: true });
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'log_event');
+});
+
+test('executeAction: once per key, with its error, without an execution', async (t) => {
+  const setting = setUp(t);
+  let calls = 0;
+  setting.registry.registerAction(
+    { name: 'Pay', parameters: [{ name: 'amount', type: 'number', required: true }], retry: { maxAttempts: 1 } },
+    async ({ amount }, { executionId, eventId, idempotencyKey }) => {
+      calls++;
+      if (amount < 0) throw Object.assign(new RangeError('negative'), { code: 'E_NEG', details: { amount } });
+      return { amount, executionId, eventId, idempotencyKey };
+    },
+  );
+  const request = { tenant, executionId: 'wf-123', eventId: 'evt-1', idempotencyKey: 'pay-1', parameters: { amount: 5 } };
+  const first = await setting.registry.executeAction('pay', request);
+  assert.deepEqual(first, { amount: 5, executionId: 'wf-123', eventId: 'evt-1', idempotencyKey: 'pay-1' });
+  await setting.reopen();
+  assert.deepEqual(await setting.registry.executeAction('Pay', request), first);
+  assert.equal(calls, 1);
+  await assert.rejects(setting.registry.executeAction('Pay', { ...request, parameters: { amount: 6 } }), { code: 'already_exists' });
+  await assert.rejects(setting.registry.executeAction('Pay', { ...request, idempotencyKey: 'pay-2', parameters: { amount: -1 } }), {
+    name: 'RangeError',
+    message: 'negative',
+    code: 'E_NEG',
+    details: { amount: -1 },
+  });
+  assert.equal(await setting.registry.executeAction('Pay', { ...request, tenant: 'other', idempotencyKey: 'pay-1' }).then((r) => r.amount), 5);
+  assert.equal(calls, 3);
+});
+
+test('built-in actions', async (t) => {
+  const { runtime, registry, lines } = setUp(t);
+  const sent: unknown[] = [];
+  registry.registerNotificationChannel('mail', async (notification) => {
+    sent.push(notification);
+    return 'receipt-1';
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('BuiltIns', async ({ actions }: WorkflowContext) => [
+      await actions['log_event']!({ message: 'plain' }),
+      await actions['logAuditEvent']!({ message: 'audited', actor: 'ann' }),
+      await actions['sendNotification']!({ recipient: 'bob', message: 'hi' }),
+      await actions['sendNotification']!({ recipient: 'bob', message: 'hi', channel: 'mail' }),
+      await actions['sendNotification']!({ recipient: 'bob', message: 'hi', channel: 'fax' }).catch((e: Error) => e.message),
+      await actions['wait']!({ duration: '5ms' }),
+      await actions['wait']!({ duration: 'soon' }).catch((e: Error) => e.name),
+    ]),
+  );
+  const id = await runtime.startWorkflow('BuiltIns', { tenant });
+  const { result } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.deepEqual(result, [
+    { logged: true },
+    { recorded: true, message: 'audited', level: 'info', actor: 'ann' },
+    { sent: true, channel: 'log' },
+    { sent: true, channel: 'mail', receipt: 'receipt-1' },
+    "No notification channel 'fax' is registered",
+    { waited: 5 },
+    'ValidationError',
+  ]);
+  assert.deepEqual(sent, [{ recipient: 'bob', message: 'hi', channel: 'mail' }]);
+  assert.deepEqual(lines.map(({ message }) => message), ['plain', 'audited', 'Notification to bob: hi']);
+  assert.deepEqual(lines[1]!.details, [{ actor: 'ann' }]);
+});
+
+test('bytes, odd names and emitted events through the store', async (t) => {
+  const setting = setUp(t);
+  const definition = defineWorkflow('Bytes ü', async ({ input, events, data, setState }: WorkflowContext) => {
+    await events.emit('Self', { raw: new Uint8Array([1, 2]), like: { $bytes: 'x' } });
+    const mine = await events.waitFor('Self');
+    data.set('mine', mine.payload);
+    setState('zustand "é"\n');
+    const { payload } = await events.waitFor('Go\t😀');
+    return { input, mine: data.get('mine'), payload };
+  });
+  setting.runtime.registerWorkflow(definition);
+  const input = { file: new Uint8Array([9]), text: '\u2028\0"\\' };
+  const id = await setting.runtime.startWorkflow('Bytes ü', { tenant: 'ténant', initialData: input, executionId: "id'; --" });
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(definition);
+  await runtime.submitEvent({ execution_id: id, event_name: 'Go\t😀', tenant: 'ténant', payload: [new Uint8Array()] });
+  const state = await runtime.waitForWorkflowCompletion(id, 'ténant');
+  assert.deepEqual(state.result, {
+    input,
+    mine: { raw: new Uint8Array([1, 2]), like: { $bytes: 'x' } },
+    payload: [new Uint8Array()],
+  });
+  assert.deepEqual(state.data['mine'].raw, new Uint8Array([1, 2]));
+  assert.equal(state.currentState, 'zustand "é"\n');
+});
+
+test('a closed runtime refuses, pending calls too; a new one opens anew', async (t) => {
+  const setting = setUp(t);
+  const { runtime } = setting;
+  runtime.registerWorkflow(approval);
+  const id = await runtime.startWorkflow('Approval', { tenant, initialData: {} });
+  const pending = runtime.waitForWorkflowCompletion(id, tenant);
+  const [, closed] = await Promise.allSettled([runtime.close(), pending]);
+  assert.equal(closed.status === 'rejected' && closed.reason.code, 'closed');
+  await runtime.close();
+  await assert.rejects(runtime.getHistory(id, tenant), { code: 'closed' });
+  assert.throws(() => runtime.registerWorkflow(approval), { code: 'closed' });
+  const next = await setting.reopen();
+  assert.notEqual(next, runtime);
+  assert.equal((await next.getExecutionState(id, tenant)).currentState, 'draft');
+});
+
+test('another thread of the process gets a clear error, and can end without harm', async (t) => {
+  const setting = setUp(t);
+  await setting.runtime.startWorker();
+  const inWorker = (code: string) =>
+    new Promise<string>((resolve, reject) => {
+      const worker = new Worker(
+        `const { parentPort, workerData } = require('node:worker_threads');
+         const { getWorkflowRuntime } = require(workerData.pawl);
+         const runtime = getWorkflowRuntime(undefined, { store: workerData.store });
+         ${code}`,
+        {
+          eval: true,
+          workerData: {
+            pawl: new URL('../dist/index.js', import.meta.url).pathname,
+            store: `${setting.store}.other`,
+          },
+        },
+      );
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+  const refused = await inWorker(
+    `runtime.startWorker().catch((error) => parentPort.postMessage(error.code + ': ' + error.message));`,
+  );
+  assert.match(refused, /^store_in_use: another thread of this process has a runtime open/);
+  await setting.runtime.close();
+  // Ends with its runtime open: the environment's clean-up closes it, and the next one may open.
+  for (let i = 0; i < 3; i++) {
+    const opened = await inWorker(
+      `runtime.startWorker().then(() => { parentPort.postMessage('open'); process.exit(); });`,
+    );
+    assert.equal(opened, 'open');
+    await until(
+      async () => {
+        await setting.reopen();
+        return setting.runtime.startWorker().then(() => true, () => false);
+      },
+      (open) => open,
+    );
+    await setting.runtime.close();
+  }
+});
