@@ -216,25 +216,6 @@ test('an error that nobody catches fails the execution, with its stack', async (
   assert.match(state.error!.stack!, /runtime\.test\.ts/);
 });
 
-test('a rejection that nobody awaits does not end the process', async (t) => {
-  const { runtime, registry, lines } = setUp(t);
-  registry.registerAction({ name: 'Bad', retry: { maxAttempts: 1 } }, () => {
-    throw new Error('bad');
-  });
-  runtime.registerWorkflow(
-    defineWorkflow('Careless', async ({ actions, sleep }: WorkflowContext) => {
-      const helper = async () => actions['bad']!();
-      const first = helper();
-      void actions['bad']!();
-      await sleep(20);
-      return first.catch((error: Error) => error.message);
-    }),
-  );
-  const id = await runtime.startWorkflow('Careless', { tenant });
-  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'bad');
-  assert.ok(lines.some(({ message }) => /rejected and nobody has awaited it/.test(message)));
-});
-
 test('log lines come once the work is durable, and not again', async (t) => {
   const setting = setUp(t);
   const definition = defineWorkflow('Logs', async ({ logger, events }: WorkflowContext) => {

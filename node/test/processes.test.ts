@@ -1,0 +1,128 @@
+// Pawl in processes of their own: how they live, end, are killed, and go on.
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { temporaryFolder, until } from './support/runtime.js';
+
+const packageFolder = fileURLToPath(new URL('..', import.meta.url));
+
+class Program {
+  readonly process: ChildProcess;
+  output = '';
+
+  constructor(...command: string[]) {
+    this.process = spawn(process.execPath, command, { cwd: packageFolder });
+    for (const stream of [this.process.stdout!, this.process.stderr!]) {
+      stream.on('data', (chunk) => (this.output += String(chunk)));
+    }
+  }
+
+  static run(name: string, ...args: string[]): Program {
+    return new Program('--import', 'tsx', join('test', 'programs', `${name}.ts`), ...args);
+  }
+
+  async ended(): Promise<{ code: number | null; signal: string | null }> {
+    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'exit');
+    return { code: this.process.exitCode, signal: this.process.signalCode };
+  }
+
+  async says(text: string): Promise<void> {
+    await until(
+      () => this.output,
+      (output) => {
+        if (output.includes(text)) return true;
+        assert.equal(this.process.exitCode, null, `it ended before it said '${text}': ${output}`);
+        return false;
+      },
+    );
+  }
+}
+
+test('a rejection that nobody awaits does not end the process; anybody else\'s does', async (t) => {
+  const folder = temporaryFolder(t);
+  const own = Program.run('careless', `sqlite:${join(folder, 'a.db')}`);
+  assert.deepEqual(await own.ended(), { code: 0, signal: null }, own.output);
+  assert.match(own.output, /result bad/);
+  assert.equal(own.output.match(/warn A promise was rejected and nobody has awaited it bad/g)?.length, 2);
+  const foreign = Program.run('careless', `sqlite:${join(folder, 'b.db')}`, 'foreign');
+  assert.deepEqual(await foreign.ended(), { code: 1, signal: null }, foreign.output);
+  assert.match(foreign.output, /Error: of somebody else/);
+});
+
+test('an open runtime keeps the process alive until it is closed; every way out is clean', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = (name: string) => `sqlite:${join(folder, name)}`;
+  const stays = Program.run('open', store('stays'), 'stay');
+  const exits = Program.run('open', store('exits'), 'exit');
+  const throws = Program.run('open', store('throws'), 'throw');
+  const closes = Program.run('open', store('closes'), 'close');
+  const unopened = Program.run('open', store('unopened'), 'unopened');
+  assert.deepEqual(await exits.ended(), { code: 3, signal: null }, exits.output);
+  assert.deepEqual(await throws.ended(), { code: 1, signal: null }, throws.output);
+  assert.match(throws.output, /Error: uncaught/);
+  assert.deepEqual(await closes.ended(), { code: 0, signal: null }, closes.output);
+  assert.deepEqual(await unopened.ended(), { code: 0, signal: null }, unopened.output);
+  await stays.says('open');
+  const second = Program.run('open', store('stays'), 'close');
+  assert.equal((await second.ended()).code, 1);
+  assert.match(second.output, /store_in_use|StoreError/, 'one engine per file');
+  assert.equal(stays.process.exitCode, null);
+  stays.process.kill('SIGTERM');
+  assert.deepEqual(await stays.ended(), { code: 0, signal: null }, stays.output);
+  assert.match(stays.output, /closed/);
+});
+
+test('killed while an action runs: it runs again under its key, finished ones do not', async (t) => {
+  const folder = temporaryFolder(t);
+  const journal = join(folder, 'journal');
+  const store = `sqlite:${join(folder, 'pawl.db')}`;
+  const lines = () => readFileSync(journal, 'utf8').trim().split('\n');
+  const first = Program.run('serve', store, journal, 'hang', 'start wf-1');
+  await first.says('ready');
+  await until(lines, (all) => all.some((line) => line.includes(' second ')));
+  first.process.kill('SIGKILL');
+  assert.deepEqual(await first.ended(), { code: null, signal: 'SIGKILL' });
+
+  const second = Program.run('serve', store, journal, 'go', 'finish wf-1');
+  await second.says('ready');
+  second.process.kill('SIGKILL');
+  await second.ended();
+  assert.deepEqual(JSON.parse(second.output.split('\n')[0]!), {
+    id: 'wf-1',
+    status: 'completed',
+    result: ['one', 'two', 'three'],
+    data: { results: ['one', 'two'] },
+  });
+  const [one, two, again, ...more] = lines().map((line) => line.split(' '));
+  assert.deepEqual(more, []);
+  assert.deepEqual([one![1], two![1], again![1]], ['first', 'second', 'second']);
+  assert.equal(two![2], again![2], 'the same idempotency key');
+  assert.notEqual(one![2], two![2]);
+  assert.notEqual(two![0], again![0], 'another process');
+});
+
+test('import and require give the same thing', async (t) => {
+  const folder = temporaryFolder(t);
+  const program = new Program(
+    '--input-type=module',
+    '--eval',
+    `import { createRequire } from 'node:module';
+     import * as esm from 'pawl';
+     const cjs = createRequire(import.meta.url)('pawl');
+     const names = Object.keys(cjs).sort();
+     if (names.some((name) => esm[name] !== cjs[name])) throw new Error('two of them');
+     if (esm.getActionRegistry() !== cjs.getActionRegistry()) throw new Error('two registries');
+     const runtime = esm.getWorkflowRuntime(undefined, { store: 'sqlite:${folder}/a.db' });
+     if (runtime !== cjs.getWorkflowRuntime()) throw new Error('two runtimes');
+     cjs.getWorkflowRuntime().registerWorkflow(cjs.defineWorkflow('A', async () => 5));
+     const id = await runtime.startWorkflow('A', { tenant: 'acme' });
+     console.log((await runtime.waitForWorkflowCompletion(id, 'acme')).result, names.length);
+     await runtime.close();`,
+  );
+  assert.deepEqual(await program.ended(), { code: 0, signal: null }, program.output);
+  assert.match(program.output, /^5 \d+/);
+});
