@@ -1,6 +1,6 @@
 // Compiles src/ into dist/, which is CommonJS inside a package of ES modules.
 import { spawnSync } from 'node:child_process';
-import { rmSync, mkdirSync, writeFileSync } from 'node:fs';
+import { rmSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,3 +15,16 @@ const tsc = spawnSync(
   { stdio: 'inherit' },
 );
 process.exitCode = tsc.status ?? 1;
+
+// The examples of a checkout find the package, and what they run with, as if they had installed it.
+const modules = join(here, '..', 'examples', 'ts', 'node_modules');
+rmSync(modules, { recursive: true, force: true });
+mkdirSync(modules, { recursive: true });
+for (const [name, target] of Object.entries({
+  pawl: '.',
+  tsx: 'node_modules/tsx',
+  typescript: 'node_modules/typescript',
+  '@types': 'node_modules/@types',
+})) {
+  symlinkSync(join('..', '..', '..', 'node', target), join(modules, name));
+}
