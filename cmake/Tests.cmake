@@ -10,27 +10,18 @@ endif()
 # tests/package is a project of its own, which scripts/test_package builds.
 list(FILTER pawl_tests_sources EXCLUDE REGEX "/tests/package/")
 
-if(pawl_support_sources)
-  add_library(pawl_test_support STATIC ${pawl_support_sources})
-else()
-  add_library(pawl_test_support INTERFACE)
-  set(support_scope INTERFACE)
-endif()
-if(NOT support_scope)
-  set(support_scope PUBLIC)
-endif()
-target_include_directories(pawl_test_support
-  ${support_scope} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+# Paths are compiled into one small file, and not given to all as definitions: ccache then shares
+# the rest with other checkouts.
+configure_file(tests/support/paths.cc.in ${PROJECT_BINARY_DIR}/paths.cc @ONLY)
+add_library(pawl_test_support STATIC ${PROJECT_BINARY_DIR}/paths.cc ${pawl_support_sources})
+target_include_directories(pawl_test_support PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
 target_link_libraries(pawl_test_support
-  ${support_scope} pawl::pawl pawl_options pawl_sqlite3 GTest::gmock GTest::gtest)
+  PUBLIC pawl::pawl pawl_options pawl_sqlite3 GTest::gmock GTest::gtest)
 
 add_executable(pawl_tests ${pawl_unit_tests} ${pawl_tests_sources})
 target_link_libraries(pawl_tests PRIVATE pawl_test_support GTest::gmock_main)
-target_compile_definitions(pawl_tests PRIVATE
-  PAWL_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-  PAWL_PROGRAM_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 if(PAWL_PCH)
-  target_precompile_headers(pawl_tests PRIVATE cmake/pch.h <gmock/gmock.h> <gtest/gtest.h>)
+  target_precompile_headers(pawl_tests PRIVATE ${pawl_pch} <gmock/gmock.h> <gtest/gtest.h>)
 endif()
 
 # Programs that tests start, kill and start again: each tests/programs/NAME.cc is bin/NAME.

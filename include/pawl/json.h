@@ -59,25 +59,25 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::vector<JsonMember>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}
+  // Defined below JsonMember, which a variant of these has to know.
+  Json();  // null
+  Json(std::nullptr_t);
   template <std::same_as<bool> T>  // and nothing that merely converts to bool, such as a pointer
-  Json(T value) : value_(value) {}
+  Json(T value);
   template <std::integral T>
     requires(!std::same_as<T, bool>)
-  Json(T value) {
-    if (std::in_range<std::int64_t>(value)) {
-      value_ = static_cast<std::int64_t>(value);
-    } else {
-      value_ = static_cast<double>(value);
-    }
-  }
-  Json(double value) : value_(value) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(Array value) : value_(std::move(value)) {}
-  Json(Object value) : value_(std::move(value)) {}
+  Json(T value);
+  Json(double value);
+  Json(const char* value);
+  Json(std::string_view value);
+  Json(std::string value);
+  Json(Array value);
+  Json(Object value);
+  Json(const Json&);
+  Json(Json&&) noexcept;
+  Json& operator=(const Json&);
+  Json& operator=(Json&&) noexcept;
+  ~Json();
 
   // Json::object({{"id", "o-1"}, {"lines", 3}}). Not inside of a co_await: GCC 12 rejects lists there.
   static Json object(std::initializer_list<JsonMember> members = {});
@@ -129,6 +129,31 @@ struct JsonMember {
   std::string key;
   Json value;
 };
+
+inline Json::Json() = default;
+inline Json::Json(std::nullptr_t) {}
+template <std::same_as<bool> T>
+Json::Json(T value) : value_(value) {}
+template <std::integral T>
+  requires(!std::same_as<T, bool>)
+Json::Json(T value) {
+  if (std::in_range<std::int64_t>(value)) {
+    value_ = static_cast<std::int64_t>(value);
+  } else {
+    value_ = static_cast<double>(value);
+  }
+}
+inline Json::Json(double value) : value_(value) {}
+inline Json::Json(const char* value) : value_(std::string(value)) {}
+inline Json::Json(std::string_view value) : value_(std::string(value)) {}
+inline Json::Json(std::string value) : value_(std::move(value)) {}
+inline Json::Json(Array value) : value_(std::move(value)) {}
+inline Json::Json(Object value) : value_(std::move(value)) {}
+inline Json::Json(const Json&) = default;
+inline Json::Json(Json&&) noexcept = default;
+inline Json& Json::operator=(const Json&) = default;
+inline Json& Json::operator=(Json&&) noexcept = default;
+inline Json::~Json() = default;
 
 inline Json Json::object(std::initializer_list<JsonMember> members) {
   return Json(Object(members));
