@@ -12,10 +12,13 @@ const packageFolder = fileURLToPath(new URL('..', import.meta.url));
 
 class Program {
   readonly process: ChildProcess;
+  readonly #closed: Promise<unknown>;
   output = '';
 
   constructor(...command: string[]) {
     this.process = spawn(process.execPath, command, { cwd: packageFolder });
+    // 'exit' may come before the last of the output has been read.
+    this.#closed = once(this.process, 'close');
     for (const stream of [this.process.stdout!, this.process.stderr!]) {
       stream.on('data', (chunk) => (this.output += String(chunk)));
     }
@@ -26,7 +29,7 @@ class Program {
   }
 
   async ended(): Promise<{ code: number | null; signal: string | null }> {
-    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'exit');
+    await this.#closed;
     return { code: this.process.exitCode, signal: this.process.signalCode };
   }
 
