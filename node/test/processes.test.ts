@@ -1,57 +1,18 @@
 // Pawl in processes of their own: how they live, end, are killed, and go on.
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { Program } from './support/program.js';
 import { temporaryFolder, until } from './support/runtime.js';
-
-const packageFolder = fileURLToPath(new URL('..', import.meta.url));
-
-class Program {
-  readonly process: ChildProcess;
-  readonly #closed: Promise<unknown>;
-  output = '';
-
-  constructor(...command: string[]) {
-    this.process = spawn(process.execPath, command, { cwd: packageFolder });
-    // 'exit' may come before the last of the output has been read.
-    this.#closed = once(this.process, 'close');
-    for (const stream of [this.process.stdout!, this.process.stderr!]) {
-      stream.on('data', (chunk) => (this.output += String(chunk)));
-    }
-  }
-
-  static run(name: string, ...args: string[]): Program {
-    return new Program('--import', 'tsx', join('test', 'programs', `${name}.ts`), ...args);
-  }
-
-  async ended(): Promise<{ code: number | null; signal: string | null }> {
-    await this.#closed;
-    return { code: this.process.exitCode, signal: this.process.signalCode };
-  }
-
-  async says(text: string): Promise<void> {
-    await until(
-      () => this.output,
-      (output) => {
-        if (output.includes(text)) return true;
-        assert.equal(this.process.exitCode, null, `it ended before it said '${text}': ${output}`);
-        return false;
-      },
-    );
-  }
-}
 
 test('a rejection that nobody awaits does not end the process; anybody else\'s does', async (t) => {
   const folder = temporaryFolder(t);
-  const own = Program.run('careless', `sqlite:${join(folder, 'a.db')}`);
+  const own = Program.run('careless', [`sqlite:${join(folder, 'a.db')}`]);
   assert.deepEqual(await own.ended(), { code: 0, signal: null }, own.output);
   assert.match(own.output, /result bad/);
   assert.equal(own.output.match(/warn A promise was rejected and nobody has awaited it bad/g)?.length, 2);
-  const foreign = Program.run('careless', `sqlite:${join(folder, 'b.db')}`, 'foreign');
+  const foreign = Program.run('careless', [`sqlite:${join(folder, 'b.db')}`, 'foreign']);
   assert.deepEqual(await foreign.ended(), { code: 1, signal: null }, foreign.output);
   assert.match(foreign.output, /Error: of somebody else/);
 });
@@ -59,18 +20,18 @@ test('a rejection that nobody awaits does not end the process; anybody else\'s d
 test('an open runtime keeps the process alive until it is closed; every way out is clean', async (t) => {
   const folder = temporaryFolder(t);
   const store = (name: string) => `sqlite:${join(folder, name)}`;
-  const stays = Program.run('open', store('stays'), 'stay');
-  const exits = Program.run('open', store('exits'), 'exit');
-  const throws = Program.run('open', store('throws'), 'throw');
-  const closes = Program.run('open', store('closes'), 'close');
-  const unopened = Program.run('open', store('unopened'), 'unopened');
+  const stays = Program.run('open', [store('stays'), 'stay']);
+  const exits = Program.run('open', [store('exits'), 'exit']);
+  const throws = Program.run('open', [store('throws'), 'throw']);
+  const closes = Program.run('open', [store('closes'), 'close']);
+  const unopened = Program.run('open', [store('unopened'), 'unopened']);
   assert.deepEqual(await exits.ended(), { code: 3, signal: null }, exits.output);
   assert.deepEqual(await throws.ended(), { code: 1, signal: null }, throws.output);
   assert.match(throws.output, /Error: uncaught/);
   assert.deepEqual(await closes.ended(), { code: 0, signal: null }, closes.output);
   assert.deepEqual(await unopened.ended(), { code: 0, signal: null }, unopened.output);
   await stays.says('open');
-  const second = Program.run('open', store('stays'), 'close');
+  const second = Program.run('open', [store('stays'), 'close']);
   assert.equal((await second.ended()).code, 1);
   assert.match(second.output, /store_in_use|StoreError/, 'one engine per file');
   assert.equal(stays.process.exitCode, null);
@@ -84,13 +45,13 @@ test('killed while an action runs: it runs again under its key, finished ones do
   const journal = join(folder, 'journal');
   const store = `sqlite:${join(folder, 'pawl.db')}`;
   const lines = () => readFileSync(journal, 'utf8').trim().split('\n');
-  const first = Program.run('serve', store, journal, 'hang', 'start wf-1');
+  const first = Program.run('serve', [store, journal, 'hang', 'start wf-1']);
   await first.says('ready');
   await until(lines, (all) => all.some((line) => line.includes(' second ')));
   first.process.kill('SIGKILL');
   assert.deepEqual(await first.ended(), { code: null, signal: 'SIGKILL' });
 
-  const second = Program.run('serve', store, journal, 'go', 'finish wf-1');
+  const second = Program.run('serve', [store, journal, 'go', 'finish wf-1']);
   await second.says('ready');
   second.process.kill('SIGKILL');
   await second.ended();
@@ -110,7 +71,7 @@ test('killed while an action runs: it runs again under its key, finished ones do
 
 test('import and require give the same thing', async (t) => {
   const folder = temporaryFolder(t);
-  const program = new Program(
+  const program = new Program([
     '--input-type=module',
     '--eval',
     `import { createRequire } from 'node:module';
@@ -125,7 +86,7 @@ test('import and require give the same thing', async (t) => {
      const id = await runtime.startWorkflow('A', { tenant: 'acme' });
      console.log((await runtime.waitForWorkflowCompletion(id, 'acme')).result, names.length);
      await runtime.close();`,
-  );
+  ]);
   assert.deepEqual(await program.ended(), { code: 0, signal: null }, program.output);
   assert.match(program.output, /^5 \d+/);
 });

@@ -1,0 +1,214 @@
+// Tells stories: workflows and what a client does to them. Can be told again after it died at any
+// moment: every start and event has a name of its own. Prints how they ended, as JSON.
+//
+//   stories.ts STORE MODE [STORY …]     MODE: live, evicted, restarted
+import {
+  createActionRegistry,
+  defineWorkflow,
+  getWorkflowRuntime,
+  NonRetryableError,
+  type WorkflowContext,
+  type WorkflowRuntime,
+} from 'pawl';
+
+const [, , store, mode, ...chosen] = process.argv as [string, string, string, string, ...string[]];
+const tenant = 'acme';
+
+const registry = createActionRegistry();
+const quick = { initialInterval: 1, maxInterval: 2, jitter: 0 };
+registry.registerAction({ name: 'Echo', parameters: [], unknown: 'allow' }, (params) => params);
+registry.registerAction({ name: 'Flaky', retry: quick }, (_, { attempt }) => {
+  if (attempt < 3) throw new Error(`attempt ${attempt}`);
+  return 'at last';
+});
+registry.registerAction({ name: 'Broken' }, () => {
+  throw new NonRetryableError('broken');
+});
+
+/** Sends events, in order, each once. */
+type Events = [name: string, payload?: unknown][];
+
+interface Story {
+  run: (context: WorkflowContext) => Promise<unknown>;
+  input?: unknown;
+  events?: Events;
+}
+
+// Memory beside the history: what this would do to a workflow, every way but the live one must find.
+let planted = 0;
+
+const stories: Record<string, Story> = {
+  sequence: {
+    async run({ actions, setState, data }) {
+      for (let n = 0; n < 4; n++) {
+        data.set('n', await actions['echo']!({ n }));
+        setState(`step ${n}`);
+      }
+      return data.all();
+    },
+  },
+  approval: {
+    input: { amount: 5 },
+    async run({ events, actions, setState, data, input }) {
+      setState('draft');
+      const { payload } = await events.waitFor('Submit');
+      data.set('by', payload.by);
+      await actions['echo']!({ note: 'submitted' });
+      setState('submitted');
+      const decision = await events.waitFor(['Approve', 'Reject']);
+      setState(decision.name);
+      return [input.amount, decision.name, decision.payload];
+    },
+    events: [['Submit', { by: 'ann' }], ['Reject', { why: ['cost'] }]],
+  },
+  buffered: {
+    async run({ events, sleep }) {
+      await sleep(30);
+      const taken = [];
+      for (let n = 0; n < 3; n++) taken.push((await events.waitFor(n === 1 ? 'B' : ['A', 'C'])).payload);
+      return taken;
+    },
+    events: [['B', 1], ['A', 2], ['C', 3]],
+  },
+  parallel: {
+    async run({ actions }) {
+      const all = await Promise.all([1, 2, 3].map((n) => actions['echo']!({ n })));
+      const settled = await Promise.allSettled([actions['broken']!(), actions['flaky']!()]);
+      return [all, settled.map((one) => (one.status === 'rejected' ? one.reason.message : one.value))];
+    },
+  },
+  races: {
+    async run({ any, events, sleep, actions }) {
+      const lost = events.waitFor('Never');
+      const winner = await any([lost, sleep(5).then(() => 'slept')]);
+      const still = events.waitFor('Late');
+      await Promise.race([still, sleep(1)]);
+      await actions['echo']!({});
+      return [winner, (await still).name, await lost.catch((error: Error) => error.name)];
+    },
+    events: [['Late']],
+  },
+  timeouts: {
+    async run({ events, data }) {
+      for (let n = 0; n < 3; n++) {
+        await events.waitFor('Nothing', { timeout: 3 }).catch((error: Error) => data.set(`t${n}`, error.message));
+      }
+      return data.all();
+    },
+  },
+  chance: {
+    async run({ random, uuid, now, actions, setState }) {
+      const began = now();
+      const drawn = [random() < 1, uuid().length, Math.random() < 1];
+      for (let n = 0; n < 3; n++) await actions['echo']!({ id: uuid(), n: random(), ok: now() >= began });
+      setState('drawn');
+      return drawn;
+    },
+  },
+  cleanup: {
+    async run({ actions, setState, events }) {
+      try {
+        await events.waitFor('Go');
+        await actions['broken']!();
+      } finally {
+        setState('cleaned');
+        await actions['echo']!({ after: true });
+      }
+    },
+    events: [['Go']],
+  },
+  talks: {
+    async run({ events }) {
+      const heard = [];
+      for (let n = 0; n < 3; n++) {
+        await events.emit('Self', { n });
+        heard.push((await events.waitFor('Self')).payload.n);
+      }
+      return heard;
+    },
+  },
+  planted: {
+    async run({ events, setState }) {
+      setState(`run ${++planted}`);
+      await events.waitFor('One');
+      await events.waitFor('Two');
+      return 'unnoticed';
+    },
+    events: [['One'], ['Two']],
+  },
+};
+
+const names = chosen.length > 0 ? chosen : Object.keys(stories).filter((name) => name !== 'planted');
+const definitions = names.map((name) => defineWorkflow(name, stories[name]!.run));
+// Something to put the others out of memory with, where one at most stays.
+const other = defineWorkflow('Other', async ({ events }: WorkflowContext) => {
+  for (;;) await events.waitFor('Stir');
+});
+
+let runtime: WorkflowRuntime;
+async function open(): Promise<void> {
+  runtime = getWorkflowRuntime(registry, {
+    store,
+    log: () => {},
+    ...(mode === 'evicted' ? { limits: { executionsCachedMax: 1 } } : {}),
+  });
+  for (const definition of definitions) runtime.registerWorkflow(definition);
+  runtime.registerWorkflow(other);
+  await runtime.startWorkflow('Other', { tenant, executionId: 'other' });
+}
+
+async function between(): Promise<void> {
+  if (mode === 'restarted') {
+    await runtime.close();
+    await open();
+  }
+  if (mode === 'evicted') await runtime.submitEvent({ execution_id: 'other', event_name: 'Stir', tenant });
+}
+
+/** Nothing moves by itself any more: it waits for an event, or has ended. */
+async function rests(id: string): Promise<boolean> {
+  for (;;) {
+    const { isComplete, status, condition } = await runtime.getExecutionState(id, tenant);
+    if (isComplete || status === 'stuck') return true;
+    if (condition === 'waiting') return false;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+await open();
+const endings: Record<string, unknown> = {};
+for (const name of names) {
+  const { input, events = [] } = stories[name]!;
+  await runtime!.startWorkflow(name, { tenant, executionId: name, initialData: input });
+  let over = await rests(name);
+  for (const [n, [event_name, payload]] of events.entries()) {
+    await between();
+    if (over) break;
+    try {
+      await runtime!.submitEvent({ execution_id: name, tenant, event_name, payload, idempotency_key: `${name} ${n}` });
+    } catch (error) {
+      // Told again after a crash: it may have ended meanwhile.
+      if ((error as { code?: string }).code !== 'execution_ended') throw error;
+    }
+    over = await rests(name);
+  }
+  await between();
+  const ended =
+    (await rests(name)) && (await runtime!.getExecutionState(name, tenant)).status === 'stuck'
+      ? await runtime!.getExecutionState(name, tenant)
+      : await runtime!.waitForWorkflowCompletion(name, tenant);
+  const { status, currentState, data, result, error } = ended;
+  const history = await runtime!.getHistory(name, tenant);
+  endings[name] = {
+    status,
+    currentState,
+    data,
+    result,
+    error: error && { name: error.name, message: error.message },
+    gapless: history.every(({ sequence }, i) => sequence === i + 1),
+    outcomes: history.filter(({ type }) => /^Action(Completed|Failed)$/.test(type)).map(({ position }) => position).sort(),
+    received: history.filter(({ type }) => type === 'EventReceived').map(({ name: event }) => event),
+  };
+}
+await runtime!.close();
+console.log(JSON.stringify(endings));
