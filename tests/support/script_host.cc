@@ -1,0 +1,130 @@
+#include "tests/support/script_host.h"
+
+#include <algorithm>
+
+namespace pawl::testing {
+
+void Script::emit(Command command) {
+  if (counted_++ >= given_) fresh_.push_back(std::move(command));
+}
+
+Position Script::start_action(std::string name, std::string parameters, ActionOptions options) {
+  const Position position = next_++;
+  emit(ScheduleActionCommand{position, std::move(name), Payload::json(std::move(parameters)),
+                             std::move(options)});
+  return position;
+}
+
+Position Script::start_wait(std::vector<std::string> names, const std::optional<DurationMs> timeout) {
+  const Position position = next_++;
+  emit(WaitCommand{position, std::move(names), timeout});
+  return position;
+}
+
+Position Script::start_sleep(const DurationMs duration) {
+  const Position position = next_++;
+  emit(StartTimerCommand{position, duration});
+  return position;
+}
+
+void Script::withdraw(const Position position) { emit(WithdrawCommand{position}); }
+
+std::variant<Payload, Failure> Script::action(const Position position) {
+  const auto found = settled_.find(position);
+  if (found == settled_.end()) throw Blocked{};
+  if (const auto* const failure = std::get_if<Failure>(&found->second)) return *failure;
+  return std::get<Payload>(found->second);
+}
+
+std::optional<ReceivedEvent> Script::event(const Position position) {
+  const auto found = settled_.find(position);
+  if (found == settled_.end()) throw Blocked{};
+  if (const auto* const event = std::get_if<ReceivedEvent>(&found->second)) return *event;
+  return std::nullopt;
+}
+
+void Script::slept(const Position position) {
+  if (!settled(position)) throw Blocked{};
+}
+
+Position Script::first(const std::vector<Position>& positions) const {
+  for (const Position settled : order_) {
+    if (std::find(positions.begin(), positions.end(), settled) != positions.end()) return settled;
+  }
+  throw Blocked{};
+}
+
+std::string Script::run(std::string name, std::string parameters) {
+  auto outcome = action(start_action(std::move(name), std::move(parameters)));
+  if (auto* const failure = std::get_if<Failure>(&outcome)) throw std::move(*failure);
+  return std::get<Payload>(outcome).bytes;
+}
+
+ReceivedEvent Script::wait_for(std::vector<std::string> names) {
+  return *event(start_wait(std::move(names)));
+}
+
+void ScriptHost::define(const std::string& workflow, ScriptFunction function) {
+  functions_.insert_or_assign(workflow, std::move(function));
+}
+
+void ScriptHost::activate(std::vector<Activation> activations,
+                          const std::shared_ptr<ActivationSink>& sink) {
+  std::vector<ActivationResult> results;
+  for (const Activation& activation : activations) results.push_back(run(activation));
+  sink->activations_completed(std::move(results));
+}
+
+void ScriptHost::evict(const ExecutionRef execution) { scripts_.erase(execution); }
+
+ActivationResult ScriptHost::run(const Activation& activation) {
+  ActivationResult result{activation.execution, activation.sequence, {}, std::nullopt};
+  if (const auto* const start = std::get_if<StartJob>(&activation.jobs.front())) {
+    Script fresh;
+    fresh.start_ = *start;
+    scripts_.insert_or_assign(activation.execution, std::move(fresh));
+  }
+  const auto found = scripts_.find(activation.execution);
+  if (found == scripts_.end()) {
+    result.violation = "there is no instance";
+    return result;
+  }
+  Script& script = found->second;
+  script.now_ = activation.now;
+  for (const Job& job : activation.jobs) {
+    std::visit(
+        [&script](const auto& value) {
+          using Kind = std::decay_t<decltype(value)>;
+          if constexpr (std::is_same_v<Kind, EventJob>) {
+            script.settled_.emplace(value.position, value.event);
+          } else if constexpr (std::is_same_v<Kind, ActionJob>) {
+            if (const auto* const failure = std::get_if<Failure>(&value.outcome)) {
+              script.settled_.emplace(value.position, *failure);
+            } else {
+              script.settled_.emplace(value.position, std::get<Payload>(value.outcome));
+            }
+          } else if constexpr (!std::is_same_v<Kind, StartJob>) {
+            script.settled_.emplace(value.position, std::monostate{});
+          }
+          if constexpr (!std::is_same_v<Kind, StartJob>) script.order_.push_back(value.position);
+        },
+        job);
+  }
+  script.counted_ = 0;
+  script.next_ = 1;
+  script.fresh_.clear();
+  try {
+    std::string done = functions_.at(script.start_.workflow)(script);
+    script.fresh_.emplace_back(CompleteCommand{Payload::json(std::move(done))});
+  } catch (const Script::Blocked&) {
+  } catch (const Script::Violation& violation) {
+    result.violation = violation.report;
+  } catch (const Failure& failure) {
+    script.fresh_.emplace_back(FailCommand{failure});
+  }
+  script.given_ += script.fresh_.size();
+  result.commands = std::move(script.fresh_);
+  return result;
+}
+
+}  // namespace pawl::testing

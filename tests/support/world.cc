@@ -1,0 +1,244 @@
+#include "tests/support/world.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "base/name.h"
+#include "base/random.h"
+#include "core/time_travel.h"
+
+namespace pawl::testing {
+
+class World::Sinks final : public CommitSink, public ActivationSink {
+ public:
+  explicit Sinks(World& world) : world_(world) {}
+  void commits_finished(const std::vector<CommitOutcome>& outcomes) override {
+    for (const CommitOutcome& outcome : outcomes) world_.inputs_.emplace_back(outcome);
+  }
+  void activations_completed(std::vector<ActivationResult> results) override {
+    for (ActivationResult& result : results) world_.inputs_.emplace_back(std::move(result));
+  }
+
+ private:
+  World& world_;
+};
+
+World::World(WorldOptions options, HostMaker make_host)
+    : options_(std::move(options)), make_host_(std::move(make_host)), random_(options_.seed) {
+  boot();
+}
+
+World::~World() = default;
+
+void World::boot() {
+  inputs_.clear();
+  sinks_ = std::make_shared<Sinks>(*this);
+  store_ = std::make_unique<MemoryStore>(MemoryStore::Mode::manual, data_);
+  store_->start(*sinks_);
+  host_ = make_host_();
+  shard_ = std::make_unique<Shard>(
+      ShardOptions{0, options_.limits},
+      [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+      [this] { return store_->next_inbox_id(); });
+  for (const auto& [name, version] : workflows_) inputs_.emplace_back(WorkflowRegistered{name, version, 0});
+  for (const RegisteredAction& action : actions_) {
+    inputs_.emplace_back(ActionRegistered{action.name, action.options, 0});
+  }
+  inputs_.emplace_back(ResumeExecutions{*store_->executions_to_resume(0, 1'000'000)});
+}
+
+void World::restart() {
+  ++crashes_;
+  store_->crash();
+  boot();
+  settle();
+}
+
+void World::register_workflow(std::string name, std::string version) {
+  inputs_.emplace_back(WorkflowRegistered{name, version, 0});
+  workflows_.emplace_back(std::move(name), std::move(version));
+}
+
+void World::register_action(std::string name, ActionFunction function, ActionOptions options) {
+  inputs_.emplace_back(ActionRegistered{name, options, 0});
+  actions_.push_back(RegisteredAction{std::move(name), std::move(function), std::move(options)});
+}
+
+void World::feed(Input input) {
+  Outputs out;
+  shard_->handle(std::move(input), now_, out);
+  carry_out(out);
+}
+
+void World::carry_out(Outputs& out) {
+  for (const Evict& evict : out.evictions) host_->evict(evict.execution);
+  if (!out.commits.empty()) store_->commit(std::move(out.commits));
+  for (const LoadExecution& wanted : out.loads) {
+    ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
+    loaded.found = wanted.ref != 0
+                       ? store_->load_execution(wanted.ref, true)
+                       : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+    inputs_.emplace_back(std::move(loaded));
+  }
+  for (const TimerRecord& after : out.timer_loads) {
+    inputs_.emplace_back(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
+  }
+  for (const FindInbox& wanted : out.inbox_lookups) {
+    inputs_.emplace_back(
+        InboxFound{wanted.execution, store_->find_inbox(wanted.execution, wanted.idempotency_key)});
+  }
+  for (const FindActionResult& wanted : out.result_lookups) {
+    inputs_.emplace_back(
+        ActionResultFound{wanted.tenant, wanted.user_key,
+                          store_->find_action_result(wanted.tenant, wanted.user_key)});
+  }
+  std::vector<Activation> activations;
+  for (Activate& activate : out.activations) activations.push_back(std::move(activate.activation));
+  if (!activations.empty()) host_->activate(std::move(activations), sinks_);
+  for (const RunAction& run : out.actions) {
+    const std::string wanted = meeting_name(run.task.name);
+    const auto action = std::find_if(actions_.begin(), actions_.end(), [&](const auto& known) {
+      return meeting_name(known.name) == wanted;
+    });
+    actions_run_.push_back(run.task);
+    inputs_.emplace_back(ActionOutcome{run.task.execution, run.task.position,
+                                       run.task.idempotency_key, run.task.attempt,
+                                       action->function(run.task)});
+  }
+  for (Reply& reply : out.replies) {
+    const RequestId request = reply.request;
+    if (!replies_.emplace(request, std::move(reply)).second) {
+      throw std::logic_error("a request was answered twice");
+    }
+  }
+  logs_.insert(logs_.end(), out.logs.begin(), out.logs.end());
+}
+
+bool World::step() {
+  if (!inputs_.empty()) {
+    // Only answers of hosts and actions may overtake one another; the store's stay in order.
+    std::size_t index = 0;
+    if (options_.seed != 0) {
+      random_ = mix_bits(random_);
+      const std::size_t wanted = random_ % inputs_.size();
+      if (std::holds_alternative<ActionOutcome>(inputs_[wanted])) index = wanted;
+    }
+    Input input = std::move(inputs_[index]);
+    inputs_.erase(inputs_.begin() + static_cast<std::ptrdiff_t>(index));
+    feed(std::move(input));
+    return true;
+  }
+  if (store_->queued_commits() > 0) {
+    const std::uint64_t commit = commits_ + 1;
+    if (commit == options_.crash_before_commit) {
+      ++commits_;
+      throw Crash{};
+    }
+    if (commit == options_.fail_commit) {
+      const bool unknown = options_.unknown_applied.has_value();
+      store_->fail_next(Error{unknown ? ErrorCode::outcome_unknown : ErrorCode::store_unavailable,
+                              "the disk is full, says the test", {}},
+                        options_.unknown_applied.value_or(false));
+    }
+    commits_ += store_->step(1);
+    if (commit == options_.crash_after_commit) throw Crash{};
+    return true;
+  }
+  if (const auto tick = shard_->next_tick(); tick && *tick <= now_) {
+    feed(Tick{});
+    return true;
+  }
+  return false;
+}
+
+void World::settle() {
+  constexpr int kStepsMax = 1'000'000;
+  try {
+    for (int steps = 0; step(); ++steps) {
+      if (steps > kStepsMax) throw std::logic_error("the world does not settle");
+    }
+  } catch (const Crash&) {
+    restart();
+  }
+}
+
+void World::advance(const DurationMs by) {
+  const Timestamp until = now_ + by;
+  settle();
+  for (auto tick = shard_->next_tick(); tick && *tick <= until; tick = shard_->next_tick()) {
+    now_ = std::max(now_, *tick);
+    settle();
+  }
+  now_ = until;
+  settle();
+}
+
+void World::run_out() {
+  constexpr int kTicksMax = 10'000;
+  settle();
+  for (int ticks = 0; shard_->next_tick(); ++ticks) {
+    if (ticks > kTicksMax) throw std::logic_error("time does not run out");
+    now_ = std::max(now_, *shard_->next_tick());
+    settle();
+  }
+}
+
+template <class T>
+std::optional<Result<T>> World::answer_of(const RequestId request) {
+  const auto found = replies_.find(request);
+  if (found == replies_.end()) return std::nullopt;
+  if (const Error* const error = std::get_if<Error>(&found->second.answer)) {
+    return Result<T>(*error);
+  }
+  return Result<T>(std::get<T>(found->second.answer));
+}
+
+std::optional<Result<std::string>> World::start(StartRequest request) {
+  StartRequested input;
+  input.request = next_request_++;
+  input.seed = 7;
+  input.generated = false;
+  input.start = std::move(request);
+  const RequestId id = input.request;
+  inputs_.emplace_back(std::move(input));
+  settle();
+  return answer_of<std::string>(id);
+}
+
+std::optional<Result<EventReply>> World::submit(EventRequest request, const bool enqueue) {
+  EventSubmitted input;
+  input.request = next_request_++;
+  input.event_id = "event-" + std::to_string(next_event_++);
+  input.accepted_at = now_;
+  input.enqueue = enqueue;
+  input.event = std::move(request);
+  const RequestId id = input.request;
+  inputs_.emplace_back(std::move(input));
+  settle();
+  if (!enqueue) return answer_of<EventReply>(id);
+  const auto accepted = answer_of<EnqueueReply>(id);
+  if (!accepted) return std::nullopt;
+  if (!*accepted) return Result<EventReply>(accepted->error());
+  EventReply reply;
+  reply.event_id = (*accepted)->event_id;
+  return Result<EventReply>(std::move(reply));
+}
+
+std::optional<Result<Payload>> World::execute(ExecuteActionRequest request) {
+  const RequestId id = next_request_++;
+  inputs_.emplace_back(ActionRequested{id, std::move(request)});
+  settle();
+  return answer_of<Payload>(id);
+}
+
+ExecutionState World::state(const std::string& tenant, const std::string& execution_id) const {
+  const auto& stored = data_->executions.at(data_->by_id.at({tenant, execution_id}));
+  return state_at(stored.record, stored.history, std::nullopt).value();
+}
+
+const std::vector<HistoryEvent>& World::history(const std::string& tenant,
+                                                const std::string& execution_id) const {
+  return data_->executions.at(data_->by_id.at({tenant, execution_id})).history;
+}
+
+}  // namespace pawl::testing
