@@ -131,7 +131,6 @@ void Shard::on(ActivationResult input) {
   commit(*execution);
   for (const TimerRecord& timer : execution->fold.timers()) timers_.arm(timer);
   dispatch_all(*execution);
-  deliver_buffered(*execution);
   proceed(*execution);
 }
 
@@ -173,7 +172,6 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   answer_event(execution);
   execution.phase = Execution::Phase::idle;
   commit(execution);
-  deliver_buffered(execution);
   proceed(execution);
 }
 
@@ -227,9 +225,13 @@ void Shard::close_execution(Execution& execution) {
 }
 
 void Shard::deliver_buffered(Execution& execution) {
-  if (execution.phase != Execution::Phase::idle || !can_run(execution)) return;
+  if (execution.phase != Execution::Phase::idle) return;
   const auto delivery = execution.fold.next_delivery();
   if (!delivery) return;
+  if (!can_run(execution)) {
+    without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
+    return;
+  }
   const ReceivedEvent event = execution.fold.buffer()[delivery->buffered];
   HistoryEvent delivered;
   delivered.type = EventType::event_delivered;

@@ -51,6 +51,8 @@ void Shard::proceed(Execution& execution) {
       rebuild(execution);
     }
   }
+  // An event that is buffered goes before all that came later.
+  deliver_buffered(execution);
   std::deque<Work> blocked;
   while (execution.phase == Execution::Phase::idle && !execution.work.empty()) {
     Work work = std::move(execution.work.front());
