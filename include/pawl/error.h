@@ -11,25 +11,26 @@ namespace pawl {
 // What a call into Pawl can refuse with. The number of each is permanent: it crosses process and
 // language borders.
 enum class ErrorCode : int {
-  invalid_argument = 1,      // a name, id, option or duration that can't be taken
-  payload_refused = 2,       // a value that JSON can't carry; the message has the path to it
-  payload_too_large = 3,     // over Limits::payload_bytes_max
-  unknown_workflow = 4,      // no definition of that name (and version) is registered here
-  unknown_execution = 5,     // no such execution in this tenant; a wrong tenant gets the same answer
-  execution_ended = 6,       // completed, failed, cancelled or terminated: takes no more events
-  already_exists = 7,        // same id with another input; a second definition under one name
-  unknown_action = 8,        // nobody registered an action of that name
-  validation = 9,            // parameters that don't fit their declaration
-  overloaded = 10,           // a bounded queue is full: try again later
-  timeout = 11,              // the caller's own wait ran out; what was asked for may still happen
-  store_unavailable = 12,    // the database refused: disk full, I/O error, lock lost
-  store_in_use = 13,         // another engine has the file open
-  store_invalid = 14,        // not a database, not Pawl's, or from a newer version
-  outcome_unknown = 15,      // a commit failed in a way that leaves its effect open; look before repeating
-  closed = 16,               // the runtime is closing or closed
-  not_deterministic = 17,    // workflow code departed from its history
-  action_failed = 18,        // the action ran and failed; failure() has what it threw
-  internal = 19,             // an assertion of ours: please report it
+  invalid_argument = 1,    // a name, id, option or duration that can't be taken
+  payload_refused = 2,     // a value that JSON can't carry; the message has the path to it
+  payload_too_large = 3,   // over Limits::payload_bytes_max
+  unknown_workflow = 4,    // no definition of that name (and version) is registered here
+  unknown_execution = 5,   // no such execution in this tenant; a wrong tenant gets the same answer
+  execution_ended = 6,     // completed, failed, cancelled or terminated: takes no more events
+  already_exists = 7,      // same id with another input; a second definition under one name
+  unknown_action = 8,      // nobody registered an action of that name
+  validation = 9,          // parameters that don't fit their declaration
+  overloaded = 10,         // a bounded queue is full: try again later
+  timeout = 11,            // the caller's own wait ran out; what was asked for may still happen
+  store_unavailable = 12,  // the database refused: disk full, I/O error, lock lost
+  store_in_use = 13,       // another engine has the file open
+  store_invalid = 14,      // not a database, not Pawl's, or from a newer version
+  outcome_unknown =
+      15,       // a commit failed in a way that leaves its effect open; look before repeating
+  closed = 16,  // the runtime is closing or closed
+  not_deterministic = 17,  // workflow code departed from its history
+  action_failed = 18,      // the action ran and failed; failure() has what it threw
+  internal = 19,           // an assertion of ours: please report it
 };
 
 // The permanent, readable name of a code: "unknown_execution".

@@ -162,10 +162,9 @@ struct FailCommand {
   Failure failure;
 };
 
-using Command =
-    std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
-                 SetStateCommand, SetDataCommand, EmitCommand, LogCommand, CompleteCommand,
-                 FailCommand>;
+using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
+                             SetStateCommand, SetDataCommand, EmitCommand, LogCommand,
+                             CompleteCommand, FailCommand>;
 
 struct ActivationResult {
   ExecutionRef execution = 0;

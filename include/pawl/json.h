@@ -228,12 +228,12 @@ struct JsonCodec;
 template <class T>
 concept JsonValue = requires { sizeof(JsonCodec<T>); } && std::default_initializable<T>;
 
-#define PAWL_ASSERT_JSON_VALUE(T)                                                                  \
-  static_assert(::pawl::JsonValue<T>,                                                              \
-                #T ": Pawl does not know how to carry this type as JSON. If it is a struct, "      \
-                   "describe it next to its definition: BOOST_DESCRIBE_STRUCT(Type, (), (member, " \
-                   "...)); an enum: BOOST_DESCRIBE_ENUM(Type, value, ...); else specialise "       \
-                   "pawl::JsonCodec<Type>. It must be default-constructible.")
+#define PAWL_ASSERT_JSON_VALUE(T)                                                               \
+  static_assert(::pawl::JsonValue<T>, #T                                                        \
+                ": Pawl does not know how to carry this type as JSON. If it is a struct, "      \
+                "describe it next to its definition: BOOST_DESCRIBE_STRUCT(Type, (), (member, " \
+                "...)); an enum: BOOST_DESCRIBE_ENUM(Type, value, ...); else specialise "       \
+                "pawl::JsonCodec<Type>. It must be default-constructible.")
 
 template <>
 struct JsonCodec<Json> {
@@ -414,8 +414,8 @@ struct JsonCodec<T> {
 namespace detail {
 
 template <class T>
-using DescribedMembers =
-    boost::describe::describe_members<T, boost::describe::mod_public | boost::describe::mod_inherited>;
+using DescribedMembers = boost::describe::describe_members<T, boost::describe::mod_public |
+                                                                  boost::describe::mod_inherited>;
 
 template <class T>
 inline constexpr bool is_optional = false;

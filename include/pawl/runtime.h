@@ -24,13 +24,15 @@ namespace pawl {
 
 // Named bounds. What goes over one is refused with an error that names it.
 struct Limits {
-  std::size_t payload_bytes_max = 2 * 1024 * 1024;  // input, event payload, parameters, result, data value
-  std::size_t name_bytes_max = 255;                 // ids, names, tenants, states, keys
-  std::size_t requests_queued_max = 65'536;         // client calls under way in the process
-  std::size_t events_buffered_max = 10'000;         // of one execution: accepted and not yet consumed
-  std::size_t executions_cached_max = 10'000;       // live instances kept; more are replayed on demand
-  std::size_t awaitables_pending_max = 100'000;     // of one execution: actions, waits and timers open at once
-  std::size_t actions_in_flight_max = 10'000;       // attempts handed out at once; more wait their turn
+  std::size_t payload_bytes_max =
+      2 * 1024 * 1024;                       // input, event payload, parameters, result, data value
+  std::size_t name_bytes_max = 255;          // ids, names, tenants, states, keys
+  std::size_t requests_queued_max = 65'536;  // client calls under way in the process
+  std::size_t events_buffered_max = 10'000;  // of one execution: accepted and not yet consumed
+  std::size_t executions_cached_max = 10'000;  // live instances kept; more are replayed on demand
+  std::size_t awaitables_pending_max =
+      100'000;  // of one execution: actions, waits and timers open at once
+  std::size_t actions_in_flight_max = 10'000;  // attempts handed out at once; more wait their turn
 };
 
 struct LogLine {
@@ -55,8 +57,8 @@ struct StartRequest {
   std::string workflow;
   std::string tenant;
   Payload input;
-  std::string version;          // empty: the highest registered
-  std::string execution_id;     // empty: a new UUIDv7
+  std::string version;       // empty: the highest registered
+  std::string execution_id;  // empty: a new UUIDv7
   std::string user_id;
   std::string correlation_id;
 };
@@ -90,11 +92,11 @@ struct ExecutionState {
   std::string workflow;
   std::string version;
   std::string status;
-  std::string condition;         // "", "waiting", "no_worker", "no_action"
+  std::string condition;  // "", "waiting", "no_worker", "no_action"
   std::string condition_detail;
   std::string current_state;
-  Payload data;    // a JSON object: the keys of data
-  Payload result;  // none until completed
+  Payload data;                  // a JSON object: the keys of data
+  Payload result;                // none until completed
   std::optional<Failure> error;  // of a failed or stuck one
   bool is_complete = false;
   std::int64_t sequence = 0;  // of the record up to which this holds
@@ -204,10 +206,10 @@ class Runtime {
 
   // What the engine holds right now; for tests and benchmarks.
   struct Counters {
-    std::uint64_t commits = 0;       // transitions made durable
+    std::uint64_t commits = 0;         // transitions made durable
     std::uint64_t commit_batches = 0;  // transactions
     std::uint64_t activations = 0;
-    std::uint64_t replays = 0;       // executions rebuilt from their history
+    std::uint64_t replays = 0;  // executions rebuilt from their history
     std::uint64_t actions_started = 0;
     std::uint64_t executions_cached = 0;
   };

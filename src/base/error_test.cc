@@ -39,8 +39,8 @@ TEST(Error, ValueOfAnErrorThrowsIt) {
 }
 
 TEST(Error, ValueOfAFailureThrowsIt) {
-  const Result<void, Failure> failed =
-      Failure{.name = "CardDeclined", .message = "no funds", .failure_class = FailureClass::permanent};
+  const Result<void, Failure> failed = Failure{
+      .name = "CardDeclined", .message = "no funds", .failure_class = FailureClass::permanent};
   try {
     failed.value();
     FAIL() << "no exception";

@@ -199,7 +199,8 @@ bool is_identifier(std::string_view key) {
 }
 
 constexpr const char* kBeyond =
-    "is an integer beyond 2^53, which JavaScript would read as another number; carry it as a string";
+    "is an integer beyond 2^53, which JavaScript would read as another number; carry it as a "
+    "string";
 
 }  // namespace
 
@@ -209,7 +210,9 @@ Result<Json> Json::parse(std::string_view text) {
   boost::json::basic_parser<TreeBuilder> parser(options);
   boost::json::error_code failed;
   std::size_t used = parser.write_some(false, text.data(), text.size(), failed);
-  while (used < text.size() && !failed && std::string_view(" \t\r\n").find(text[used]) != std::string_view::npos) ++used;
+  while (used < text.size() && !failed &&
+         std::string_view(" \t\r\n").find(text[used]) != std::string_view::npos)
+    ++used;
   if (!failed && used == text.size()) return std::move(parser.handler().root);
   std::string why = failed ? failed.message() : "something follows after the value";
   if (parser.handler().number_too_large) why = "the number is too large for a double";
@@ -227,8 +230,8 @@ Result<std::string> Json::dump() const {
 }
 
 std::string_view Json::kind() const {
-  constexpr std::array<std::string_view, 7> kinds = {"null",     "a boolean", "a number", "a number",
-                                                     "a string", "an array",  "an object"};
+  constexpr std::array<std::string_view, 7> kinds = {
+      "null", "a boolean", "a number", "a number", "a string", "an array", "an object"};
   return kinds[value_.index()];
 }
 
@@ -419,7 +422,8 @@ bool read_integer(const Json& from, std::int64_t low, std::int64_t high, std::in
       return reader.fault.at_here("has a fraction and should be an integer");
     }
     // 2^53 itself would have come as an integer: this was rounded from one beyond.
-    if (std::abs(number) >= static_cast<double>(kJsonIntegerMax)) return reader.fault.at_here(kBeyond);
+    if (std::abs(number) >= static_cast<double>(kJsonIntegerMax))
+      return reader.fault.at_here(kBeyond);
     to = static_cast<std::int64_t>(number);
   }
   if (to >= low && to <= high) return true;

@@ -80,7 +80,8 @@ using codec_shapes::Order;
 using codec_shapes::Size;
 
 static_assert(JsonValue<Order> && JsonValue<Money> && JsonValue<Json> && JsonValue<Marked>);
-static_assert(!JsonValue<codec_shapes::NotDescribed> && !JsonValue<int*> && !JsonValue<long double>);
+static_assert(!JsonValue<codec_shapes::NotDescribed> && !JsonValue<int*> &&
+              !JsonValue<long double>);
 static_assert(!std::is_constructible_v<Json, int*>);
 
 template <class T>
@@ -105,11 +106,12 @@ TEST(JsonCodec, AWholeStructComesBack) {
                     .numbers = {1, std::nullopt, -kJsonIntegerMax},
                     .bits = {true, false}};
   const std::string text = text_of(order);
-  EXPECT_EQ(text,
-            "{\"id\":\"o-1\",\"note\":\"leave at \\\"door\\\"\\n\\u0001\",\"size\":\"large\",\"lines\":["
-            "{\"sku\":\"a\",\"count\":255,\"price\":0.1},{\"sku\":\"é😀\",\"count\":0,\"price\":-1e+300}"
-            "],\"flags\":{\"\":false,\"gift\":true},\"extra\":{\"any\":[1,null,\"x\"]},"
-            "\"numbers\":[1,null,-9007199254740992],\"bits\":[true,false]}");
+  EXPECT_EQ(
+      text,
+      "{\"id\":\"o-1\",\"note\":\"leave at \\\"door\\\"\\n\\u0001\",\"size\":\"large\",\"lines\":["
+      "{\"sku\":\"a\",\"count\":255,\"price\":0.1},{\"sku\":\"é😀\",\"count\":0,\"price\":-1e+300}"
+      "],\"flags\":{\"\":false,\"gift\":true},\"extra\":{\"any\":[1,null,\"x\"]},"
+      "\"numbers\":[1,null,-9007199254740992],\"bits\":[true,false]}");
   EXPECT_EQ(from_payload<Order>(Payload::json(text)).value(), order);
 }
 
@@ -159,8 +161,10 @@ TEST(JsonCodec, RefusesWithThePath) {
 }
 
 TEST(JsonCodec, SaysWhatDoesNotFit) {
-  EXPECT_EQ(refusal<Line>(R"({"sku":7,"count":1,"price":1})"), "$.sku: is a number and should be a string");
-  EXPECT_EQ(refusal<Line>(R"({"sku":"a","count":256,"price":1})"), "$.count: is 256, outside of 0 to 255");
+  EXPECT_EQ(refusal<Line>(R"({"sku":7,"count":1,"price":1})"),
+            "$.sku: is a number and should be a string");
+  EXPECT_EQ(refusal<Line>(R"({"sku":"a","count":256,"price":1})"),
+            "$.count: is 256, outside of 0 to 255");
   EXPECT_EQ(refusal<Line>(R"({"sku":"a","count":1.5,"price":1})"),
             "$.count: has a fraction and should be an integer");
   EXPECT_EQ(refusal<Line>(R"({"sku":"a","count":1})"), "$.price: is required and missing");
@@ -197,12 +201,32 @@ TEST(JsonCodec, IntegersBeyondTheSafeOnesAreRefusedNotRounded) {
 TEST(Json, NumbersAreTheNearestDouble) {
   // Hard cases: half-way points, subnormals, many digits, and what underflows.
   const std::vector<std::string> texts = {
-      "0.1", "2.2250738585072011e-308", "2.2250738585072014e-308", "4.9e-324", "2.4703282292062327e-324",
-      "2.4703282292062328e-324", "1.7976931348623157e308", "1.7976931348623158e308", "9007199254740993",
-      "9007199254740993.0", "9007199254740991.5", "123456789012345678901234567890", "8.5e-17",
-      "0.000000000000000000000000000000000000000000000000000000001e57", "6.0221e-400", "-1e-9999",
-      "0." + std::string(400, '0') + "1", std::string(309, '1'), "1" + std::string(400, '0') + "e-400",
-      "7.1e-7", "3.518437208883201171875E13", "62.5364939768271845828", "-0", "-0.0", "0e5", "0e-5"};
+      "0.1",
+      "2.2250738585072011e-308",
+      "2.2250738585072014e-308",
+      "4.9e-324",
+      "2.4703282292062327e-324",
+      "2.4703282292062328e-324",
+      "1.7976931348623157e308",
+      "1.7976931348623158e308",
+      "9007199254740993",
+      "9007199254740993.0",
+      "9007199254740991.5",
+      "123456789012345678901234567890",
+      "8.5e-17",
+      "0.000000000000000000000000000000000000000000000000000000001e57",
+      "6.0221e-400",
+      "-1e-9999",
+      "0." + std::string(400, '0') + "1",
+      std::string(309, '1'),
+      "1" + std::string(400, '0') + "e-400",
+      "7.1e-7",
+      "3.518437208883201171875E13",
+      "62.5364939768271845828",
+      "-0",
+      "-0.0",
+      "0e5",
+      "0e-5"};
   for (const std::string& text : texts) {
     const Result<Json> json = Json::parse(text);
     ASSERT_TRUE(json.has_value()) << text << json.error().message;
@@ -210,8 +234,9 @@ TEST(Json, NumbersAreTheNearestDouble) {
               std::bit_cast<std::uint64_t>(std::strtod(text.c_str(), nullptr)))
         << text;
   }
-  for (const std::string& text : {std::string("1e309"), std::string("-1e400"), "1" + std::string(310, '0'),
-                                  std::string("1e99999999999999999999")}) {
+  for (const std::string& text :
+       {std::string("1e309"), std::string("-1e400"), "1" + std::string(310, '0'),
+        std::string("1e99999999999999999999")}) {
     EXPECT_EQ(Json::parse(text).error().code, ErrorCode::payload_refused) << text;
   }
 }
@@ -241,17 +266,40 @@ TEST(Json, TextOfRandomDigitsIsReadAsTheLibraryDoes) {
     const double expected = std::strtod(text.c_str(), nullptr);
     ASSERT_EQ(json.has_value(), std::isfinite(expected)) << text;
     if (!json) continue;
-    ASSERT_EQ(std::bit_cast<std::uint64_t>(json->as_double()), std::bit_cast<std::uint64_t>(expected)) << text;
+    ASSERT_EQ(std::bit_cast<std::uint64_t>(json->as_double()),
+              std::bit_cast<std::uint64_t>(expected))
+        << text;
   }
 }
 
 TEST(Json, ParsesWhatTheStandardAllowsAndNothingElse) {
-  for (const char* text : {"null", " [ ] ", "{\"a\":{}}\n", "\"\\u00e9\\ud83d\\ude00\\/\"", "[1,2]", "-1"}) {
+  for (const char* text :
+       {"null", " [ ] ", "{\"a\":{}}\n", "\"\\u00e9\\ud83d\\ude00\\/\"", "[1,2]", "-1"}) {
     EXPECT_TRUE(Json::parse(text).has_value()) << text;
   }
-  for (const char* text : {"", " ", "nul", "01", "+1", "1.", ".5", "NaN", "[1,]", "{a:1}", "'a'", "\"a",
-                           "\"\\x\"", "\"\t\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\xC0\x80\"",
-                           "1 2", "[1]]", "/*c*/1", "\xEF\xBB\xBF" "1"}) {
+  for (const char* text : {"",
+                           " ",
+                           "nul",
+                           "01",
+                           "+1",
+                           "1.",
+                           ".5",
+                           "NaN",
+                           "[1,]",
+                           "{a:1}",
+                           "'a'",
+                           "\"a",
+                           "\"\\x\"",
+                           "\"\t\"",
+                           "\"\\ud800\"",
+                           "\"\\udc00\"",
+                           "\"\\ud800\\u0041\"",
+                           "\"\xC0\x80\"",
+                           "1 2",
+                           "[1]]",
+                           "/*c*/1",
+                           "\xEF\xBB\xBF"
+                           "1"}) {
     const Result<Json> json = Json::parse(text);
     ASSERT_FALSE(json.has_value()) << text;
     EXPECT_THAT(json.error().message, testing::HasSubstr("at byte")) << text;
@@ -272,7 +320,8 @@ TEST(Json, DepthIsBounded) {
 TEST(Json, OfRepeatedMembersTheLastCounts) {
   EXPECT_EQ(Json::parse(R"({"a":1,"b":2,"a":3})").value().dump().value(), R"({"b":2,"a":3})");
   std::string many = "{";
-  for (int i = 0; i < 100; ++i) many += "\"k" + std::to_string(i % 40) + "\":" + std::to_string(i) + ",";
+  for (int i = 0; i < 100; ++i)
+    many += "\"k" + std::to_string(i % 40) + "\":" + std::to_string(i) + ",";
   many += "\"z\":0}";
   const Json json = Json::parse(many).value();
   EXPECT_EQ(json.as_object().size(), 41U);
@@ -283,7 +332,8 @@ TEST(Json, OfRepeatedMembersTheLastCounts) {
 
 TEST(Json, ComparesByValue) {
   EXPECT_EQ(Json(1), Json(1.0));
-  EXPECT_EQ(Json::parse(R"({"a":1,"b":[true]})").value(), Json::parse(R"({"b":[true],"a":1.0})").value());
+  EXPECT_EQ(Json::parse(R"({"a":1,"b":[true]})").value(),
+            Json::parse(R"({"b":[true],"a":1.0})").value());
   EXPECT_NE(Json(false), Json(0));
   EXPECT_NE(Json(nullptr), Json(""));
   EXPECT_NE(Json::object({{"a", 1}}), Json::object({{"b", 1}}));
@@ -295,7 +345,8 @@ TEST(Json, RandomValuesComeBack) {
   const auto text = [&] {
     std::string out;
     for (auto n = random() % 6; n > 0; --n) {
-      const std::vector<std::string> pieces = {"a", "\"", "\\", "\n", std::string(1, '\0'), "\x1f", "\x7f", "é", "\u2028", "😀", "/"};
+      const std::vector<std::string> pieces = {
+          "a", "\"", "\\", "\n", std::string(1, '\0'), "\x1f", "\x7f", "é", "\u2028", "😀", "/"};
       out += pieces[random() % pieces.size()];
     }
     return out;

@@ -52,7 +52,8 @@ std::vector<std::string> nearest_names(std::string_view wanted,
     const std::string to = meeting_name(name).substr(0, kCompared);
     const std::size_t longer = std::max(from.size(), to.size());
     // A third of the letters may differ, two in short names; but not every letter.
-    const std::size_t tolerated = std::min(std::max<std::size_t>(2, longer / 3), longer - (longer > 0));
+    const std::size_t tolerated =
+        std::min(std::max<std::size_t>(2, longer / 3), longer - (longer > 0));
     const bool begins = from.size() >= 3 && to.starts_with(from);
     const std::size_t distance = edit_distance(from, to);
     if (distance <= tolerated || begins) near.emplace_back(distance, &name);

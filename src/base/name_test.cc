@@ -10,8 +10,9 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 TEST(Name, MeetsInEveryCasing) {
-  for (const char* name : {"UpdateInvoiceStatus", "updateInvoiceStatus", "update_invoice_status",
-                           "update-invoice-status", "UPDATE_INVOICE_STATUS", "_update-Invoice_status_"}) {
+  for (const char* name :
+       {"UpdateInvoiceStatus", "updateInvoiceStatus", "update_invoice_status",
+        "update-invoice-status", "UPDATE_INVOICE_STATUS", "_update-Invoice_status_"}) {
     EXPECT_EQ(meeting_name(name), "updateinvoicestatus") << name;
   }
 }

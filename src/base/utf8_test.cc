@@ -12,7 +12,9 @@ constexpr std::size_t kNone = std::string_view::npos;
 // Encodes any number as UTF-8 would, also those that UTF-8 forbids.
 std::string encoded(std::uint32_t code) {
   std::string out;
-  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
+  const auto put = [&](std::uint32_t byte) {
+    out += static_cast<char>(static_cast<unsigned char>(byte));
+  };
   if (code < 0x80) {
     put(code);
   } else if (code < 0x800) {
@@ -34,8 +36,9 @@ TEST(Utf8, TakesEveryScalarValueAndNothingElse) {
 }
 
 TEST(Utf8, RefusesOverlongAndTornForms) {
-  for (const char* text : {"\xC0\xAF", "\xC1\xBF", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF", "\x80", "\xFF",
-                           "\xC3", "\xE2\x82", "\xF0\x9F\x98", "\xC3\x41", "\xE2\x82\x41"}) {
+  for (const char* text :
+       {"\xC0\xAF", "\xC1\xBF", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF", "\x80", "\xFF", "\xC3",
+        "\xE2\x82", "\xF0\x9F\x98", "\xC3\x41", "\xE2\x82\x41"}) {
     EXPECT_EQ(find_invalid_utf8(text), 0U) << text;
   }
 }

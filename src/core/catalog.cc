@@ -53,9 +53,10 @@ bool version_less(std::string_view left, std::string_view right) {
 
 void Catalog::add_workflow(const std::string& name, const std::string& version, const HostId host) {
   auto& versions = workflows_[name];
-  const auto at = std::lower_bound(
-      versions.begin(), versions.end(), version,
-      [](const Workflow& known, const std::string& added) { return version_less(known.version, added); });
+  const auto at = std::lower_bound(versions.begin(), versions.end(), version,
+                                   [](const Workflow& known, const std::string& added) {
+                                     return version_less(known.version, added);
+                                   });
   if (at != versions.end() && at->version == version) {
     at->host = host;
   } else {

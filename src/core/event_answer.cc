@@ -18,7 +18,8 @@ std::string encode_answer(const EventReply& reply) {
 Result<EventReply> decode_answer(const std::string_view text) {
   const auto unreadable = [&] {
     return Error{ErrorCode::internal,
-                 "the recorded answer to an event can't be read: " + std::string(text), {}};
+                 "the recorded answer to an event can't be read: " + std::string(text),
+                 {}};
   };
   boost::system::error_code failure;
   const json::value value = json::parse(json::string_view(text.data(), text.size()), failure);
@@ -37,12 +38,10 @@ Result<EventReply> decode_answer(const std::string_view text) {
     field = member->get_bool();
     return true;
   };
-  const bool complete = text_of("executionId", reply.execution_id) &&
-                        text_of("eventId", reply.event_id) &&
-                        text_of("currentState", reply.current_state) &&
-                        text_of("status", reply.status) &&
-                        flag_of("isComplete", reply.is_complete) &&
-                        flag_of("consumed", reply.consumed);
+  const bool complete =
+      text_of("executionId", reply.execution_id) && text_of("eventId", reply.event_id) &&
+      text_of("currentState", reply.current_state) && text_of("status", reply.status) &&
+      flag_of("isComplete", reply.is_complete) && flag_of("consumed", reply.consumed);
   if (!complete) return unreadable();
   return reply;
 }

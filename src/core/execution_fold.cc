@@ -1,7 +1,7 @@
 #include "core/execution_fold.h"
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "model/attributes.h"
 
@@ -19,9 +19,10 @@ Error misfit(const HistoryEvent& event, const std::string_view why) {
 
 Result<void> ExecutionFold::open(const Position position) {
   if (position != next_position_) {
-    return Error{ErrorCode::internal,
-                 fmt::format("position {} was given where {} is the next", position, next_position_),
-                 {}};
+    return Error{
+        ErrorCode::internal,
+        fmt::format("position {} was given where {} is the next", position, next_position_),
+        {}};
   }
   ++next_position_;
   return {};
@@ -73,8 +74,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       if (event.type == EventType::event_discarded) return {};
       return close_wait(event.position, event);
     }
-    case EventType::wait_timed_out:
-      return close_wait(event.position, event);
+    case EventType::wait_timed_out: return close_wait(event.position, event);
     case EventType::timer_fired:
       if (sleeps_.erase(event.position) == 0) return misfit(event, "there is no such timer");
       return {};
@@ -119,8 +119,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto attributes = decode<TimerAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       if (auto opened = open(event.position); !opened) return opened;
-      sleeps_.emplace(event.position,
-                      PendingSleep{event.at + attributes->duration, event.cause});
+      sleeps_.emplace(event.position, PendingSleep{event.at + attributes->duration, event.cause});
       return {};
     }
     case EventType::withdrawn:
@@ -128,13 +127,10 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       waits_.erase(event.position);
       sleeps_.erase(event.position);
       return {};
-    case EventType::state_changed:
-      record_.state = event.name;
-      return {};
+    case EventType::state_changed: record_.state = event.name; return {};
     case EventType::data_set:
     case EventType::data_deleted:
-    case EventType::event_emitted:
-      return {};
+    case EventType::event_emitted: return {};
     case EventType::execution_completed:
       record_.status = ExecutionStatus::completed;
       record_.result = event.payload;
@@ -216,8 +212,8 @@ std::optional<TimerRecord> ExecutionFold::first_timer_until(const Timestamp then
   std::optional<TimerRecord> first;
   const auto offer = [&](const Position position, const TimerKind kind, const Timestamp at) {
     if (at > then) return;
-    const bool earlier = !first || at < first->fire_at ||
-                         (at == first->fire_at && position < first->position);
+    const bool earlier =
+        !first || at < first->fire_at || (at == first->fire_at && position < first->position);
     if (earlier) first = TimerRecord{ref(), position, kind, at};
   };
   for (const auto& [position, wait] : waits_) {

@@ -10,10 +10,10 @@ namespace pawl {
 namespace {
 
 Error broken(const ExecutionRecord& execution, const std::string_view why) {
-  return {ErrorCode::internal,
-          fmt::format("the history of execution {} can't be replayed: {}", execution.execution_id,
-                      why),
-          execution.execution_id};
+  return {
+      ErrorCode::internal,
+      fmt::format("the history of execution {} can't be replayed: {}", execution.execution_id, why),
+      execution.execution_id};
 }
 
 std::string join(const std::vector<std::string>& names) {
@@ -126,28 +126,25 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
     case EventType::event_received: {
       auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
-      return Job{EventJob{event.position,
-                          ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
-                                        std::move(attributes->user_id), attributes->accepted_at,
-                                        event.sequence}}};
+      return Job{EventJob{
+          event.position,
+          ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
+                        std::move(attributes->user_id), attributes->accepted_at, event.sequence}}};
     }
     case EventType::event_delivered:
       if (received == nullptr) {
-        return broken(execution, fmt::format("record {} delivers an event that is not in it",
-                                             event.sequence));
+        return broken(execution,
+                      fmt::format("record {} delivers an event that is not in it", event.sequence));
       }
       return Job{EventJob{event.position, *received}};
-    case EventType::wait_timed_out:
-      return Job{WaitTimedOutJob{event.position}};
-    case EventType::timer_fired:
-      return Job{TimerJob{event.position}};
-    case EventType::action_completed:
-      return Job{ActionJob{event.position, event.payload}};
+    case EventType::wait_timed_out: return Job{WaitTimedOutJob{event.position}};
+    case EventType::timer_fired: return Job{TimerJob{event.position}};
+    case EventType::action_completed: return Job{ActionJob{event.position, event.payload}};
     case EventType::action_failed:
       return Job{ActionJob{event.position, decode_failure(event.payload.bytes)}};
     default:
-      return broken(execution, fmt::format("record {} ({}) is no job", event.sequence,
-                                           to_string(event.type)));
+      return broken(execution,
+                    fmt::format("record {} ({}) is no job", event.sequence, to_string(event.type)));
   }
 }
 

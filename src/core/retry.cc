@@ -10,9 +10,9 @@ namespace pawl {
 std::optional<DurationMs> retry_delay(const RetryPolicy& policy, const Failure& failure,
                                       const int attempt, const std::uint64_t seed) {
   if (attempt >= policy.max_attempts || !is_retryable(failure.failure_class)) return std::nullopt;
-  const bool refused =
-      std::any_of(policy.non_retryable.begin(), policy.non_retryable.end(),
-                  [&](const std::string& name) { return name == failure.name || name == failure.code; });
+  const bool refused = std::any_of(
+      policy.non_retryable.begin(), policy.non_retryable.end(),
+      [&](const std::string& name) { return name == failure.name || name == failure.code; });
   if (refused) return std::nullopt;
   const double grown = static_cast<double>(policy.initial_interval) *
                        std::pow(policy.backoff, static_cast<double>(attempt - 1));

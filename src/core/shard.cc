@@ -1,8 +1,8 @@
 #include "core/shard.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <algorithm>
 
 #include "base/digest.h"
 #include "base/name.h"
@@ -12,9 +12,9 @@
 namespace pawl {
 namespace {
 
-constexpr std::size_t kLoadsAtOnceMax = 64;     // of executions to resume
-constexpr std::size_t kEvictionLooksMax = 16;   // at the oldest of the cache, per input
-constexpr DurationMs kReloadDelayMinMs = 100;   // after a failed commit, doubled each time
+constexpr std::size_t kLoadsAtOnceMax = 64;    // of executions to resume
+constexpr std::size_t kEvictionLooksMax = 16;  // at the oldest of the cache, per input
+constexpr DurationMs kReloadDelayMinMs = 100;  // after a failed commit, doubled each time
 constexpr DurationMs kReloadDelayMaxMs = 10'000;
 
 std::string map_key(const std::string_view tenant, const std::string_view id) {
@@ -115,11 +115,11 @@ void Shard::on(StartRequested input) {
                             input.start.workflow, fmt::join(versions, ", "), input.start.version);
     } else {
       const auto nearest = nearest_names(input.start.workflow, catalog_.workflow_names());
-      message = fmt::format("No workflow '{}' is registered here{}. Register it before starting one.",
-                            input.start.workflow,
-                            nearest.empty() ? std::string{}
-                                            : fmt::format("; did you mean {}?",
-                                                          fmt::join(nearest, ", ")));
+      message = fmt::format(
+          "No workflow '{}' is registered here{}. Register it before starting one.",
+          input.start.workflow,
+          nearest.empty() ? std::string{}
+                          : fmt::format("; did you mean {}?", fmt::join(nearest, ", ")));
     }
     return reply(input.request,
                  Error{ErrorCode::unknown_workflow, std::move(message), input.start.workflow});
@@ -414,10 +414,13 @@ void Shard::expire_waits() {
     wait_deadlines_.erase(wait_deadlines_.begin());
     const auto waiting = waiters_.find(ref);
     if (waiting != waiters_.end()) {
-      std::erase_if(waiting->second, [at = request](const Waiter& waiter) { return waiter.request == at; });
+      std::erase_if(waiting->second,
+                    [at = request](const Waiter& waiter) { return waiter.request == at; });
       if (waiting->second.empty()) waiters_.erase(waiting);
     }
-    reply(request, Error{ErrorCode::timeout, "The execution has not ended within the time given. It goes on.", {}});
+    reply(request, Error{ErrorCode::timeout,
+                         "The execution has not ended within the time given. It goes on.",
+                         {}});
   }
 }
 
@@ -476,14 +479,20 @@ void Shard::answer(Execution& execution, Reply reply) {
   if (is_durable(execution)) {
     out_->replies.push_back(std::move(reply));
   } else {
-    held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)]
-        .replies.push_back(std::move(reply));
+    held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)].replies.push_back(
+        std::move(reply));
   }
 }
 
 void Shard::log_engine(const LogLevel level, std::string message, const ExecutionRecord& about) {
-  out_->logs.push_back(LogLine{level, std::move(message), {}, about.tenant, about.execution_id,
-                               about.workflow, about.correlation_id, now_});
+  out_->logs.push_back(LogLine{level,
+                               std::move(message),
+                               {},
+                               about.tenant,
+                               about.execution_id,
+                               about.workflow,
+                               about.correlation_id,
+                               now_});
 }
 
 }  // namespace pawl

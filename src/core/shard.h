@@ -45,7 +45,7 @@ using RequestId = std::uint64_t;
 
 struct StartRequested {
   RequestId request = 0;
-  StartRequest start;    // execution_id is set
+  StartRequest start;      // execution_id is set
   bool generated = false;  // by the runtime, so that it can't exist yet
   std::uint64_t seed = 0;
 };
@@ -203,7 +203,8 @@ struct ShardCounters {
 class Shard {
  public:
   // `next_ref` and `next_inbox_id` give numbers that were never used in the store.
-  Shard(ShardOptions options, std::function<ExecutionRef(std::string_view, std::string_view)> next_ref,
+  Shard(ShardOptions options,
+        std::function<ExecutionRef(std::string_view, std::string_view)> next_ref,
         std::function<InboxId()> next_inbox_id);
   ~Shard();
 
@@ -369,7 +370,7 @@ class Shard {
   // Actions that wait to be registered, by meeting name.
   std::multimap<std::string, AttemptKey> without_handler_;
 
-  std::deque<RunAction> ready_;  // wait for a place among those in flight
+  std::deque<RunAction> ready_;             // wait for a place among those in flight
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;

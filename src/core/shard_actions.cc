@@ -1,8 +1,8 @@
 // Attempts of actions: handed out, timed out, tried again; and actions outside of any execution.
 
-#include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <algorithm>
 
 #include "base/digest.h"
 #include "base/name.h"
@@ -15,7 +15,8 @@ namespace pawl {
 
 // The key of an action in an execution follows from where it stands, so that it is the same on every
 // attempt and after every restart.
-std::string Shard::idempotency_key(const ExecutionRecord& execution, const Position position) const {
+std::string Shard::idempotency_key(const ExecutionRecord& execution,
+                                   const Position position) const {
   return fmt::format("{}:{}", execution.ref, position);
 }
 
@@ -32,17 +33,18 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
     // After a restart the registrations are still to come: not worth a warning.
     if (just_scheduled) {
       const auto nearest = nearest_names(action.name, catalog_.action_names());
-      log_engine(LogLevel::warn,
-                 fmt::format("Action '{}' is not registered here{}. It waits until it is.",
-                             action.name,
-                             nearest.empty()
-                                 ? std::string{}
-                                 : fmt::format("; the nearest are {}", fmt::join(nearest, ", "))),
-                 record);
+      log_engine(
+          LogLevel::warn,
+          fmt::format("Action '{}' is not registered here{}. It waits until it is.", action.name,
+                      nearest.empty()
+                          ? std::string{}
+                          : fmt::format("; the nearest are {}", fmt::join(nearest, ", "))),
+          record);
     }
     const std::string meeting = meeting_name(action.name);
     const auto [first, last] = without_handler_.equal_range(meeting);
-    const bool waits = std::any_of(first, last, [&](const auto& entry) { return entry.second == key; });
+    const bool waits =
+        std::any_of(first, last, [&](const auto& entry) { return entry.second == key; });
     if (!waits) without_handler_.emplace(meeting, key);
     return;
   }
@@ -60,8 +62,8 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.scheduled_at = action.scheduled_at;
   task.timeout = action.options.timeout.value_or(
       registered->options.timeout.value_or(kActionTimeoutDefaultMs));
-  attempts_.emplace(key, Attempt{record.ref, position, task.attempt, registered->host,
-                                 task.idempotency_key, 0});
+  attempts_.emplace(
+      key, Attempt{record.ref, position, task.attempt, registered->host, task.idempotency_key, 0});
   ready_.push_back(RunAction{registered->host, std::move(task)});
 }
 
@@ -160,21 +162,22 @@ void Shard::on(ActionRequested input) {
   const ExecuteActionRequest& action = input.action;
   if (catalog_.find_action(action.name) == nullptr) {
     const auto nearest = nearest_names(action.name, catalog_.action_names());
-    return reply(
-        input.request,
-        Error{ErrorCode::unknown_action,
-              fmt::format("No action '{}' is registered here{}.", action.name,
-                          nearest.empty()
-                              ? std::string{}
-                              : fmt::format("; did you mean {}?", fmt::join(nearest, ", "))),
-              action.name});
+    return reply(input.request,
+                 Error{ErrorCode::unknown_action,
+                       fmt::format("No action '{}' is registered here{}.", action.name,
+                                   nearest.empty() ? std::string{}
+                                                   : fmt::format("; did you mean {}?",
+                                                                 fmt::join(nearest, ", "))),
+                       action.name});
   }
   std::string key = action.tenant;
   key.push_back('\0');
   key += action.idempotency_key;
-  const std::string digest = digest_text(meeting_name(action.name) + '\0' + action.parameters.bytes);
+  const std::string digest =
+      digest_text(meeting_name(action.name) + '\0' + action.parameters.bytes);
   if (const auto found = detached_.find(key); found != detached_.end()) {
-    if (found->second->parameters_digest != digest) return refuse_other_parameters(input.request, action);
+    if (found->second->parameters_digest != digest)
+      return refuse_other_parameters(input.request, action);
     found->second->requests.push_back(input.request);
     return;
   }
@@ -232,9 +235,9 @@ void Shard::try_detached(DetachedAction& detached) {
   task.event_id = detached.action.event_id;
   task.scheduled_at = detached.first_at;
   task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
-  attempts_.emplace(AttemptKey{0, detached.position},
-                    Attempt{0, detached.position, detached.attempt, registered.host,
-                            task.idempotency_key, 0});
+  attempts_.emplace(
+      AttemptKey{0, detached.position},
+      Attempt{0, detached.position, detached.attempt, registered.host, task.idempotency_key, 0});
   ready_.push_back(RunAction{registered.host, std::move(task)});
 }
 
@@ -245,8 +248,7 @@ void Shard::on_detached(const ActionOutcome& outcome) {
   if (const auto* const failure = std::get_if<Failure>(&outcome.outcome)) {
     const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
     const RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});
-    const auto delay =
-        retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
+    const auto delay = retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
     if (delay) {
       ++detached.attempt;
       detached_retries_.emplace(now_ + *delay, detached.map_key);

@@ -1,7 +1,7 @@
 // Transitions: the records of a step, the code that it wakes, and its commit.
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "core/shard.h"
 #include "core/shard_execution.h"
@@ -41,12 +41,10 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   require(execution.fold.apply(event));
   const auto after = position == 0 ? std::nullopt : execution.fold.timer(position);
   if (before && (!after || after->fire_at != before->fire_at)) {
-    const auto set = std::erase_if(open.timers_set, [&](const TimerRecord& timer) {
-      return timer.position == position;
-    });
-    std::erase_if(execution.effects.timers, [&](const TimerRecord& timer) {
-      return timer.position == position;
-    });
+    const auto set = std::erase_if(
+        open.timers_set, [&](const TimerRecord& timer) { return timer.position == position; });
+    std::erase_if(execution.effects.timers,
+                  [&](const TimerRecord& timer) { return timer.position == position; });
     if (set == 0) open.timers_cleared.push_back(position);
     timers_.disarm(*before);
   }
@@ -68,8 +66,7 @@ void Shard::add_job(Execution& execution, HistoryEvent event, Job job) {
 // the history itself can't be read so; the execution is stuck then.
 bool Shard::rebuild(Execution& execution) {
   const ExecutionRecord& record = execution.fold.record();
-  const Catalog::Workflow* const workflow =
-      catalog_.find_workflow(record.workflow, record.version);
+  const Catalog::Workflow* const workflow = catalog_.find_workflow(record.workflow, record.version);
   execution.host = workflow->host;
   auto steps = split_into_activations(record, execution.history);
   if (!steps) {
@@ -105,8 +102,8 @@ void Shard::on(ActivationResult input) {
   }
   Execution* const execution = find(input.execution);
   if (execution == nullptr || execution->results_owed == 0) {
-    throw std::logic_error(fmt::format("a host reported on execution {} without being asked",
-                                       input.execution));
+    throw std::logic_error(
+        fmt::format("a host reported on execution {} without being asked", input.execution));
   }
   --execution->results_owed;
   if (execution->replay.empty()) return finish_activation(*execution, std::move(input));
@@ -158,7 +155,8 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
       received.payload = std::move(payload);
       received.cause = execution.fold.last_sequence() + 1;
       received.attributes = encode(ReceivedAttributes{
-          fmt::format("{}/{}", execution.fold.record().execution_id, received.cause), {},
+          fmt::format("{}/{}", execution.fold.record().execution_id, received.cause),
+          {},
           activation_time(execution)});
       append(execution, std::move(received));
     }
@@ -323,7 +321,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   log_engine(LogLevel::error, report, record);
   if (!execution.stored) {
     // It never began: nothing is left of it.
-    reply(execution.start_request, Error{ErrorCode::not_deterministic, report, record.execution_id});
+    reply(execution.start_request,
+          Error{ErrorCode::not_deterministic, report, record.execution_id});
     std::deque<Work> work = std::move(execution.work);
     const std::string tenant = record.tenant;
     const std::string execution_id = record.execution_id;
@@ -371,16 +370,16 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
     const auto result = std::find_if(
         execution.open.results.begin(), execution.open.results.end(),
         [&](const ActionResultRecord& known) { return known.position == finished->position; });
-    execution.work.push_front(ActionOutcome{ref, finished->position, {}, result->attempts,
-                                            finished->outcome});
+    execution.work.push_front(
+        ActionOutcome{ref, finished->position, {}, result->attempts, finished->outcome});
   }
   ExecutionChange change;
   change.status = ExecutionStatus::stuck;
   change.error_json = report_json(report);
   change.condition = Condition::none;
   change.condition_detail = std::string{};
-  change.last_sequence = execution.fold.last_sequence() -
-                         static_cast<std::int64_t>(execution.open.records.size());
+  change.last_sequence =
+      execution.fold.last_sequence() - static_cast<std::int64_t>(execution.open.records.size());
   change.at = activation_time(execution);
   transition.changed = std::move(change);
   execution.open = {};

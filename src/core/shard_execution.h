@@ -38,9 +38,9 @@ struct Shard::Execution {
   Transition open;
   Held effects;
   std::vector<Job> jobs;
-  std::int64_t first_job = 0;  // sequence of the record of the first job
+  std::int64_t first_job = 0;                  // sequence of the record of the first job
   std::vector<HistoryEvent> after_activation;  // bookkeeping that waits for its end
-  std::int64_t cause = 0;      // of the commands of this activation
+  std::int64_t cause = 0;                      // of the commands of this activation
   bool retrying_stuck = false;
   // The event that is being delivered or looked up.
   std::optional<EventSubmitted> event;

@@ -1,7 +1,7 @@
 // What waits for its turn at an execution, and what becomes of it.
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "base/digest.h"
 #include "core/event_answer.h"
@@ -28,8 +28,8 @@ std::string digest_of(const StartRequest& start) {
 
 EventSubmitted as_submitted(const ExecutionRecord& execution, const InboxRecord& row) {
   EventSubmitted event;
-  event.event = EventRequest{execution.tenant,   execution.execution_id, row.event_name,
-                             row.payload,        row.user_id,            row.idempotency_key};
+  event.event = EventRequest{execution.tenant, execution.execution_id, row.event_name, row.payload,
+                             row.user_id,      row.idempotency_key};
   event.event_id = row.event_id;
   event.accepted_at = row.accepted_at;
   return event;
@@ -128,8 +128,8 @@ void Shard::begin(const StartRequested& input) {
   event.type = EventType::execution_started;
   event.name = record.workflow;
   event.payload = start.input;
-  event.attributes = encode(
-      StartedAttributes{record.version, start.user_id, start.correlation_id, input.seed, 1});
+  event.attributes =
+      encode(StartedAttributes{record.version, start.user_id, start.correlation_id, input.seed, 1});
   execution.cause = 1;
   add_job(execution, std::move(event),
           StartJob{record.tenant, record.execution_id, record.workflow, record.version,
@@ -156,12 +156,9 @@ void Shard::take_start(Execution& execution, const StartRequested& start) {
 EventReply Shard::event_reply(const Execution& execution, const std::string& event_id,
                               const bool consumed) const {
   const ExecutionRecord& record = execution.fold.record();
-  return EventReply{record.execution_id,
-                    event_id,
-                    record.state,
-                    std::string(to_string(record.status)),
-                    execution.fold.ended(),
-                    consumed};
+  return EventReply{record.execution_id,    event_id,
+                    record.state,           std::string(to_string(record.status)),
+                    execution.fold.ended(), consumed};
 }
 
 void Shard::take_event(Execution& execution, EventSubmitted event) {
@@ -170,11 +167,10 @@ void Shard::take_event(Execution& execution, EventSubmitted event) {
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });
     if (recent != execution.recent_keys.end()) {
-      return answer(execution,
-                    event.enqueue
-                        ? Reply{event.request,
-                                EnqueueReply{recent->reply.event_id, recent->processing_id}}
-                        : Reply{event.request, recent->reply});
+      return answer(execution, event.enqueue
+                                   ? Reply{event.request, EnqueueReply{recent->reply.event_id,
+                                                                       recent->processing_id}}
+                                   : Reply{event.request, recent->reply});
     }
     execution.phase = Execution::Phase::looking_up;
     out_->inbox_lookups.push_back(FindInbox{execution.fold.ref(), key});
@@ -197,9 +193,8 @@ void Shard::on(InboxFound input) {
     if (event.enqueue) {
       answer(*execution, Reply{event.request, EnqueueReply{row.event_id, std::to_string(row.id)}});
     } else if (row.answer.empty()) {
-      answer(*execution, Reply{event.request,
-                               event_reply(*execution, row.event_id,
-                                           row.status == InboxStatus::completed)});
+      answer(*execution, Reply{event.request, event_reply(*execution, row.event_id,
+                                                          row.status == InboxStatus::completed)});
     } else if (auto recorded = decode_answer(row.answer)) {
       answer(*execution, Reply{event.request, std::move(*recorded)});
     } else {
@@ -319,8 +314,8 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
   const auto wait = execution.fold.wait_for(event.event.name);
   execution.event_inbox = inbox_id;
   execution.event_consumed = wait.has_value();
-  ReceivedEvent seen{event.event_id,       event.event.name,  event.event.payload,
-                     event.event.user_id,  event.accepted_at, received.cause};
+  ReceivedEvent seen{event.event_id,      event.event.name,  event.event.payload,
+                     event.event.user_id, event.accepted_at, received.cause};
   execution.event = std::move(event);
   if (wait) {
     received.position = *wait;

@@ -77,8 +77,8 @@ class CommitSink {
 
 struct StoredExecution {
   ExecutionRecord record;
-  std::vector<HistoryEvent> history;   // empty if it was not asked for
-  std::vector<InboxRecord> inbox;      // those not completed or failed, by id
+  std::vector<HistoryEvent> history;  // empty if it was not asked for
+  std::vector<InboxRecord> inbox;     // those not completed or failed, by id
 };
 
 struct ExecutionQuery {
@@ -127,8 +127,8 @@ class Store {
   // the given one.
   virtual Result<std::vector<TimerRecord>> timers_after(const TimerRecord& after, int limit) = 0;
 
-  virtual Result<std::optional<ActionResultRecord>> find_action_result(std::string_view tenant,
-                                                                       std::string_view user_key) = 0;
+  virtual Result<std::optional<ActionResultRecord>> find_action_result(
+      std::string_view tenant, std::string_view user_key) = 0;
   virtual Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                         std::string_view idempotency_key) = 0;
   virtual Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) = 0;

@@ -1,8 +1,8 @@
 #include "core/time_travel.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <boost/json.hpp>
-#include <fmt/format.h>
 #include <map>
 
 #include "model/failure_codec.h"
@@ -61,14 +61,10 @@ ExecutionState describe(const ExecutionRecord& execution) {
 }
 
 HistoryRecord describe(const HistoryEvent& event) {
-  return HistoryRecord{event.sequence,
-                       std::string(to_string(event.type)),
-                       event.at,
-                       event.cause,
-                       event.position,
-                       event.ends_activation,
-                       event.name,
-                       event.payload,
+  return HistoryRecord{event.sequence,  std::string(to_string(event.type)),
+                       event.at,        event.cause,
+                       event.position,  event.ends_activation,
+                       event.name,      event.payload,
                        event.attributes};
 }
 
@@ -76,9 +72,10 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
                                 const std::vector<HistoryEvent>& history,
                                 const std::optional<std::int64_t> at_sequence) {
   if (at_sequence && *at_sequence < 1) {
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("A history begins at sequence 1; there is no state at {}.", *at_sequence),
-                 execution.execution_id};
+    return Error{
+        ErrorCode::invalid_argument,
+        fmt::format("A history begins at sequence 1; there is no state at {}.", *at_sequence),
+        execution.execution_id};
   }
   ExecutionState state = describe(execution);
   state.current_state = "initial";
@@ -97,18 +94,13 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
     switch (event.type) {
       case EventType::execution_started:
         if (auto members = json_members(event.payload.bytes)) {
-          for (const auto& member : *members) data.insert_or_assign(member.key, std::string(member.value));
+          for (const auto& member : *members)
+            data.insert_or_assign(member.key, std::string(member.value));
         }
         break;
-      case EventType::state_changed:
-        state.current_state = event.name;
-        break;
-      case EventType::data_set:
-        data.insert_or_assign(event.name, event.payload.bytes);
-        break;
-      case EventType::data_deleted:
-        data.erase(event.name);
-        break;
+      case EventType::state_changed: state.current_state = event.name; break;
+      case EventType::data_set: data.insert_or_assign(event.name, event.payload.bytes); break;
+      case EventType::data_deleted: data.erase(event.name); break;
       case EventType::execution_completed:
         state.status = to_string(ExecutionStatus::completed);
         state.is_complete = true;
@@ -119,8 +111,7 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
         state.is_complete = true;
         state.error = decode_failure(event.payload.bytes);
         break;
-      default:
-        break;
+      default: break;
     }
     if (index < whole) {
       state.sequence = event.sequence;

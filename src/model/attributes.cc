@@ -1,9 +1,9 @@
 #include "model/attributes.h"
 
+#include <fmt/format.h>
 #include <boost/json.hpp>
 #include <charconv>
 #include <concepts>
-#include <fmt/format.h>
 
 #include "model/history_event.h"
 

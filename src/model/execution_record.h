@@ -59,7 +59,8 @@ struct ExecutionRecord {
   std::string error_json;  // of a failed one: the failure; of a stuck one: the report; else empty
   std::string user_id;
   std::string correlation_id;
-  std::string input_digest;  // of workflow, version asked for and input: tells a repeated start from a clash
+  std::string
+      input_digest;  // of workflow, version asked for and input: tells a repeated start from a clash
   Timestamp created_at = 0;
   Timestamp updated_at = 0;
 };
@@ -87,7 +88,8 @@ struct ActionResultRecord {
   std::string tenant;
   std::string execution_id;  // as the caller gave it; kept only where execution is 0
   std::string action;
-  std::string user_key;  // an idempotency key that a caller gave; empty: derived from execution and position
+  std::string
+      user_key;  // an idempotency key that a caller gave; empty: derived from execution and position
   std::string parameters_digest;  // kept only with a user_key
   bool succeeded = true;
   int attempts = 1;

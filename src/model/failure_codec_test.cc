@@ -38,7 +38,8 @@ TEST(FailureCodec, AFailureIsNotLostOverItsDecoration) {
   EXPECT_EQ(encode_failure(failure),
             R"({"name":"Error","message":"caf? é","details":"not json","class":"transient"})");
   failure.details_json = std::string(kJsonDepthMax, '[') + std::string(kJsonDepthMax, ']');
-  for (int depth = 0; depth < 100; ++depth) failure = Failure{.message = "outer", .causes = {failure}};
+  for (int depth = 0; depth < 100; ++depth)
+    failure = Failure{.message = "outer", .causes = {failure}};
   const std::string text = encode_failure(failure);
   ASSERT_TRUE(Json::parse(text).has_value());
   int depth = 0;
@@ -50,7 +51,8 @@ TEST(FailureCodec, AFailureIsNotLostOverItsDecoration) {
 TEST(FailureCodec, DeepDetailsStayParseable) {
   const std::string deep = std::string(400, '[') + std::string(400, ']');
   Failure failure{.details_json = deep};
-  for (int depth = 0; depth < 16; ++depth) failure = Failure{.details_json = deep, .causes = {failure}};
+  for (int depth = 0; depth < 16; ++depth)
+    failure = Failure{.details_json = deep, .causes = {failure}};
   const Failure back = decode_failure(encode_failure(failure));
   EXPECT_EQ(back.name, "Error");
   EXPECT_EQ(back.details_json, "\"" + deep + "\"");

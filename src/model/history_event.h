@@ -21,26 +21,28 @@ namespace pawl {
 enum class EventType : std::uint8_t {
   // jobs
   execution_started = 1,  // name: workflow; payload: input; StartedAttributes
-  event_received = 2,     // name; payload; position: the wait that took it, 0 if buffered; ReceivedAttributes
-  event_delivered = 3,    // name; position: the wait; DeliveredAttributes: which buffered event
-  wait_timed_out = 4,     // position
-  timer_fired = 5,        // position
-  action_completed = 6,   // name; position; payload: result; OutcomeAttributes
-  action_failed = 7,      // name; position; payload: the failure as JSON; OutcomeAttributes
+  event_received =
+      2,  // name; payload; position: the wait that took it, 0 if buffered; ReceivedAttributes
+  event_delivered = 3,   // name; position: the wait; DeliveredAttributes: which buffered event
+  wait_timed_out = 4,    // position
+  timer_fired = 5,       // position
+  action_completed = 6,  // name; position; payload: result; OutcomeAttributes
+  action_failed = 7,     // name; position; payload: the failure as JSON; OutcomeAttributes
   // commands
-  action_scheduled = 32,  // name; position; payload: parameters; ScheduledAttributes
-  wait_started = 33,      // name: names joined by ", "; position; WaitAttributes
-  withdrawn = 34,         // position
-  timer_started = 35,     // position; TimerAttributes
-  state_changed = 36,     // name: the state
-  data_set = 37,          // name: the key; payload: the value
-  data_deleted = 38,      // name: the key
-  event_emitted = 39,     // name; payload
+  action_scheduled = 32,     // name; position; payload: parameters; ScheduledAttributes
+  wait_started = 33,         // name: names joined by ", "; position; WaitAttributes
+  withdrawn = 34,            // position
+  timer_started = 35,        // position; TimerAttributes
+  state_changed = 36,        // name: the state
+  data_set = 37,             // name: the key; payload: the value
+  data_deleted = 38,         // name: the key
+  event_emitted = 39,        // name; payload
   execution_completed = 40,  // payload: result
   execution_failed = 41,     // name: of the error; payload: the failure as JSON
   // bookkeeping
-  action_attempt_failed = 64,  // name; position; payload: the failure as JSON; AttemptFailedAttributes
-  event_discarded = 65,        // name; DeliveredAttributes: an event that nothing took before the end
+  action_attempt_failed =
+      64,                // name; position; payload: the failure as JSON; AttemptFailedAttributes
+  event_discarded = 65,  // name; DeliveredAttributes: an event that nothing took before the end
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };
@@ -55,9 +57,10 @@ inline constexpr int kHistoryCodec = 1;
 struct HistoryEvent {
   std::int64_t sequence = 0;  // 1, 2, 3 … without a gap
   EventType type = EventType::execution_started;
-  Timestamp at = 0;        // the same for all records of an activation
-  std::int64_t cause = 0;  // sequence of the EventReceived or ExecutionStarted that led to it; its own for those
-  Position position = 0;   // 0: none
+  Timestamp at = 0;  // the same for all records of an activation
+  std::int64_t cause =
+      0;  // sequence of the EventReceived or ExecutionStarted that led to it; its own for those
+  Position position = 0;  // 0: none
   bool ends_activation = false;
   int codec = kHistoryCodec;
   std::string name;

@@ -14,8 +14,8 @@ class Scanner {
   explicit Scanner(std::string_view text) : text_(text) {}
 
   char peek() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' ||
-                                  text_[at_] == '\n')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) {
       ++at_;
     }
     return at_ < text_.size() ? text_[at_] : '\0';
@@ -69,7 +69,8 @@ Result<std::vector<JsonMemberText>> json_members(std::string_view text) {
   if (!whole) return whole.error();
   if (!whole->is_object()) {
     return Error{ErrorCode::payload_refused,
-                 "$: is " + std::string(whole->kind()) + " and should be an object", {}};
+                 "$: is " + std::string(whole->kind()) + " and should be an object",
+                 {}};
   }
   std::vector<JsonMemberText> members;
   members.reserve(whole->as_object().size());

@@ -9,7 +9,7 @@
 namespace pawl {
 
 struct JsonMemberText {
-  std::string key;        // decoded
+  std::string key;         // decoded
   std::string_view value;  // the very bytes of the value, without the white space around it
 
   friend bool operator==(const JsonMemberText&, const JsonMemberText&) = default;

@@ -16,9 +16,10 @@ using testing::IsEmpty;
 JsonMemberText member(std::string key, std::string_view value) { return {std::move(key), value}; }
 
 TEST(JsonMembers, KeepsOrderAndBytes) {
-  EXPECT_THAT(json_members(" {\"b\" : 1.50 ,\n\"a\":{ \"x\" : [ 1, {} ] }\t,\"c\":\"}\\\"]{,\"} ").value(),
-              ElementsAre(member("b", "1.50"), member("a", "{ \"x\" : [ 1, {} ] }"),
-                          member("c", "\"}\\\"]{,\"")));
+  EXPECT_THAT(
+      json_members(" {\"b\" : 1.50 ,\n\"a\":{ \"x\" : [ 1, {} ] }\t,\"c\":\"}\\\"]{,\"} ").value(),
+      ElementsAre(member("b", "1.50"), member("a", "{ \"x\" : [ 1, {} ] }"),
+                  member("c", "\"}\\\"]{,\"")));
   EXPECT_THAT(json_members("{\"n\":null,\"t\":true,\"f\":false,\"e\":-1e-5}").value(),
               ElementsAre(member("n", "null"), member("t", "true"), member("f", "false"),
                           member("e", "-1e-5")));
@@ -55,7 +56,7 @@ TEST(JsonMembers, SlicesAreTheValues) {
   const auto space = [&] {
     return std::string(std::vector<const char*>{"", "", " ", "\n", "\t \r"}[pick(5)]);
   };
-  const std::vector<std::string> atoms = {"0",    "-12.5e+3",  "null",      "true",   "\"\"",
+  const std::vector<std::string> atoms = {"0",     "-12.5e+3", "null",      "true",   "\"\"",
                                           "\"]\"", "\"\\\\\"", "\"\\\"}\"", "\"é,\"", "false"};
   const auto value = [&](const auto& self, int depth) -> std::string {
     const unsigned kind = depth > 4 ? 0 : pick(4);

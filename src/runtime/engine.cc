@@ -1,8 +1,8 @@
 #include "runtime/engine.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
-#include <fmt/format.h>
 
 #include "base/name.h"
 #include "base/random.h"
@@ -37,7 +37,8 @@ std::optional<Error> check_text(const std::string_view what, const std::string_v
     return invalid(fmt::format("The {} '{}…' is {} bytes long, the most is {} (name_bytes_max).",
                                what, beginning(text), text.size(), limits.name_bytes_max));
   }
-  if (find_invalid_utf8(text) != std::string_view::npos || text.find('\0') != std::string_view::npos) {
+  if (find_invalid_utf8(text) != std::string_view::npos ||
+      text.find('\0') != std::string_view::npos) {
     return invalid(fmt::format("The {} has bytes that are no text (UTF-8 without NUL).", what));
   }
   return std::nullopt;
@@ -46,11 +47,12 @@ std::optional<Error> check_text(const std::string_view what, const std::string_v
 std::optional<Error> check_payload(const std::string_view what, const Payload& payload,
                                    const Limits& limits) {
   if (payload.bytes.size() <= limits.payload_bytes_max) return std::nullopt;
-  return Error{ErrorCode::payload_too_large,
-               fmt::format("The {} is {} bytes as JSON, the most is {} (payload_bytes_max). Store it "
-                           "elsewhere and pass a reference to it.",
-                           what, payload.bytes.size(), limits.payload_bytes_max),
-               {}};
+  return Error{
+      ErrorCode::payload_too_large,
+      fmt::format("The {} is {} bytes as JSON, the most is {} (payload_bytes_max). Store it "
+                  "elsewhere and pass a reference to it.",
+                  what, payload.bytes.size(), limits.payload_bytes_max),
+      {}};
 }
 
 std::optional<Error> check(const EventRequest& request, const Limits& limits) {
@@ -58,7 +60,8 @@ std::optional<Error> check(const EventRequest& request, const Limits& limits) {
   if (auto error = check_text("execution id", request.execution_id, limits)) return error;
   if (auto error = check_text("event name", request.name, limits)) return error;
   if (auto error = check_text("user id", request.user_id, limits, true)) return error;
-  if (auto error = check_text("idempotency key", request.idempotency_key, limits, true)) return error;
+  if (auto error = check_text("idempotency key", request.idempotency_key, limits, true))
+    return error;
   return check_payload(fmt::format("payload of event '{}'", request.name), request.payload, limits);
 }
 
@@ -82,9 +85,10 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
       clock_(clock),
       mailbox_(std::make_shared<Mailbox>()),
       readers_(kReaderThreads),
-      shard_(ShardOptions{0, options_.limits},
-             [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
-             [this] { return store_->next_inbox_id(); }) {
+      shard_(
+          ShardOptions{0, options_.limits},
+          [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+          [this] { return store_->next_inbox_id(); }) {
   store_->start(*this);
   thread_ = std::thread([this] { run(); });
   readers_.post([this] { resume(); });
@@ -101,7 +105,8 @@ Error Engine::closed() const {
 Result<void> Engine::register_workflow(const WorkflowDescription& description, WorkflowHost& host,
                                        const bool replace) {
   if (auto error = check_text("workflow name", description.name, options_.limits)) return *error;
-  if (auto error = check_text("workflow version", description.version, options_.limits)) return *error;
+  if (auto error = check_text("workflow version", description.version, options_.limits))
+    return *error;
   HostId id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -128,7 +133,8 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
   if (auto error = check_text("action name", description.name, options_.limits)) return *error;
   const std::string meeting = meeting_name(description.name);
   if (meeting.empty()) {
-    return invalid(fmt::format("The action name '{}' has nothing but '_' and '-'.", description.name));
+    return invalid(
+        fmt::format("The action name '{}' has nothing but '_' and '-'.", description.name));
   }
   HostId id = 0;
   {
@@ -136,14 +142,15 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
     if (closing_) return closed();
     const auto [known_name, fresh] = actions_.try_emplace(meeting, description.name);
     if (!fresh && !replace) {
-      return Error{ErrorCode::already_exists,
-                   fmt::format("Action '{}' is registered already{}. Names that differ only in case, "
-                               "'_' and '-' are one name.",
-                               description.name,
-                               known_name->second == description.name
-                                   ? std::string{}
-                                   : fmt::format(", as '{}'", known_name->second)),
-                   description.name};
+      return Error{
+          ErrorCode::already_exists,
+          fmt::format("Action '{}' is registered already{}. Names that differ only in case, "
+                      "'_' and '-' are one name.",
+                      description.name,
+                      known_name->second == description.name
+                          ? std::string{}
+                          : fmt::format(", as '{}'", known_name->second)),
+          description.name};
     }
     known_name->second = description.name;
     const auto known = std::find(action_hosts_.begin(), action_hosts_.end(), &host);
@@ -205,8 +212,8 @@ void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
 void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
   if (auto error = check(request, options_.limits)) return done(*error);
   const Timestamp now = clock_.now();
-  EventSubmitted input{0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, false,
-                       false};
+  EventSubmitted input{
+      0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, false, false};
   if (const auto id = admit(done)) {
     input.request = *id;
     mailbox_->post(std::move(input));
@@ -216,8 +223,8 @@ void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
 void Engine::enqueue_event(EventRequest request, Callback<EnqueueReply> done) {
   if (auto error = check(request, options_.limits)) return done(*error);
   const Timestamp now = clock_.now();
-  EventSubmitted input{0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, true,
-                       false};
+  EventSubmitted input{
+      0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, true, false};
   if (const auto id = admit(done)) {
     input.request = *id;
     mailbox_->post(std::move(input));
@@ -298,15 +305,15 @@ void Engine::get_history(std::string tenant, std::string execution_id,
     const std::lock_guard lock(mutex_);
     if (closing_) return done(closed());
   }
-  readers_.post([this, tenant = std::move(tenant), id = std::move(execution_id),
-                 callback = std::move(done)] {
-    const auto stored = read_execution(tenant, id, true);
-    if (!stored) return callback(stored.error());
-    std::vector<HistoryRecord> records;
-    records.reserve(stored->history.size());
-    for (const HistoryEvent& event : stored->history) records.push_back(describe(event));
-    callback(std::move(records));
-  });
+  readers_.post(
+      [this, tenant = std::move(tenant), id = std::move(execution_id), callback = std::move(done)] {
+        const auto stored = read_execution(tenant, id, true);
+        if (!stored) return callback(stored.error());
+        std::vector<HistoryRecord> records;
+        records.reserve(stored->history.size());
+        for (const HistoryEvent& event : stored->history) records.push_back(describe(event));
+        callback(std::move(records));
+      });
 }
 
 void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
@@ -317,13 +324,15 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
   if (!query.status.empty()) {
     wanted.status = execution_status_from(query.status);
     if (!wanted.status) {
-      return done(invalid(fmt::format("There is no status '{}'. It is one of running, paused, stuck, "
-                                      "completed, failed, cancelled, terminated.",
-                                      query.status)));
+      return done(
+          invalid(fmt::format("There is no status '{}'. It is one of running, paused, stuck, "
+                              "completed, failed, cancelled, terminated.",
+                              query.status)));
     }
   }
   if (query.limit < 1 || query.limit > kListLimitMax) {
-    return done(invalid(fmt::format("The limit {} is not between 1 and {}.", query.limit, kListLimitMax)));
+    return done(
+        invalid(fmt::format("The limit {} is not between 1 and {}.", query.limit, kListLimitMax)));
   }
   wanted.limit = query.limit;
   if (!query.cursor.empty()) {
@@ -350,8 +359,7 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
 }
 
 Runtime::Counters Engine::counters() const {
-  return {commits_,         commit_batches_,  activations_, replays_,
-          actions_started_, executions_cached_};
+  return {commits_, commit_batches_, activations_, replays_, actions_started_, executions_cached_};
 }
 
 // ---- the thread that decides
@@ -406,8 +414,8 @@ void Engine::carry_out(Outputs& out) {
   }
   for (const FindInbox& wanted : out.inbox_lookups) {
     readers_.post([this, wanted] {
-      mailbox_->post(
-          InboxFound{wanted.execution, store_->find_inbox(wanted.execution, wanted.idempotency_key)});
+      mailbox_->post(InboxFound{wanted.execution,
+                                store_->find_inbox(wanted.execution, wanted.idempotency_key)});
     });
   }
   for (const FindActionResult& wanted : out.result_lookups) {
@@ -476,9 +484,8 @@ void Engine::answer(Reply reply) {
 
 void Engine::load(const LoadExecution& wanted) {
   ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
-  loaded.found = wanted.ref != 0
-                     ? store_->load_execution(wanted.ref, true)
-                     : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+  loaded.found = wanted.ref != 0 ? store_->load_execution(wanted.ref, true)
+                                 : store_->find_execution(wanted.tenant, wanted.execution_id, true);
   mailbox_->post(std::move(loaded));
 }
 

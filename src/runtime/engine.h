@@ -32,7 +32,8 @@ class Engine final : public CommitSink {
 
   Result<void> register_workflow(const WorkflowDescription& description, WorkflowHost& host,
                                  bool replace);
-  Result<void> register_action(const ActionDescription& description, ActionHost& host, bool replace);
+  Result<void> register_action(const ActionDescription& description, ActionHost& host,
+                               bool replace);
 
   void start_workflow(StartRequest request, Callback<std::string> done);
   void submit_event(EventRequest request, Callback<EventReply> done);
@@ -74,13 +75,13 @@ class Engine final : public CommitSink {
   Shard shard_;  // on thread_ only
 
   mutable std::mutex mutex_;
-  std::unordered_map<RequestId, Waiting> waiting_;                    // under mutex_
-  RequestId next_request_ = 1;                                        // under mutex_
-  std::vector<WorkflowHost*> workflow_hosts_;                         // under mutex_
-  std::vector<ActionHost*> action_hosts_;                             // under mutex_
-  std::unordered_map<std::string, WorkflowHost*> workflows_;          // under mutex_; by name and version
-  std::unordered_map<std::string, std::string> actions_;              // under mutex_; by meeting name
-  bool closing_ = false;                                              // under mutex_
+  std::unordered_map<RequestId, Waiting> waiting_;            // under mutex_
+  RequestId next_request_ = 1;                                // under mutex_
+  std::vector<WorkflowHost*> workflow_hosts_;                 // under mutex_
+  std::vector<ActionHost*> action_hosts_;                     // under mutex_
+  std::unordered_map<std::string, WorkflowHost*> workflows_;  // under mutex_; by name and version
+  std::unordered_map<std::string, std::string> actions_;      // under mutex_; by meeting name
+  bool closing_ = false;                                      // under mutex_
   std::once_flag closed_;
 
   std::atomic<std::uint64_t> commits_ = 0;

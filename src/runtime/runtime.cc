@@ -14,7 +14,8 @@ constexpr std::string_view kSqliteScheme = "sqlite:";
 Result<std::unique_ptr<Store>> open_store(const std::string& address) {
   if (!address.starts_with(kSqliteScheme)) {
     return Error{ErrorCode::invalid_argument,
-                 fmt::format("The store '{}' can't be opened: write sqlite:FILE.", address), address};
+                 fmt::format("The store '{}' can't be opened: write sqlite:FILE.", address),
+                 address};
   }
   SqliteStoreOptions options;
   options.path = address.substr(kSqliteScheme.size());

@@ -43,128 +43,128 @@ Failure failure_of(const std::string& message, const FailureClass failure_class)
 }
 
 TEST(Stories, ThreeActionsOneAfterTheOther) {
-  tell_four_ways(
-      {host_with([](Script& script) {
-         script.set_state("working");
-         const std::string first = script.run("echo", "1");
-         const std::string second = script.run("Echo", first + "2");
-         script.set_data("seen", second);
-         script.set_state("done");
-         return script.run("ECHO", second + "3");
-       }),
-       [](World& world) {
-         world.register_workflow("Story");
-         world.register_action("echo", echo);
-       },
-       [](World& world) { start_until_told(world, start_of("a", R"({"given":true})")); },
-       [](const World& world) {
-         const ExecutionState state = world.state(kTenant, "a");
-         EXPECT_EQ(state.status, "completed");
-         EXPECT_EQ(state.current_state, "done");
-         EXPECT_EQ(state.data.bytes, R"({"given":true,"seen":12})");
-         EXPECT_EQ(state.result.bytes, "123");
-       }});
+  tell_four_ways({host_with([](Script& script) {
+                    script.set_state("working");
+                    const std::string first = script.run("echo", "1");
+                    const std::string second = script.run("Echo", first + "2");
+                    script.set_data("seen", second);
+                    script.set_state("done");
+                    return script.run("ECHO", second + "3");
+                  }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) { start_until_told(world, start_of("a", R"({"given":true})")); },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "a");
+                    EXPECT_EQ(state.status, "completed");
+                    EXPECT_EQ(state.current_state, "done");
+                    EXPECT_EQ(state.data.bytes, R"({"given":true,"seen":12})");
+                    EXPECT_EQ(state.result.bytes, "123");
+                  }});
 }
 
 TEST(Stories, AnApprovalWaitsForOneOfTwoEvents) {
-  tell_four_ways(
-      {host_with([](Script& script) {
-         script.set_state("draft");
-         script.wait_for({"Submit"});
-         script.run("notify", "\"manager\"");
-         script.set_state("submitted");
-         const ReceivedEvent decision = script.wait_for({"Approve", "Reject"});
-         script.run("notify", "\"" + decision.name + "\"");
-         script.set_state(decision.name == "Approve" ? "approved" : "rejected");
-         return decision.payload.bytes;
-       }),
-       [](World& world) {
-         world.register_workflow("Story");
-         world.register_action("notify", echo);
-       },
-       [](World& world) {
-         start_until_told(world, start_of("a"));
-         start_until_told(world, start_of("b"));
-         const EventReply submitted =
-             submit_until_told(world, event_of("a", "Submit", "{}", "a-submit"));
-         EXPECT_TRUE(submitted.consumed);
-         // Comes before anyone waits for it, and is kept.
-         submit_until_told(world, event_of("b", "Reject", "[7]", "b-reject"));
-         submit_until_told(world, event_of("b", "Submit", "{}", "b-submit"), true);
-         const EventReply approved =
-             submit_until_told(world, event_of("a", "Approve", "[8]", "a-approve"));
-         // The same again has the same answer and no second effect.
-         const EventReply again =
-             submit_until_told(world, event_of("a", "Approve", "[8]", "a-approve"));
-         EXPECT_EQ(again.event_id, approved.event_id);
-         EXPECT_EQ(again.consumed, approved.consumed);
-       },
-       [](const World& world) {
-         EXPECT_EQ(world.state(kTenant, "a").current_state, "approved");
-         EXPECT_EQ(world.state(kTenant, "a").result.bytes, "[8]");
-         EXPECT_EQ(world.state(kTenant, "b").current_state, "rejected");
-         EXPECT_EQ(world.state(kTenant, "b").result.bytes, "[7]");
-       }});
+  tell_four_ways({host_with([](Script& script) {
+                    script.set_state("draft");
+                    script.wait_for({"Submit"});
+                    script.run("notify", "\"manager\"");
+                    script.set_state("submitted");
+                    const ReceivedEvent decision = script.wait_for({"Approve", "Reject"});
+                    script.run("notify", "\"" + decision.name + "\"");
+                    script.set_state(decision.name == "Approve" ? "approved" : "rejected");
+                    return decision.payload.bytes;
+                  }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("notify", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    start_until_told(world, start_of("b"));
+                    const EventReply submitted =
+                        submit_until_told(world, event_of("a", "Submit", "{}", "a-submit"));
+                    EXPECT_TRUE(submitted.consumed);
+                    // Comes before anyone waits for it, and is kept.
+                    submit_until_told(world, event_of("b", "Reject", "[7]", "b-reject"));
+                    submit_until_told(world, event_of("b", "Submit", "{}", "b-submit"), true);
+                    const EventReply approved =
+                        submit_until_told(world, event_of("a", "Approve", "[8]", "a-approve"));
+                    // The same again has the same answer and no second effect.
+                    const EventReply again =
+                        submit_until_told(world, event_of("a", "Approve", "[8]", "a-approve"));
+                    EXPECT_EQ(again.event_id, approved.event_id);
+                    EXPECT_EQ(again.consumed, approved.consumed);
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").current_state, "approved");
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "[8]");
+                    EXPECT_EQ(world.state(kTenant, "b").current_state, "rejected");
+                    EXPECT_EQ(world.state(kTenant, "b").result.bytes, "[7]");
+                  }});
 }
 
 TEST(Stories, ParallelActionsJoin) {
-  tell_four_ways(
-      {host_with([](Script& script) {
-         std::vector<Position> positions;
-         for (int index = 0; index < 5; ++index) {
-           positions.push_back(script.start_action("echo", std::to_string(index)));
-         }
-         std::string joined = "[";
-         for (const Position position : positions) {
-           if (joined.size() > 1) joined += ',';
-           joined += std::get<Payload>(script.action(position)).bytes;
-         }
-         return joined + "]";
-       }),
-       [](World& world) {
-         world.register_workflow("Story");
-         world.register_action("echo", echo);
-       },
-       [](World& world) { start_until_told(world, start_of("a")); },
-       [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").result.bytes, "[0,1,2,3,4]"); }});
+  tell_four_ways({host_with([](Script& script) {
+                    std::vector<Position> positions;
+                    for (int index = 0; index < 5; ++index) {
+                      positions.push_back(script.start_action("echo", std::to_string(index)));
+                    }
+                    std::string joined = "[";
+                    for (const Position position : positions) {
+                      if (joined.size() > 1) joined += ',';
+                      joined += std::get<Payload>(script.action(position)).bytes;
+                    }
+                    return joined + "]";
+                  }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) { start_until_told(world, start_of("a")); },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "[0,1,2,3,4]");
+                  }});
 }
 
 TEST(Stories, AFailingActionIsTriedAgainAfterAWhile) {
-  tell_four_ways(
-      {host_with([](Script& script) { return script.run("flaky", "1"); }),
-       [](World& world) {
-         world.register_workflow("Story");
-         world.register_action("flaky", [](const ActionTask& task) -> std::variant<Payload, Failure> {
-           if (task.attempt < 3) return failure_of("not yet", FailureClass::transient);
-           return task.parameters;
-         });
-       },
-       [](World& world) { start_until_told(world, start_of("a")); },
-       [](const World& world) {
-         EXPECT_EQ(world.state(kTenant, "a").result.bytes, "1");
-         EXPECT_GE(world.actions_run().size(), 3U);
-         for (const ActionTask& task : world.actions_run()) {
-           EXPECT_EQ(task.idempotency_key, world.actions_run().front().idempotency_key);
-         }
-       }});
+  tell_four_ways({host_with([](Script& script) { return script.run("flaky", "1"); }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action(
+                        "flaky", [](const ActionTask& task) -> std::variant<Payload, Failure> {
+                          if (task.attempt < 3)
+                            return failure_of("not yet", FailureClass::transient);
+                          return task.parameters;
+                        });
+                  },
+                  [](World& world) { start_until_told(world, start_of("a")); },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "1");
+                    EXPECT_GE(world.actions_run().size(), 3U);
+                    for (const ActionTask& task : world.actions_run()) {
+                      EXPECT_EQ(task.idempotency_key, world.actions_run().front().idempotency_key);
+                    }
+                  }});
 }
 
 TEST(Stories, AnActionThatKeepsFailingFailsTheExecution) {
-  tell_four_ways(
-      {host_with([](Script& script) { return script.run("broken", "1"); }),
-       [](World& world) {
-         world.register_workflow("Story");
-         world.register_action("broken", [](const ActionTask&) -> std::variant<Payload, Failure> {
-           return failure_of("it is broken", FailureClass::transient);
-         });
-       },
-       [](World& world) { start_until_told(world, start_of("a")); },
-       [](const World& world) {
-         const ExecutionState state = world.state(kTenant, "a");
-         EXPECT_EQ(state.status, "failed");
-         EXPECT_EQ(state.error->message, "it is broken");
-         EXPECT_GE(world.actions_run().size(), 4U);
-       }});
+  tell_four_ways({host_with([](Script& script) { return script.run("broken", "1"); }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action(
+                        "broken", [](const ActionTask&) -> std::variant<Payload, Failure> {
+                          return failure_of("it is broken", FailureClass::transient);
+                        });
+                  },
+                  [](World& world) { start_until_told(world, start_of("a")); },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "a");
+                    EXPECT_EQ(state.status, "failed");
+                    EXPECT_EQ(state.error->message, "it is broken");
+                    EXPECT_GE(world.actions_run().size(), 4U);
+                  }});
 }
 
 TEST(Stories, APermanentFailureIsNotTriedAgain) {
@@ -178,59 +178,58 @@ TEST(Stories, APermanentFailureIsNotTriedAgain) {
        }),
        [](World& world) {
          world.register_workflow("Story");
-         world.register_action("refuses", [](const ActionTask& task) -> std::variant<Payload, Failure> {
-           EXPECT_EQ(task.attempt, 1);
-           return failure_of("never", FailureClass::permanent);
-         });
+         world.register_action("refuses",
+                               [](const ActionTask& task) -> std::variant<Payload, Failure> {
+                                 EXPECT_EQ(task.attempt, 1);
+                                 return failure_of("never", FailureClass::permanent);
+                               });
        },
        [](World& world) { start_until_told(world, start_of("a")); },
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"never\""); }});
 }
 
 TEST(Stories, AWaitRunsOutOfTime) {
-  tell_four_ways(
-      {host_with([](Script& script) -> std::string {
-         const auto event = script.event(script.start_wait({"Pay"}, 5'000));
-         script.set_state(event ? "paid" : "expired");
-         script.slept(script.start_sleep(1'000));
-         return event ? "true" : "false";
-       }),
-       [](World& world) { world.register_workflow("Story"); },
-       [](World& world) {
-         start_until_told(world, start_of("late"));
-         start_until_told(world, start_of("paid"));
-         submit_until_told(world, event_of("paid", "Pay", "1", "p"));
-       },
-       [](const World& world) {
-         EXPECT_EQ(world.state(kTenant, "late").current_state, "expired");
-         EXPECT_EQ(world.state(kTenant, "paid").current_state, "paid");
-       }});
+  tell_four_ways({host_with([](Script& script) -> std::string {
+                    const auto event = script.event(script.start_wait({"Pay"}, 5'000));
+                    script.set_state(event ? "paid" : "expired");
+                    script.slept(script.start_sleep(1'000));
+                    return event ? "true" : "false";
+                  }),
+                  [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("late"));
+                    start_until_told(world, start_of("paid"));
+                    submit_until_told(world, event_of("paid", "Pay", "1", "p"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "late").current_state, "expired");
+                    EXPECT_EQ(world.state(kTenant, "paid").current_state, "paid");
+                  }});
 }
 
 TEST(Stories, ARaceWithdrawsTheLoser) {
-  tell_four_ways(
-      {host_with([](Script& script) -> std::string {
-         const Position event = script.start_wait({"Go"});
-         const Position sleep = script.start_sleep(3'000);
-         const Position first = script.first({event, sleep});
-         script.withdraw(first == event ? sleep : event);
-         // What the loser would have taken is there for another.
-         script.wait_for({"Go"});
-         return first == event ? "\"event\"" : "\"sleep\"";
-       }),
-       [](World& world) { world.register_workflow("Story"); },
-       [](World& world) {
-         start_until_told(world, start_of("slept"));
-         world.advance(60'000);
-         submit_until_told(world, event_of("slept", "Go", "1", "k1"));
-         start_until_told(world, start_of("went"));
-         submit_until_told(world, event_of("went", "Go", "1", "k2"));
-         submit_until_told(world, event_of("went", "Go", "2", "k3"));
-       },
-       [](const World& world) {
-         EXPECT_EQ(world.state(kTenant, "slept").result.bytes, "\"sleep\"");
-         EXPECT_EQ(world.state(kTenant, "slept").status, "completed");
-       }});
+  tell_four_ways({host_with([](Script& script) -> std::string {
+                    const Position event = script.start_wait({"Go"});
+                    const Position sleep = script.start_sleep(3'000);
+                    const Position first = script.first({event, sleep});
+                    script.withdraw(first == event ? sleep : event);
+                    // What the loser would have taken is there for another.
+                    script.wait_for({"Go"});
+                    return first == event ? "\"event\"" : "\"sleep\"";
+                  }),
+                  [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("slept"));
+                    world.advance(60'000);
+                    submit_until_told(world, event_of("slept", "Go", "1", "k1"));
+                    start_until_told(world, start_of("went"));
+                    submit_until_told(world, event_of("went", "Go", "1", "k2"));
+                    submit_until_told(world, event_of("went", "Go", "2", "k3"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "slept").result.bytes, "\"sleep\"");
+                    EXPECT_EQ(world.state(kTenant, "slept").status, "completed");
+                  }});
 }
 
 TEST(Stories, WhatIsEmittedComesBackInOrder) {
@@ -248,25 +247,24 @@ TEST(Stories, WhatIsEmittedComesBackInOrder) {
 }
 
 TEST(Stories, WhatIsLeftAtTheEndIsDiscarded) {
-  tell_four_ways(
-      {host_with([](Script& script) -> std::string {
-         script.wait_for({"End"});
-         return "true";
-       }),
-       [](World& world) { world.register_workflow("Story"); },
-       [](World& world) {
-         start_until_told(world, start_of("a"));
-         submit_until_told(world, event_of("a", "Other", "1", "k1"));
-         submit_until_told(world, event_of("a", "Other", "2", "k2"), true);
-         submit_until_told(world, event_of("a", "End", "3", "k3"));
-       },
-       [](const World& world) {
-         int discarded = 0;
-         for (const HistoryEvent& event : world.history(kTenant, "a")) {
-           discarded += event.type == EventType::event_discarded ? 1 : 0;
-         }
-         EXPECT_EQ(discarded, 2);
-       }});
+  tell_four_ways({host_with([](Script& script) -> std::string {
+                    script.wait_for({"End"});
+                    return "true";
+                  }),
+                  [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    submit_until_told(world, event_of("a", "Other", "1", "k1"));
+                    submit_until_told(world, event_of("a", "Other", "2", "k2"), true);
+                    submit_until_told(world, event_of("a", "End", "3", "k3"));
+                  },
+                  [](const World& world) {
+                    int discarded = 0;
+                    for (const HistoryEvent& event : world.history(kTenant, "a")) {
+                      discarded += event.type == EventType::event_discarded ? 1 : 0;
+                    }
+                    EXPECT_EQ(discarded, 2);
+                  }});
 }
 
 TEST(Stories, LogLinesComeOnceAndNotOnReplay) {

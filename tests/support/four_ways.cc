@@ -30,9 +30,9 @@ std::string essence(const World& world) {
     const ExecutionState state =
         state_at(execution.record, execution.history, std::nullopt).value();
     std::string& about = by_id[execution.record.tenant + "/" + execution.record.execution_id];
-    about = fmt::format("{} {} data {} result {} error {}\n", state.status, state.current_state,
-                        state.data.bytes, state.result.bytes,
-                        state.error ? state.error->message : "");
+    about =
+        fmt::format("{} {} data {} result {} error {}\n", state.status, state.current_state,
+                    state.data.bytes, state.result.bytes, state.error ? state.error->message : "");
     for (const HistoryEvent& event : execution.history) {
       if (role_of(event.type) != RecordRole::command) continue;
       about += fmt::format("  {} {} {} {}\n", to_string(event.type), event.position, event.name,
@@ -145,7 +145,8 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
         if (!same) return at(event, "differs from its row among the results");
       }
     }
-    if (open) return fmt::format("{}: the last activation has no end", execution.record.execution_id);
+    if (open)
+      return fmt::format("{}: the last activation has no end", execution.record.execution_id);
     if (is_terminal(execution.record.status) && taken != received) {
       return fmt::format("{}: it ended with events that were neither taken nor discarded",
                          execution.record.execution_id);
@@ -219,9 +220,12 @@ void tell_four_ways(const Story& story) {
       EXPECT_EQ(essence(*world), live);
       expect_sound(*world, story);
     }
-    for (const std::optional<bool> applied : {std::optional<bool>{}, std::optional{true}, std::optional{false}}) {
+    for (const std::optional<bool> applied :
+         {std::optional<bool>{}, std::optional{true}, std::optional{false}}) {
       SCOPED_TRACE(fmt::format("commit {} failed, {}", commit,
-                               !applied ? "and said so" : *applied ? "but was applied" : "unknown"));
+                               !applied   ? "and said so"
+                               : *applied ? "but was applied"
+                                          : "unknown"));
       WorldOptions options;
       options.fail_commit = commit;
       options.unknown_applied = applied;

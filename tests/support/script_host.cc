@@ -15,7 +15,8 @@ Position Script::start_action(std::string name, std::string parameters, ActionOp
   return position;
 }
 
-Position Script::start_wait(std::vector<std::string> names, const std::optional<DurationMs> timeout) {
+Position Script::start_wait(std::vector<std::string> names,
+                            const std::optional<DurationMs> timeout) {
   const Position position = next_++;
   emit(WaitCommand{position, std::move(names), timeout});
   return position;

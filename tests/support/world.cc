@@ -40,7 +40,8 @@ void World::boot() {
       ShardOptions{0, options_.limits},
       [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
       [this] { return store_->next_inbox_id(); });
-  for (const auto& [name, version] : workflows_) inputs_.emplace_back(WorkflowRegistered{name, version, 0});
+  for (const auto& [name, version] : workflows_)
+    inputs_.emplace_back(WorkflowRegistered{name, version, 0});
   for (const RegisteredAction& action : actions_) {
     inputs_.emplace_back(ActionRegistered{action.name, action.options, 0});
   }
@@ -137,7 +138,8 @@ bool World::step() {
     if (commit == options_.fail_commit) {
       const bool unknown = options_.unknown_applied.has_value();
       store_->fail_next(Error{unknown ? ErrorCode::outcome_unknown : ErrorCode::store_unavailable,
-                              "the disk is full, says the test", {}},
+                              "the disk is full, says the test",
+                              {}},
                         options_.unknown_applied.value_or(false));
     }
     commits_ += store_->step(1);

@@ -31,7 +31,7 @@ struct WorldOptions {
   // A commit that fails, or whose outcome can't be told though it was applied or was not.
   std::uint64_t fail_commit = 0;
   std::optional<bool> unknown_applied;  // with fail_commit: outcome_unknown
-  std::uint64_t seed = 0;               // 0: first in, first out; else the order of inputs is shuffled
+  std::uint64_t seed = 0;  // 0: first in, first out; else the order of inputs is shuffled
 };
 
 class World {
