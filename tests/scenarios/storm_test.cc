@@ -1,0 +1,243 @@
+// A storm of real processes: an engine under load is killed with SIGKILL again and again, at random
+// moments. A process beside it has recorded what it acknowledged; at the end all of that is true.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/store.h"
+#include "store/memory_store.h"
+#include "store/sqlite_store.h"
+#include "tests/support/four_ways.h"
+#include "tests/support/paths.h"
+#include "tests/support/script_host.h"
+#include "tests/support/temporary_folder.h"
+
+namespace pawl::testing {
+namespace {
+
+constexpr const char* kTenant = "storm";
+
+class NoReports final : public CommitSink {
+ public:
+  void commits_finished(const std::vector<CommitOutcome>&) override {}
+};
+
+pid_t spawn(const std::vector<std::string>& arguments, const int input, const int output) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  if (input >= 0) dup2(input, STDIN_FILENO);
+  if (output >= 0) dup2(output, STDOUT_FILENO);
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+int wait_for(const pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+class Storm {
+ public:
+  Storm() : program_(test::program_dir() + "/storm") {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    write_end_ = ends[1];
+    recorder_ = spawn({program_, "record", log_path()}, ends[0], -1);
+    close(ends[0]);
+  }
+  ~Storm() {
+    if (write_end_ >= 0) close(write_end_);
+    if (recorder_ > 0) wait_for(recorder_);
+  }
+
+  std::string store_path() const { return folder_.file("storm.db"); }
+  std::string log_path() const { return folder_.file("acknowledged.log"); }
+
+  void kill_one_after(const std::chrono::milliseconds delay, const int seed) {
+    const pid_t worker =
+        spawn({program_, "work", store_path(), std::to_string(seed)}, -1, write_end_);
+    std::this_thread::sleep_for(delay);
+    kill(worker, SIGKILL);
+    const int status = wait_for(worker);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the worker ended by itself, with " << WEXITSTATUS(status);
+    say(fmt::format("killed {}", seed));
+  }
+
+  void finish() {
+    const pid_t worker = spawn({program_, "work", store_path(), "0", "finish"}, -1, write_end_);
+    EXPECT_EQ(wait_for(worker), 0);
+    close(write_end_);
+    write_end_ = -1;
+    EXPECT_EQ(wait_for(recorder_), 0);
+    recorder_ = -1;
+  }
+
+ private:
+  void say(const std::string& line) const {
+    const std::string text = line + '\n';
+    ASSERT_EQ(write(write_end_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+
+  TemporaryFolder folder_;
+  const std::string program_;
+  int write_end_ = -1;
+  pid_t recorder_ = -1;
+};
+
+struct Acknowledged {
+  std::set<std::string> started;
+  std::set<std::pair<std::string, std::string>> events;             // execution, key
+  std::map<std::pair<std::string, Position>, std::string> results;  // as first seen
+  int kills = 0;
+  int kills_with_actions = 0;  // that met attempts under way
+  int kills_with_calls = 0;    // that met calls not yet answered
+};
+
+Acknowledged read_log(const std::string& path) {
+  Acknowledged all;
+  std::ifstream log(path);
+  std::string line;
+  int running = 0;
+  int asked = 0;
+  while (std::getline(log, line)) {
+    std::istringstream words(line);
+    std::string kind;
+    std::string id;
+    words >> kind >> id;
+    if (kind == "started") {
+      all.started.insert(id);
+    } else if (kind == "accepted") {
+      std::string key;
+      words >> key;
+      all.events.emplace(id, key);
+    } else if (kind == "seen") {
+      Position position = 0;
+      std::string result;
+      words >> position >> result;
+      const auto [known, fresh] = all.results.try_emplace({id, position}, result);
+      EXPECT_EQ(known->second, result) << id << " at " << position << " changed while it stormed";
+    } else if (kind == "running") {
+      running = std::stoi(id);
+    } else if (kind == "asked") {
+      asked = std::stoi(id);
+    } else if (kind == "killed") {
+      ++all.kills;
+      all.kills_with_actions += running > 0 ? 1 : 0;
+      all.kills_with_calls += asked > 0 ? 1 : 0;
+      running = 0;
+      asked = 0;
+    }
+  }
+  return all;
+}
+
+// How many kills: enough to mean something in the time that a test run has; all of them with
+// PAWL_STORM_KILLS.
+int kills_wanted() {
+  const char* const wanted = std::getenv("PAWL_STORM_KILLS");
+  return wanted == nullptr ? 200 : std::atoi(wanted);
+}
+
+TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
+  Storm storm;
+  std::mt19937_64 random{std::random_device{}()};
+  const int kills = kills_wanted();
+  for (int round = 1; round <= kills; ++round) {
+    storm.kill_one_after(std::chrono::milliseconds(20 + random() % 130), round);
+    if (HasFatalFailure()) return;
+  }
+  storm.finish();
+  const Acknowledged acknowledged = read_log(storm.log_path());
+  fmt::print(
+      "{} kills, {} with attempts of actions under way, {} with calls pending; acknowledged: "
+      "{} starts, {} events; {} results read back\n",
+      acknowledged.kills, acknowledged.kills_with_actions, acknowledged.kills_with_calls,
+      acknowledged.started.size(), acknowledged.events.size(), acknowledged.results.size());
+  EXPECT_EQ(acknowledged.kills, kills);
+  EXPECT_GT(acknowledged.kills_with_actions + acknowledged.kills_with_calls, kills / 2);
+  EXPECT_GT(acknowledged.started.size(), 0U);
+  EXPECT_GT(acknowledged.events.size(), 0U);
+
+  SqliteStoreOptions options;
+  options.path = storm.store_path();
+  auto store = open_sqlite_store(options);
+  ASSERT_TRUE(store) << store.error().message;
+  NoReports sink;
+  (*store)->start(sink);
+
+  // Everything in the store, as one set of data that is checked like that of any story.
+  MemoryStoreData data;
+  ExecutionQuery query;
+  query.tenant = kTenant;
+  query.limit = 1'000;
+  for (;;) {
+    const auto page = (*store)->list_executions(query).value();
+    if (page.empty()) break;
+    for (const ExecutionRecord& record : page) {
+      auto found = (*store)->load_execution(record.ref, true).value();
+      ASSERT_TRUE(found);
+      EXPECT_TRUE(found->inbox.empty()) << record.execution_id << " has events that wait";
+      for (ActionResultRecord& result : (*store)->action_results(record.ref).value()) {
+        data.results.emplace(std::pair{record.ref, result.position}, std::move(result));
+      }
+      data.by_id.emplace(std::pair{record.tenant, record.execution_id}, record.ref);
+      data.executions.emplace(record.ref, MemoryStoreData::Execution{std::move(found->record),
+                                                                     std::move(found->history)});
+    }
+    query.before = page.back().ref;
+  }
+  const auto fault = find_fault(data);
+  EXPECT_FALSE(fault) << *fault;
+
+  for (const auto& [ref, execution] : data.executions) {
+    EXPECT_EQ(execution.record.status, ExecutionStatus::completed) << execution.record.execution_id;
+    EXPECT_EQ(execution.record.state, "done");
+  }
+  for (const std::string& id : acknowledged.started) {
+    EXPECT_TRUE(data.by_id.contains({kTenant, id})) << id << " was acknowledged and is gone";
+  }
+  for (const auto& [id, key] : acknowledged.events) {
+    const auto ref = data.by_id.find({kTenant, id});
+    ASSERT_NE(ref, data.by_id.end()) << id;
+    const auto row = (*store)->find_inbox(ref->second, key).value();
+    ASSERT_TRUE(row) << id << " " << key << " was acknowledged and is gone";
+    int received = 0;
+    for (const HistoryEvent& event : data.executions.at(ref->second).history) {
+      const bool same = event.type == EventType::event_received &&
+                        event.attributes.find(row->event_id) != std::string::npos;
+      received += same ? 1 : 0;
+    }
+    EXPECT_EQ(received, 1) << id << " " << key;
+  }
+  for (const auto& [where, result] : acknowledged.results) {
+    const ExecutionRef ref = data.by_id.at({kTenant, where.first});
+    const auto row = data.results.find({ref, where.second});
+    ASSERT_NE(row, data.results.end()) << where.first << " at " << where.second;
+    EXPECT_EQ(row->second.result.bytes, result) << where.first << " at " << where.second;
+  }
+  (*store)->close();
+}
+
+}  // namespace
+}  // namespace pawl::testing
