@@ -183,28 +183,33 @@ Result<void> SqliteConnection::execute(const std::string& sql) {
   return {};
 }
 
-Result<std::int64_t> SqliteConnection::query_int(const std::string_view sql) {
+template <class T, class Read>
+Result<T> SqliteConnection::query(const std::string_view sql, Read read) {
   auto statement = prepare(sql);
   if (!statement) {
     return statement.error();
   }
-  const int code = statement->step();
+  int code = statement->step();
   if (code != SQLITE_ROW) {
     return error(code, fmt::format("running \"{}\"", sql));
   }
-  return statement->column_int(0);
+  T value = read(*statement);
+  // Some pragmas do their work after they have given their row, and may fail then.
+  code = statement->run();
+  if (code != SQLITE_DONE) {
+    return error(code, fmt::format("running \"{}\"", sql));
+  }
+  return value;
+}
+
+Result<std::int64_t> SqliteConnection::query_int(const std::string_view sql) {
+  return query<std::int64_t>(
+      sql, [](const SqliteStatement& statement) { return statement.column_int(0); });
 }
 
 Result<std::string> SqliteConnection::query_text(const std::string_view sql) {
-  auto statement = prepare(sql);
-  if (!statement) {
-    return statement.error();
-  }
-  const int code = statement->step();
-  if (code != SQLITE_ROW) {
-    return error(code, fmt::format("running \"{}\"", sql));
-  }
-  return statement->column_text(0);
+  return query<std::string>(
+      sql, [](const SqliteStatement& statement) { return statement.column_text(0); });
 }
 
 Error SqliteConnection::error(const int code, const std::string_view doing) const {

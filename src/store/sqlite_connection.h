@@ -99,6 +99,9 @@ class SqliteConnection {
   struct Close {
     void operator()(sqlite3* connection) const;
   };
+  template <class T, class Read>
+  Result<T> query(std::string_view sql, Read read);
+
   SqliteConnection(sqlite3* connection, std::string path)
       : connection_{connection}, path_{std::move(path)} {}
 

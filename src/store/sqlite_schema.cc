@@ -221,6 +221,43 @@ Result<void> configure_sqlite_reader(SqliteConnection& connection,
   return connection.execute("PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF");
 }
 
+Result<void> confirm_sqlite_log(SqliteConnection& connection) {
+  // Under the write lock: whoever else has the file open does not write to the log meanwhile.
+  if (auto begun = connection.execute("BEGIN IMMEDIATE"); !begun) {
+    return begun.error();
+  }
+  const int code = [&] {
+    sqlite3_file* log = nullptr;
+    int status =
+        sqlite3_file_control(connection.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    sqlite3_int64 size = 0;
+    if (log == nullptr || log->pMethods == nullptr) {
+      return SQLITE_CANTOPEN;  // SQLite has gone back to another journal mode
+    }
+    if (status == SQLITE_OK) {
+      status = log->pMethods->xFileSize(log, &size);
+    }
+    if (status != SQLITE_OK || size == 0) {
+      return status;
+    }
+    constexpr sqlite3_int64 kChunk = 1 << 20;
+    std::vector<char> bytes(static_cast<std::size_t>(std::min(size, kChunk)));
+    for (sqlite3_int64 at = 0; status == SQLITE_OK && at < size; at += kChunk) {
+      const auto count = static_cast<int>(std::min(size - at, kChunk));
+      status = log->pMethods->xRead(log, bytes.data(), count, at);
+      if (status == SQLITE_OK) {
+        status = log->pMethods->xWrite(log, bytes.data(), count, at);
+      }
+    }
+    return status == SQLITE_OK ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : status;
+  }();
+  auto ended = connection.execute("ROLLBACK");
+  if (code != SQLITE_OK) {
+    return connection.error(code, "making sure of the log");
+  }
+  return ended;
+}
+
 Result<void> migrate_sqlite(SqliteConnection& connection) {
   for (const auto& migration : sqlite_migrations()) {
     if (auto begun = connection.execute("BEGIN IMMEDIATE"); !begun) {

@@ -27,6 +27,12 @@ Result<void> configure_sqlite_writer(SqliteConnection& connection,
 Result<void> configure_sqlite_reader(SqliteConnection& connection,
                                      const SqliteStoreOptions& options);
 
+// After a process that did not close the file: its log may be in the operating system's memory only,
+// and if a sync of it has failed, a second one would succeed without having written anything. Writes
+// the log's own bytes to it once more and syncs them, so that what this engine reads is what a loss
+// of power would leave. Errors: store_unavailable.
+Result<void> confirm_sqlite_log(SqliteConnection& connection);
+
 // Runs the migrations that the file has not seen, each in a transaction of its own. The caller has
 // the store's lock. Errors: store_invalid (from a newer version), store_unavailable.
 Result<void> migrate_sqlite(SqliteConnection& connection);

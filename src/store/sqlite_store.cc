@@ -130,8 +130,14 @@ Result<std::unique_ptr<Store>> open_sqlite_store(SqliteStoreOptions options) {
   if (auto configured = configure_sqlite_writer(*connection, options); !configured) {
     return configured.error();
   }
+  if (auto confirmed = confirm_sqlite_log(*connection); !confirmed) {
+    return confirmed.error();
+  }
   if (auto migrated = migrate_sqlite(*connection); !migrated) {
     return migrated.error();
+  }
+  if (auto synced = sync_store_folder(options.path); !synced) {
+    return synced.error();
   }
   // The last row of a table: no scan.
   const auto last_execution =

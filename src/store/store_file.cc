@@ -82,6 +82,21 @@ Result<std::string> resolve_store_path(const std::string_view path) {
   return file.string();
 }
 
+Result<void> sync_store_folder(const std::string& path) {
+  const auto folder = fs::path{path}.parent_path();
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int why = errno;
+  if (descriptor >= 0) {
+    ::close(descriptor);
+  }
+  if (!synced) {
+    return Error{ErrorCode::store_unavailable,
+                 fmt::format("the folder {} cannot be synced: {}", folder.string(), describe(why))};
+  }
+  return {};
+}
+
 Result<StoreLock> StoreLock::acquire(const std::string& path) {
   const std::string lock_path = path + "-lock";
   const int descriptor = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);

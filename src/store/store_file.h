@@ -16,6 +16,10 @@ namespace pawl {
 // goes by name, so two names would be two logs).
 Result<std::string> resolve_store_path(std::string_view path);
 
+// Makes the names in the store's folder durable: the file's, its log's.
+// Errors: store_unavailable.
+Result<void> sync_store_folder(const std::string& path);
+
 // The right to run an engine on a store: an operating system's lock on the file "<path>-lock", which
 // ends with the process that holds it, however it ends. It keeps other engines out, also of the same
 // process, and no readers. The lock file stays behind; without the lock it means nothing.

@@ -10,8 +10,14 @@ namespace pawl {
 // An empty folder that goes with what is in it.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    auto path = (std::filesystem::temp_directory_path() / "pawl-test-XXXXXX").string();
+  TemporaryFolder() : TemporaryFolder{std::filesystem::temp_directory_path()} {}
+  // In memory where the machine has such a folder: for tests that need many, and no disk.
+  static TemporaryFolder in_memory() {
+    const std::filesystem::path memory{"/dev/shm"};
+    return std::filesystem::is_directory(memory) ? TemporaryFolder{memory} : TemporaryFolder{};
+  }
+  explicit TemporaryFolder(const std::filesystem::path& parent) {
+    auto path = (parent / "pawl-test-XXXXXX").string();
     if (::mkdtemp(path.data()) == nullptr) {
       throw std::runtime_error("no temporary folder: " + path);
     }
