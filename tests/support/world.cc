@@ -65,6 +65,11 @@ void World::register_action(std::string name, ActionFunction function, ActionOpt
   actions_.push_back(RegisteredAction{std::move(name), std::move(function), std::move(options)});
 }
 
+void World::forget_registrations() {
+  workflows_.clear();
+  actions_.clear();
+}
+
 void World::feed(Input input) {
   Outputs out;
   shard_->handle(std::move(input), now_, out);
@@ -102,9 +107,11 @@ void World::carry_out(Outputs& out) {
       return meeting_name(known.name) == wanted;
     });
     actions_run_.push_back(run.task);
-    inputs_.emplace_back(ActionOutcome{run.task.execution, run.task.position,
-                                       run.task.idempotency_key, run.task.attempt,
-                                       action->function(run.task)});
+    if (auto outcome = action->function(run.task)) {
+      inputs_.emplace_back(ActionOutcome{run.task.execution, run.task.position,
+                                         run.task.idempotency_key, run.task.attempt,
+                                         std::move(*outcome)});
+    }
   }
   for (Reply& reply : out.replies) {
     const RequestId request = reply.request;

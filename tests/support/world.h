@@ -20,8 +20,9 @@
 
 namespace pawl::testing {
 
-// Runs what a test gives as an action, at once.
-using ActionFunction = std::function<std::variant<Payload, Failure>(const ActionTask&)>;
+// Runs what a test gives as an action, at once. None: this attempt is never answered.
+using ActionFunction =
+    std::function<std::optional<std::variant<Payload, Failure>>(const ActionTask&)>;
 
 struct WorldOptions {
   Limits limits;
@@ -44,6 +45,9 @@ class World {
 
   void register_workflow(std::string name, std::string version = "1.0.0");
   void register_action(std::string name, ActionFunction function, ActionOptions options = {});
+
+  // From the next restart on nothing is registered, as before a deployment has come up.
+  void forget_registrations();
 
   // Each returns what the client was told; none if the world crashed before it was.
   std::optional<Result<std::string>> start(StartRequest request);
