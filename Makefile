@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/.tools/node/node_modules/.bin:$(PATH)
 JOBS ?= $(shell nproc)
 PRESET ?= release
 
-.PHONY: help demo build addon dist test test-long lint format asan tsan bench package clean bootstrap
+.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench package \
+	clean bootstrap
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -34,8 +35,8 @@ test: ## build, then every test and check but the long ones
 	@$(MAKE) --no-print-directory build
 	@scripts/run_tests
 
-test-long: ## the long tests too: storms, packages in a bare Debian
-	@scripts/bootstrap test package
+test-long: ## the long tests too: every crash point, packages in a bare Debian, fuzzers
+	@scripts/bootstrap test lint package
 	@$(MAKE) --no-print-directory build
 	@scripts/run_tests --long
 
@@ -58,6 +59,10 @@ sanitize:
 	@cmake --preset $(PRESET) > /dev/null
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
 	@scripts/run_tests --sanitized $(PRESET)
+
+fuzz: ## run each fuzzer for a while (FUZZ_SECONDS=60)
+	@scripts/bootstrap lint
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 bench: build ## run the benchmarks
 	@scripts/bench
