@@ -240,7 +240,8 @@ Result<void> confirm_sqlite_log(SqliteConnection& connection) {
     if (status != SQLITE_OK || size == 0) {
       return status;
     }
-    constexpr sqlite3_int64 kChunk = 1 << 20;
+    // SQLite's own files take less than 128 KiB at once.
+    constexpr sqlite3_int64 kChunk = 1 << 16;
     std::vector<char> bytes(static_cast<std::size_t>(std::min(size, kChunk)));
     for (sqlite3_int64 at = 0; status == SQLITE_OK && at < size; at += kChunk) {
       const auto count = static_cast<int>(std::min(size - at, kChunk));
