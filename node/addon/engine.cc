@@ -163,6 +163,7 @@ void Engine::open(const Napi::CallbackInfo& info) {
     return;
   }
   slot_->claimed = true;
+  thread_->watch(std::chrono::milliseconds(integer_of(info, 3)));
   // Opening reads files and may wait for a disk.
   background_ = std::thread([thread = thread_, slot = slot_, call, options = std::move(options)] {
     auto opened = Runtime::open(options);

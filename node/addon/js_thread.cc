@@ -100,10 +100,8 @@ void JsThread::post(std::vector<Item> items) {
   uv_async_send(handle_->async);
 }
 
-void JsThread::set_referenced(bool referenced) {
-  std::lock_guard lock(mutex_);
-  if (handle_ == nullptr) return;
-  referenced ? uv_ref(handle_->base()) : uv_unref(handle_->base());
+void JsThread::watch(std::chrono::milliseconds patience) {
+  watchdog_ = std::make_unique<Watchdog>(patience);
 }
 
 void JsThread::close(std::function<void()> closed) {
@@ -118,6 +116,7 @@ void JsThread::close(std::function<void()> closed) {
     return;
   }
   functions_.reset();
+  watchdog_.reset();
   handle->closed = std::move(closed);
   uv_close(handle->base(), [](uv_handle_s* base) {
     std::unique_ptr<Handle> closing(Handle::of(base));
@@ -137,7 +136,9 @@ class JsThread::Turn {
     append_activation(text_, item.activation);
     expected_.push_back(
         {item.activation.execution, item.activation.sequence, std::move(item.sink)});
+    if (thread_.watchdog_ != nullptr) thread_.watchdog_->begin(item.activation);
     call_and_drain(&Functions::activate, text_);
+    if (thread_.watchdog_ != nullptr) thread_.watchdog_->end();
   }
 
   void tell(EvictItem& item) {

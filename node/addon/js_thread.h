@@ -15,6 +15,7 @@
 // the engine together at its end.
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,6 +27,7 @@
 #include <pawl/host.h>
 
 #include "libuv.h"
+#include "watchdog.h"
 
 namespace pawl::node {
 
@@ -79,8 +81,8 @@ class JsThread : public std::enable_shared_from_this<JsThread> {
   void post(Item item);
   void post(std::vector<Item> items);
 
-  // On the JavaScript thread. A referenced one keeps the process alive.
-  void set_referenced(bool referenced);
+  // On the JavaScript thread: from now on code that does not yield is reported after `patience`.
+  void watch(std::chrono::milliseconds patience);
   // On the JavaScript thread: tells nothing more. `closed` is called once libuv let go.
   void close(std::function<void()> closed = {});
 
@@ -95,6 +97,7 @@ class JsThread : public std::enable_shared_from_this<JsThread> {
   // JavaScript thread only.
   Napi::Env env_;
   std::unique_ptr<Functions> functions_;
+  std::unique_ptr<Watchdog> watchdog_;
   bool in_turn_ = false;
   std::vector<Item> current_;  // taken from queued_ and not yet told: from current_next_ on
   std::size_t current_next_ = 0;

@@ -17,8 +17,6 @@ int uv_async_init(uv_loop_s* loop, uv_async_s* async, void (*callback)(uv_async_
 // The only one that may be called from any thread.
 int uv_async_send(uv_async_s* async);
 void uv_close(uv_handle_s* handle, void (*callback)(uv_handle_s*));
-void uv_ref(uv_handle_s* handle);
-void uv_unref(uv_handle_s* handle);
 void* uv_handle_get_data(const uv_handle_s* handle);
 void uv_handle_set_data(uv_handle_s* handle, void* data);
 std::size_t uv_handle_size(int type);

@@ -17,7 +17,7 @@ export type Refusal = [code: number, message: string];
 
 /** `call` is the number under which Bridge.settle reports. Absent texts are ''. */
 export interface NativeEngine {
-  open(call: number, store: string, limits: FlatWriter): void;
+  open(call: number, store: string, limits: FlatWriter, watchdogMs: number): void;
   registerWorkflow(
     name: string,
     version: string,

@@ -53,6 +53,8 @@ export interface RuntimeOptions {
   /** Where log lines go. Default: standard error. */
   log?: LogFunction;
   limits?: Limits;
+  /** Workflow code that does not yield for that long is reported. Default '10s'. */
+  watchdog?: Duration;
 }
 
 export interface StartWorkflowOptions<Input = any> {
@@ -248,6 +250,7 @@ export class WorkflowRuntime {
   private readonly options: RuntimeOptions;
   private readonly limits: FlatWriter;
   private readonly payloadBytesMax: number;
+  private readonly watchdogMs: number;
   private readonly log: LogFunction;
   private readonly definitions = new Map<string, WorkflowDefinition>();
   private readonly host: WorkflowHost;
@@ -260,7 +263,7 @@ export class WorkflowRuntime {
 
   /** @internal */
   constructor(registry: ActionRegistry, options: RuntimeOptions) {
-    checkOptions('getWorkflowRuntime', options, ['store', 'guards', 'log', 'limits']);
+    checkOptions('getWorkflowRuntime', options, ['store', 'guards', 'log', 'limits', 'watchdog']);
     const guards = options.guards ?? 'error';
     if (guards !== 'off' && guards !== 'warn' && guards !== 'error') {
       throw new InvalidArgumentError(`options.guards can be 'off', 'warn' or 'error'`);
@@ -277,6 +280,7 @@ export class WorkflowRuntime {
       );
     }
     this.limits = writeLimits(options.limits);
+    this.watchdogMs = Math.max(1, toMilliseconds(options.watchdog ?? '10s', 'options.watchdog'));
     this.payloadBytesMax = options.limits?.payloadBytesMax ?? payloadBytesMaxDefault;
     const write = options.log ?? logToStandardError;
     // What logs must not bring down what is logged about.
@@ -571,7 +575,7 @@ export class WorkflowRuntime {
     try {
       await new Promise((resolve, reject) => {
         this.calls.set(call, { resolve, reject });
-        engine.open(call, this.store, this.limits);
+        engine.open(call, this.store, this.limits, this.watchdogMs);
       });
     } catch (error) {
       engine.closeNow();

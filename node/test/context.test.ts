@@ -312,3 +312,18 @@ test('a history that the code does not follow is reported', async () => {
   const results = await tell(flow(async ({ sleep }) => sleep(1)), undefined, [{ event: 'A', position: 5 }]);
   assert.match(results[1]!.violation, /position 5, which the code never reached/);
 });
+
+test('what is too large is refused where it is given', async () => {
+  const large = 'x'.repeat(2 * 1024 * 1024);
+  const tooLarge = (path: string) => ({ code: 'payload_too_large', message: new RegExp(`^${path}: 2097154 bytes of JSON are more than payload_bytes_max \\(2097152\\)`) });
+  const [commands] = await commandsOf(async ({ data, actions, events }) => {
+    assert.throws(() => data.set('k', large), tooLarge('data\\.k'));
+    await assert.rejects(actions['x']!(large), tooLarge('parameters of x'));
+    await assert.rejects(events.emit('E', large), tooLarge('payload'));
+    data.set('k', large.slice(2));
+    return large;
+  });
+  const [data, fail] = commands as [Command, Command];
+  assert.equal(data[0], 'data');
+  assert.match(fail[1].message, /^result: 2097154 bytes/);
+});

@@ -90,3 +90,14 @@ test('import and require give the same thing', async (t) => {
   assert.deepEqual(await program.ended(), { code: 0, signal: null }, program.output);
   assert.match(program.output, /^5 \d+/);
 });
+
+test('workflow code that never yields is reported, once', async (t) => {
+  const folder = temporaryFolder(t);
+  const busy = Program.run('busy', [`sqlite:${join(folder, 'a.db')}`]);
+  await busy.says('has not yielded for 0.1 s');
+  assert.match(busy.output, /workflow code of execution number \d+ has not yielded/);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  busy.process.kill('SIGKILL');
+  await busy.ended();
+  assert.equal(busy.output.match(/has not yielded/g)!.length, 1);
+});
