@@ -1,11 +1,13 @@
 #include "model/attributes.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <concepts>
 
 #include "model/history_event.h"
+#include "model/json_members.h"
 
 namespace pawl {
 namespace {
@@ -63,44 +65,35 @@ class ObjectWriter {
 // Reads members by name; remembers the first that has not the type it should have.
 class ObjectReader {
  public:
-  ObjectReader(const json::object& object, std::string& wrong) : object_(object), wrong_(wrong) {}
+  ObjectReader(std::vector<JsonMemberText> members, std::string& wrong)
+      : members_(std::move(members)), wrong_(wrong) {}
 
+  bool has(const std::string_view key) const { return find(key) != nullptr; }
   void text(const std::string_view key, std::string& value) {
-    const json::value* const member = find(key);
+    const JsonMemberText* const member = find(key);
     if (member == nullptr) return;
-    if (const json::string* const string = member->if_string()) {
+    const json::value parsed = parse(member->value);
+    if (const json::string* const string = parsed.if_string()) {
       value.assign(string->data(), string->size());
     } else {
       fail(key);
     }
   }
-  template <std::integral T>
+  // From the text itself, so that what was written is read back to the last bit.
+  template <class T>
+    requires std::is_arithmetic_v<T>
   void number(const std::string_view key, T& value) {
-    const json::value* const member = find(key);
+    const JsonMemberText* const member = find(key);
     if (member == nullptr) return;
-    boost::system::error_code failure;
-    const T read = member->to_number<T>(failure);
-    if (failure || member->is_double()) {
-      fail(key);
-    } else {
-      value = read;
-    }
-  }
-  void number(const std::string_view key, double& value) {
-    const json::value* const member = find(key);
-    if (member == nullptr) return;
-    boost::system::error_code failure;
-    const double read = member->to_number<double>(failure);
-    if (failure) {
-      fail(key);
-    } else {
-      value = read;
-    }
+    const char* const end = member->value.data() + member->value.size();
+    const auto read = std::from_chars(member->value.data(), end, value);
+    if (read.ec != std::errc{} || read.ptr != end) fail(key);
   }
   void texts(const std::string_view key, std::vector<std::string>& values) {
-    const json::value* const member = find(key);
+    const JsonMemberText* const member = find(key);
     if (member == nullptr) return;
-    const json::array* const array = member->if_array();
+    const json::value parsed = parse(member->value);
+    const json::array* const array = parsed.if_array();
     if (array == nullptr) return fail(key);
     for (const json::value& element : *array) {
       const json::string* const string = element.if_string();
@@ -108,23 +101,33 @@ class ObjectReader {
       values.emplace_back(string->data(), string->size());
     }
   }
-  bool has(const std::string_view key) const { return find(key) != nullptr; }
-  const json::object* object(const std::string_view key) {
-    const json::value* const member = find(key);
-    if (member == nullptr) return nullptr;
-    if (!member->is_object()) fail(key);
-    return member->if_object();
+  // Empty where there is none, or one that is no object.
+  std::optional<ObjectReader> object(const std::string_view key) {
+    const JsonMemberText* const member = find(key);
+    if (member == nullptr) return std::nullopt;
+    auto members = json_members(member->value);
+    if (!members) {
+      fail(key);
+      return std::nullopt;
+    }
+    return ObjectReader(std::move(*members), wrong_);
   }
 
  private:
-  const json::value* find(const std::string_view key) const {
-    return object_.if_contains(json::string_view(key.data(), key.size()));
+  const JsonMemberText* find(const std::string_view key) const {
+    const auto found = std::find_if(members_.begin(), members_.end(),
+                                    [key](const auto& member) { return member.key == key; });
+    return found == members_.end() ? nullptr : &*found;
+  }
+  static json::value parse(const std::string_view text) {
+    boost::system::error_code failure;
+    return json::parse(json::string_view(text.data(), text.size()), failure);
   }
   void fail(const std::string_view key) {
     if (wrong_.empty()) wrong_ = key;
   }
 
-  const json::object& object_;
+  std::vector<JsonMemberText> members_;
   std::string& wrong_;
 };
 
@@ -140,7 +143,7 @@ std::string encode_retry(const RetryPolicy& policy) {
   return std::move(writer).finish();
 }
 
-void read(ObjectReader& reader, StartedAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, StartedAttributes& attributes) {
   reader.text("version", attributes.version);
   reader.text("userId", attributes.user_id);
   reader.text("correlationId", attributes.correlation_id);
@@ -148,45 +151,44 @@ void read(ObjectReader& reader, StartedAttributes& attributes, std::string&) {
   reader.number("rules", attributes.rules);
 }
 
-void read(ObjectReader& reader, ReceivedAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, ReceivedAttributes& attributes) {
   reader.text("id", attributes.event_id);
   reader.text("userId", attributes.user_id);
   reader.number("acceptedAt", attributes.accepted_at);
 }
 
-void read(ObjectReader& reader, DeliveredAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, DeliveredAttributes& attributes) {
   reader.number("event", attributes.event);
 }
 
-void read(ObjectReader& reader, ScheduledAttributes& attributes, std::string& wrong) {
-  if (const json::object* const object = reader.object("retry")) {
-    ObjectReader retry(*object, wrong);
+void read(ObjectReader& reader, ScheduledAttributes& attributes) {
+  if (auto retry = reader.object("retry")) {
     RetryPolicy policy;
-    retry.number("maxAttempts", policy.max_attempts);
-    retry.number("initialInterval", policy.initial_interval);
-    retry.number("backoff", policy.backoff);
-    retry.number("maxInterval", policy.max_interval);
-    retry.number("jitter", policy.jitter);
-    retry.texts("nonRetryable", policy.non_retryable);
+    retry->number("maxAttempts", policy.max_attempts);
+    retry->number("initialInterval", policy.initial_interval);
+    retry->number("backoff", policy.backoff);
+    retry->number("maxInterval", policy.max_interval);
+    retry->number("jitter", policy.jitter);
+    retry->texts("nonRetryable", policy.non_retryable);
     attributes.options.retry = std::move(policy);
   }
   if (reader.has("timeout")) reader.number("timeout", attributes.options.timeout.emplace());
 }
 
-void read(ObjectReader& reader, OutcomeAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, OutcomeAttributes& attributes) {
   reader.number("attempts", attributes.attempts);
 }
 
-void read(ObjectReader& reader, WaitAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, WaitAttributes& attributes) {
   reader.texts("names", attributes.names);
   if (reader.has("timeout")) reader.number("timeout", attributes.timeout.emplace());
 }
 
-void read(ObjectReader& reader, TimerAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, TimerAttributes& attributes) {
   reader.number("duration", attributes.duration);
 }
 
-void read(ObjectReader& reader, AttemptFailedAttributes& attributes, std::string&) {
+void read(ObjectReader& reader, AttemptFailedAttributes& attributes) {
   reader.number("attempt", attributes.attempt);
   reader.number("nextAttemptAt", attributes.next_attempt_at);
 }
@@ -267,14 +269,11 @@ Result<Attributes> decode(const std::string_view text, const int codec) {
   }
   Attributes attributes;
   if (text.empty()) return attributes;
-  boost::system::error_code failure;
-  const json::value value = json::parse(json::string_view(text.data(), text.size()), failure);
-  if (failure) return unreadable(text, failure.message());
-  const json::object* const object = value.if_object();
-  if (object == nullptr) return unreadable(text, "not an object");
+  auto members = json_members(text);
+  if (!members) return unreadable(text, "it is no JSON object");
   std::string wrong;
-  ObjectReader reader(*object, wrong);
-  read(reader, attributes, wrong);
+  ObjectReader reader(std::move(*members), wrong);
+  read(reader, attributes);
   if (!wrong.empty()) return unreadable(text, fmt::format("'{}' has the wrong type", wrong));
   return attributes;
 }
