@@ -306,11 +306,11 @@ struct JsonCodec<double> {
 
 template <>
 struct JsonCodec<float> {
-  static bool write(float from, JsonWriter& writer) { return writer.number(double{from}); }
+  static bool write(float from, JsonWriter& writer) { return writer.number(static_cast<double>(from)); }
   static bool read(Json& from, float& to, JsonReader& reader) {
     double wide = 0;
     if (!detail::read_number(from, wide, reader)) return false;
-    if (std::abs(wide) > double{std::numeric_limits<float>::max()}) {
+    if (std::abs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
       return reader.fault.at_here("is too large for a float");
     }
     to = static_cast<float>(wide);

@@ -1,0 +1,446 @@
+#include "host/instance.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/failure_from_exception.h"
+#include "model/json_members.h"
+
+namespace pawl::detail {
+
+namespace {
+
+thread_local Instance* running_instance = nullptr;
+thread_local Instance* dying_instance = nullptr;
+
+// Sets a variable for as long as it lives.
+class Scoped {
+ public:
+  Scoped(Instance*& variable, Instance* value)
+      : variable_(variable), before_(std::exchange(variable, value)) {}
+  Scoped(const Scoped&) = delete;
+  Scoped& operator=(const Scoped&) = delete;
+  ~Scoped() { variable_ = before_; }
+
+ private:
+  Instance*& variable_;
+  Instance* before_;
+};
+
+std::string_view word_for(Pending::Kind kind) {
+  switch (kind) {
+    case Pending::Kind::action: return "action";
+    case Pending::Kind::wait: return "wait";
+    case Pending::Kind::timer: return "sleep";
+  }
+  return "awaitable";
+}
+
+}  // namespace
+
+Instance* Instance::running() { return running_instance; }
+
+Instance::Instance(std::shared_ptr<const WorkflowFunction> function)
+    : function_(std::move(function)), context_(*this) {
+  ready_.previous = ready_.next = &ready_;
+}
+
+Instance::~Instance() { destroy_frame(); }
+
+void Instance::destroy_frame() {
+  for (auto& [position, pending] : open_) pending->instance = nullptr;
+  if (!root_.handle) return;
+  const Scoped nobody_runs(running_instance, nullptr);
+  const Scoped dying(dying_instance, this);
+  root_.promise = nullptr;
+  std::exchange(root_.handle, nullptr).destroy();
+}
+
+bool Instance::may_use(const char* what) {
+  if (running_instance == this) return true;
+  if (dying_instance == this) return false;
+  // Whoever this is must not touch the instance: it only leaves word for the thread that owns it.
+  misused_.store(true, std::memory_order_relaxed);
+  throw std::logic_error(fmt::format(
+      "{} was used outside of its execution's code: from another thread, a callback, or another "
+      "workflow",
+      what));
+}
+
+void Instance::violate(std::string report) {
+  if (!violation_) violation_ = std::move(report);
+}
+
+void Instance::activate(Activation activation, ActivationResult& result) {
+  ++activation_number_;
+  now = activation.now;
+  replaying = activation.replaying;
+  commands_ = &result.commands;
+  violation_.reset();
+  {
+    const Scoped runs(running_instance, this);
+    for (Job& job : activation.jobs) {
+      std::visit([this](auto& each) { apply(each); }, job);
+    }
+    if (!violation_) run_ready();
+  }
+  if (!violation_ && misused_.load(std::memory_order_relaxed)) {
+    violate("the workflow's context was used outside of its code, from another thread, a callback or "
+            "another workflow; only its own coroutines may, while they run");
+  }
+  if (!violation_) end();
+  commands_ = nullptr;
+  result.violation = std::move(violation_);
+}
+
+void Instance::apply(StartJob& job) {
+  if (root_.handle || ended_) return violate("a second start for an execution that runs");
+  start = std::move(job);
+  random_state_ = start.seed;
+  if (Result<std::vector<JsonMemberText>> members = json_members(start.input.bytes)) {
+    for (JsonMemberText& member : *members) {
+      data.insert_or_assign(std::move(member.key), std::string(member.value));
+    }
+  }
+  try {
+    Result<RootFrame> made = (*function_)(context_, start.input);
+    if (!made) {
+      failed_to_start_ = validation_failure(fmt::format("the input of {} does not fit: {}",
+                                                        start.workflow, made.error().message));
+      return;
+    }
+    root_ = *made;
+    root_link_.handle = root_.handle;
+    make_ready(root_link_);
+  } catch (...) {
+    failed_to_start_ = failure_from_current_exception();
+  }
+}
+
+void Instance::apply(EventJob& job) {
+  finish(Pending::Kind::wait, job.position, std::move(job.event));
+}
+
+void Instance::apply(WaitTimedOutJob& job) {
+  finish(Pending::Kind::wait, job.position, std::monostate{});
+}
+
+void Instance::apply(TimerJob& job) { finish(Pending::Kind::timer, job.position, std::monostate{}); }
+
+void Instance::apply(ActionJob& job) {
+  if (Payload* payload = std::get_if<Payload>(&job.outcome)) {
+    finish(Pending::Kind::action, job.position, std::move(*payload));
+  } else {
+    finish(Pending::Kind::action, job.position, std::move(std::get<Failure>(job.outcome)));
+  }
+}
+
+void Instance::finish(Pending::Kind kind, Position position, Pending::Outcome outcome) {
+  const auto found = open_.find(position);
+  if (found == open_.end()) {
+    return violate(fmt::format(
+        "the history has an outcome for {} number {}, but the code has {} there", word_for(kind),
+        position, position > last_position_ ? "not come so far" : "nothing open"));
+  }
+  if (found->second->kind != kind) {
+    return violate(fmt::format("number {} is a {} in the history, and a {} in the code", position,
+                               word_for(kind), word_for(found->second->kind)));
+  }
+  const PendingPointer pending = std::move(found->second);
+  open_.erase(found);
+  pending->done = true;
+  pending->order = next_order();
+  pending->outcome = std::move(outcome);
+  if (pending->waiter != nullptr) std::exchange(pending->waiter, nullptr)->notify();
+}
+
+void Instance::run_ready() {
+  while (ready_.next != &ready_) {
+    ReadyLink& link = *ready_.next;
+    const std::coroutine_handle<> handle = link.handle;
+    link.unlink();
+    handle.resume();
+    if (root_.handle.done()) return;
+  }
+}
+
+void Instance::end() {
+  if (failed_to_start_) {
+    commands_->push_back(FailCommand{std::move(*failed_to_start_)});
+    ended_ = true;
+    return;
+  }
+  if (!root_.handle) return violate("it was never started");
+  if (!root_.handle.done()) {
+    if (open_.empty()) {
+      violate("the workflow waits, but for nothing that could ever happen: what it awaits was "
+              "withdrawn by any(), or belongs to something that ended");
+    }
+    return;
+  }
+  if (root_.promise->thrown) {
+    try {
+      std::rethrow_exception(root_.promise->thrown);
+    } catch (...) {
+      commands_->push_back(FailCommand{failure_from_current_exception()});
+    }
+  } else if (Result<Payload>& result = *root_.promise->result; result) {
+    commands_->push_back(CompleteCommand{std::move(*result)});
+  } else {
+    commands_->push_back(FailCommand{
+        validation_failure("the workflow's result can't be recorded: " + result.error().message)});
+  }
+  ended_ = true;
+  destroy_frame();
+  open_.clear();
+}
+
+PendingPointer Instance::open(Pending::Kind kind) {
+  PendingPointer pending(new Pending);
+  pending->kind = kind;
+  pending->instance = this;
+  pending->position = ++last_position_;
+  pending->activation = activation_number_;
+  pending->command = commands_->size();
+  open_.emplace(pending->position, pending);
+  return pending;
+}
+
+void Instance::close(Pending& pending) {
+  pending.withdrawn = true;
+  give(WithdrawCommand{pending.position});
+  open_.erase(pending.position);
+}
+
+void Instance::make_ready(ReadyLink& link) {
+  link.unlink();
+  link.previous = ready_.previous;
+  link.next = &ready_;
+  ready_.previous->next = &link;
+  ready_.previous = &link;
+}
+
+// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). Histories
+// depend on it: it can't be changed.
+std::uint64_t Instance::next_random() {
+  std::uint64_t z = random_state_ += 0x9E37'79B9'7F4A'7C15U;
+  z = (z ^ z >> 30) * 0xBF58'476D'1CE4'E5B9U;
+  z = (z ^ z >> 27) * 0x94D0'49BB'1331'11EBU;
+  return z ^ z >> 31;
+}
+
+double Instance::random() {
+  return static_cast<double>(next_random() >> 11) * 0x1.0p-53;  // the 53 bits that a double has
+}
+
+std::string Instance::uuid() {
+  const std::uint64_t high = (next_random() & ~std::uint64_t{0xF000}) | 0x4000;
+  const std::uint64_t low = (next_random() & ~(std::uint64_t{3} << 62)) | std::uint64_t{1} << 63;
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xFFFF,
+                     high & 0xFFFF, low >> 48, low & 0xFFFF'FFFF'FFFF);
+}
+
+// --- awaitables -------------------------------------------------------------------------------
+
+void make_ready(ReadyLink& link) noexcept {
+  if (Instance* instance = Instance::running()) instance->make_ready(link);
+}
+
+std::uint64_t next_order() noexcept {
+  Instance* instance = Instance::running();
+  return instance == nullptr ? 0 : instance->next_order();
+}
+
+void withdraw(Pending& pending) {
+  if (pending.done || pending.withdrawn || pending.kind == Pending::Kind::action) return;
+  if (pending.instance != nullptr && pending.instance->may_use("any()")) {
+    pending.instance->close(pending);
+  }
+}
+
+void set_timeout(Pending& pending, std::chrono::milliseconds timeout) {
+  Instance* instance = pending.instance;
+  if (instance == nullptr || !instance->may_use("within()")) return;
+  if (pending.activation != instance->activation_number() || pending.done) {
+    throw std::logic_error(
+        "within() came too late: it belongs right behind wait_for(), before anything is awaited");
+  }
+  std::get<WaitCommand>(instance->commands()[pending.command]).timeout =
+      std::max<DurationMs>(0, timeout.count());
+}
+
+bool PendingAwaitable::ready() const {
+  if (pending_.get() == nullptr || pending_->taken) throw_awaited_twice();
+  if (pending_->withdrawn) throw_withdrawn();
+  return pending_->done;
+}
+
+void PendingAwaitable::subscribe(Waiter* waiter) {
+  if (pending_.get() == nullptr) return;
+  if (waiter != nullptr && pending_->waiter != nullptr && pending_->waiter != waiter) {
+    throw std::logic_error("two coroutines await the same awaitable: await it in one of them");
+  }
+  pending_->waiter = waiter;
+}
+
+Pending::Outcome PendingAwaitable::take_outcome() {
+  pending_->taken = true;
+  return std::move(pending_->outcome);
+}
+
+void throw_awaited_twice() {
+  throw std::logic_error("an awaitable was awaited twice, or after it was moved from");
+}
+
+void throw_withdrawn() {
+  throw std::logic_error("an awaitable was awaited that any() has withdrawn");
+}
+
+Event event_of(ReceivedEvent&& received) {
+  return Event{.id = std::move(received.id),
+               .name = std::move(received.name),
+               .user_id = std::move(received.user_id),
+               .timestamp = std::chrono::sys_time<std::chrono::milliseconds>(
+                   std::chrono::milliseconds(received.timestamp)),
+               .sequence = received.sequence,
+               .payload = std::move(received.payload)};
+}
+
+}  // namespace pawl::detail
+
+namespace pawl {
+
+using detail::Instance;
+using detail::Pending;
+using detail::PendingPointer;
+
+std::optional<Event> TimedWait::take() {
+  Pending::Outcome outcome = take_outcome();
+  if (auto* received = std::get_if<ReceivedEvent>(&outcome)) {
+    return detail::event_of(std::move(*received));
+  }
+  return std::nullopt;
+}
+
+Event Wait::take() {
+  Pending::Outcome outcome = take_outcome();
+  return detail::event_of(std::move(std::get<ReceivedEvent>(outcome)));
+}
+
+namespace {
+
+// What a context gives while its frame is destroyed: it never becomes ready.
+PendingPointer nothing() { return PendingPointer(new Pending); }
+
+}  // namespace
+
+PendingPointer Context::start_action(std::string_view name, Payload parameters,
+                                     ActionOptions options) {
+  if (!instance_.may_use("ctx.run()")) return nothing();
+  PendingPointer pending = instance_.open(Pending::Kind::action);
+  instance_.give(ScheduleActionCommand{.position = pending->position,
+                                       .name = std::string(name),
+                                       .parameters = std::move(parameters),
+                                       .options = std::move(options)});
+  return pending;
+}
+
+PendingPointer Context::start_wait(std::vector<std::string> names) {
+  if (!instance_.may_use("ctx.wait_for()")) return nothing();
+  if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");
+  PendingPointer pending = instance_.open(Pending::Kind::wait);
+  instance_.give(WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}});
+  return pending;
+}
+
+PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
+  if (!instance_.may_use("ctx.sleep()")) return nothing();
+  PendingPointer pending = instance_.open(Pending::Kind::timer);
+  instance_.give(StartTimerCommand{.position = pending->position,
+                                   .duration = std::max<DurationMs>(0, duration.count())});
+  return pending;
+}
+
+const std::string& Context::current_state() const {
+  instance_.may_use("ctx.current_state()");
+  return instance_.state;
+}
+
+void Context::set_state(std::string_view state) {
+  if (!instance_.may_use("ctx.set_state()")) return;
+  instance_.state = state;
+  instance_.give(SetStateCommand{instance_.state});
+}
+
+void Context::emit_payload(std::string_view name, Payload payload) {
+  if (!instance_.may_use("ctx.emit()")) return;
+  instance_.give(EmitCommand{std::string(name), std::move(payload)});
+}
+
+std::chrono::sys_time<std::chrono::milliseconds> Context::now() const {
+  instance_.may_use("ctx.now()");
+  return std::chrono::sys_time<std::chrono::milliseconds>(std::chrono::milliseconds(instance_.now));
+}
+
+double Context::random() { return instance_.may_use("ctx.random()") ? instance_.random() : 0; }
+
+std::string Context::uuid() {
+  return instance_.may_use("ctx.uuid()") ? instance_.uuid() : std::string();
+}
+
+// What was given at the start never changes, and so may be read from anywhere.
+const std::string& Context::execution_id() const { return instance_.start.execution_id; }
+const std::string& Context::tenant() const { return instance_.start.tenant; }
+const std::string& Context::user_id() const { return instance_.start.user_id; }
+const std::string& Context::correlation_id() const { return instance_.start.correlation_id; }
+const std::string& Context::workflow() const { return instance_.start.workflow; }
+const std::string& Context::version() const { return instance_.start.version; }
+const Payload& Context::input() const { return instance_.start.input; }
+
+bool Context::is_replaying() const {
+  instance_.may_use("ctx.is_replaying()");
+  return instance_.replaying;
+}
+
+void Data::erase(std::string_view key) {
+  if (!instance_.may_use("ctx.data()")) return;
+  const auto found = instance_.data.find(key);
+  if (found == instance_.data.end()) return;
+  instance_.data.erase(found);
+  instance_.give(SetDataCommand{std::string(key), Payload{}});
+}
+
+std::vector<std::string> Data::keys() const {
+  instance_.may_use("ctx.data()");
+  std::vector<std::string> keys;
+  keys.reserve(instance_.data.size());
+  for (const auto& [key, text] : instance_.data) keys.push_back(key);
+  return keys;
+}
+
+const std::string* Data::find(std::string_view key) const {
+  instance_.may_use("ctx.data()");
+  const auto found = instance_.data.find(key);
+  return found == instance_.data.end() ? nullptr : &found->second;
+}
+
+void Data::store(std::string_view key, Payload value) {
+  if (!instance_.may_use("ctx.data()")) return;
+  instance_.data.insert_or_assign(std::string(key), value.bytes);
+  instance_.give(SetDataCommand{std::string(key), std::move(value)});
+}
+
+void Data::throw_unfit(std::string_view key, const Error& error) {
+  throw ErrorException(Error{
+      error.code, fmt::format("data '{}' has another shape: {}", key, error.message), error.subject});
+}
+
+bool Log::wanted() const { return instance_.may_use("ctx.log") && !instance_.replaying; }
+
+void Log::write(LogLevel level, std::string message) const {
+  instance_.give(LogCommand{level, std::move(message), Payload{}});
+}
+
+}  // namespace pawl

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "pawl/workflow.h"
+
+namespace pawl::detail {
+
+// One live execution of a coroutine workflow: its frame, and what the frame waits for. Confined to the
+// thread that calls activate(); the frame runs within that call only.
+class Instance {
+ public:
+  explicit Instance(std::shared_ptr<const WorkflowFunction> function);
+  // Destroys the frame. What destructors ask of the context meanwhile is ignored.
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  // Applies all jobs, then lets code run until nothing is ready any more.
+  void activate(Activation activation, ActivationResult& result);
+
+  // The workflow has returned or thrown: its frame is gone.
+  bool ended() const { return ended_; }
+
+  // --- for the context and the awaitables, from within the workflow's code ---------------------
+
+  // The instance whose code runs on this thread, or null.
+  static Instance* running();
+  // That code runs which may use this instance: true. While the frame is destroyed: false. Anything
+  // else is a use from outside, which is noted and throws std::logic_error.
+  bool may_use(const char* what);
+
+  PendingPointer open(Pending::Kind kind);
+  void give(Command command) { commands_->push_back(std::move(command)); }
+  std::vector<Command>& commands() { return *commands_; }
+  void close(Pending& pending);
+  std::uint64_t activation_number() const { return activation_number_; }
+  std::uint64_t next_order() { return ++last_order_; }
+  void make_ready(ReadyLink& link);
+  double random();
+  std::string uuid();
+
+  StartJob start;
+  std::string state = "initial";
+  std::map<std::string, std::string, std::less<>> data;  // JSON text
+  Timestamp now = 0;
+  bool replaying = false;
+
+ private:
+  void apply(StartJob& job);
+  void apply(EventJob& job);
+  void apply(WaitTimedOutJob& job);
+  void apply(TimerJob& job);
+  void apply(ActionJob& job);
+  void finish(Pending::Kind kind, Position position, Pending::Outcome outcome);
+  void run_ready();
+  void end();
+  void destroy_frame();
+  void violate(std::string report);
+  std::uint64_t next_random();
+
+  std::shared_ptr<const WorkflowFunction> function_;
+  Context context_;
+  RootFrame root_;
+  ReadyLink root_link_;
+  ReadyLink ready_;  // sentinel of a ring
+  std::unordered_map<Position, PendingPointer> open_;
+  std::vector<Command>* commands_ = nullptr;  // of the activation that runs
+  std::optional<Failure> failed_to_start_;
+  std::optional<std::string> violation_;
+  Position last_position_ = 0;
+  std::uint64_t last_order_ = 0;
+  std::uint64_t activation_number_ = 0;
+  std::uint64_t random_state_ = 0;
+  bool ended_ = false;
+  // Set by whatever thread uses the context where it must not.
+  std::atomic<bool> misused_ = false;
+};
+
+}  // namespace pawl::detail
