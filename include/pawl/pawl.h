@@ -1,0 +1,11 @@
+#pragma once
+
+// Everything for workflows and actions in C++.
+
+#include <pawl/action.h>
+#include <pawl/awaitable.h>
+#include <pawl/describe.h>
+#include <pawl/error.h>
+#include <pawl/json.h>
+#include <pawl/workflow.h>
+#include <pawl/workflow_runtime.h>

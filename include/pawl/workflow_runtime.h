@@ -1,0 +1,242 @@
+#pragma once
+
+// The engine as a C++ program uses it: typed workflows and actions, calls that wait for their answer.
+//
+//   auto runtime = pawl::WorkflowRuntime::open({.store = "sqlite:orders.db"}).value();
+//   runtime.register_workflow("Checkout", &checkout).value();
+//   runtime.register_action<ChargeCard>([](ChargeCard::Parameters p, const pawl::ActionContext& c) {
+//     return ChargeCard::Result{bank.charge(p.order_id, c.idempotency_key)};
+//   }).value();
+//
+//   std::string id = runtime.start_workflow("Checkout", order, {.tenant = "acme"}).value();
+//   runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+//   auto done = runtime.wait_for_workflow_completion<Receipt>(id, {.tenant = "acme"});
+//
+// Every member may be called from any thread, but for two places, where waiting would wait for itself:
+// workflow code (answered with invalid_argument) and the log callback. What a call reports as done is
+// durable by then. Errors are as on pawl::Runtime, which this stands on.
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <pawl/action.h>
+#include <pawl/error.h>
+#include <pawl/json.h>
+#include <pawl/runtime.h>
+#include <pawl/workflow.h>
+
+namespace pawl {
+
+struct WorkflowRuntimeOptions {
+  std::string store = "sqlite:pawl.db";  // sqlite:FILE
+  std::size_t action_threads = 8;        // attempts of C++ actions that run at once
+  Limits limits = {};
+  // Where log lines of workflows and of the engine go, on a thread of the engine. Absent: standard
+  // error.
+  std::function<void(const LogLine&)> log = {};
+};
+
+struct StartOptions {
+  std::string tenant;
+  std::string execution_id = {};  // empty: a new UUIDv7
+  std::string version = {};       // empty: the highest registered
+  std::string user_id = {};
+  std::string correlation_id = {};
+};
+
+struct EventOptions {
+  std::string tenant;
+  std::string user_id = {};
+  std::string idempotency_key = {};  // the same again: the first answer, and no second effect
+};
+
+struct StateOptions {
+  std::string tenant;
+  // The state as it was after that record of the history. Inside of an activation: at its start.
+  std::optional<std::int64_t> at_sequence = std::nullopt;
+};
+
+struct WaitOptions {
+  std::string tenant;
+  std::optional<std::chrono::milliseconds> wait_max = std::nullopt;  // none: as long as it takes
+};
+
+struct ExecuteOptions {
+  std::string tenant;
+  std::string idempotency_key;     // the same again: the recorded result
+  std::string execution_id = {};   // noted with the result; need not exist
+  std::string event_id = {};
+};
+
+// How an execution ended.
+template <class T>
+struct Completion {
+  std::string status;            // "completed", "failed" …
+  std::optional<T> result;       // of a completed one
+  std::optional<Failure> error;  // of a failed one
+  ExecutionState state;
+};
+
+class WorkflowRuntime {
+ public:
+  // Opens the store, and creates it where there is none. What was under way goes on as its workflows
+  // and actions get registered. Errors: invalid_argument, store_in_use, store_invalid,
+  // store_unavailable.
+  static Result<WorkflowRuntime> open(WorkflowRuntimeOptions options);
+
+  WorkflowRuntime(WorkflowRuntime&&) noexcept;
+  WorkflowRuntime& operator=(WorkflowRuntime&&) noexcept;
+  // Closes.
+  ~WorkflowRuntime();
+
+  // A function pawl::Workflow<T>(pawl::Context&, Input), or an object with such a const operator().
+  // The same function again is no error and changes nothing.
+  // Errors: invalid_argument; already_exists for another one of that name and version, without
+  // `replace`.
+  template <class F>
+  Result<void> register_workflow(WorkflowDescription description, F function, bool replace = false) {
+    const void* identity = nullptr;
+    if constexpr (std::is_pointer_v<F>) identity = reinterpret_cast<const void*>(function);
+    return add_workflow(std::move(description), detail::make_workflow_function(std::move(function)),
+                        identity, replace);
+  }
+  template <class F>
+  Result<void> register_workflow(std::string name, F function, bool replace = false) {
+    WorkflowDescription description;
+    description.name = std::move(name);
+    return register_workflow(std::move(description), std::move(function), replace);
+  }
+
+  // The handler is called with (A::Parameters, const ActionContext&) or (A::Parameters), from several
+  // threads at once, and returns A::Result, pawl::Result<A::Result, Failure> or pawl::Result<A::Result>;
+  // or throws. It runs at least once: after a crash perhaps again, under the same idempotency key.
+  // Errors: invalid_argument; already_exists where the name meets another's, without `replace`.
+  template <class A, class F>
+  Result<void> register_action(F handler, RunOptions defaults = {}, bool replace = false) {
+    ActionDescription description;
+    description.name = std::string(action_name<A>());
+    description.options = action_options(defaults);
+    return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
+                      replace);
+  }
+
+  // Gives the id of the execution.
+  // Errors: invalid_argument, unknown_workflow, already_exists (that id, other input),
+  // payload_refused, payload_too_large, overloaded.
+  template <class T>
+  Result<std::string> start_workflow(std::string_view workflow, const T& input,
+                                     const StartOptions& options) {
+    return with_payload(input, [&](Payload payload) {
+      return start(workflow, std::move(payload), options);
+    });
+  }
+  Result<std::string> start_workflow(std::string_view workflow, const StartOptions& options) {
+    return start(workflow, Payload{}, options);
+  }
+
+  // Answers when the execution has taken the event and run up to its next wait, or when it is durable
+  // that the event waits for its turn (consumed = false).
+  // Errors: invalid_argument, unknown_execution, execution_ended, payload_refused, payload_too_large,
+  // overloaded.
+  template <class T>
+  Result<EventReply> submit_event(std::string_view execution_id, std::string_view event_name,
+                                  const T& payload, const EventOptions& options) {
+    return with_payload(payload, [&](Payload bytes) {
+      return submit(execution_id, event_name, std::move(bytes), options);
+    });
+  }
+  Result<EventReply> submit_event(std::string_view execution_id, std::string_view event_name,
+                                  const EventOptions& options) {
+    return submit(execution_id, event_name, Payload{}, options);
+  }
+  // Answers as soon as the event is durable.
+  template <class T>
+  Result<EnqueueReply> enqueue_event(std::string_view execution_id, std::string_view event_name,
+                                     const T& payload, const EventOptions& options) {
+    return with_payload(payload, [&](Payload bytes) {
+      return enqueue(execution_id, event_name, std::move(bytes), options);
+    });
+  }
+  Result<EnqueueReply> enqueue_event(std::string_view execution_id, std::string_view event_name,
+                                     const EventOptions& options) {
+    return enqueue(execution_id, event_name, Payload{}, options);
+  }
+
+  // Errors: unknown_execution, timeout (after wait_max), closed; validation where the result is not a T.
+  template <class T = Json>
+  Result<Completion<T>> wait_for_workflow_completion(std::string_view execution_id,
+                                                     const WaitOptions& options) {
+    Result<ExecutionState> state = wait(execution_id, options);
+    if (!state) return std::move(state).error();
+    Completion<T> completion;
+    if (state->status == "completed") {
+      Result<T> result = from_payload<T>(state->result);
+      if (!result) return std::move(result).error();
+      completion.result = std::move(*result);
+    }
+    completion.status = state->status;
+    completion.error = state->error;
+    completion.state = std::move(*state);
+    return completion;
+  }
+
+  // Runs an action outside of any workflow, once per idempotency key.
+  // Errors: validation; action_failed; already_exists (that key, other parameters); unknown_action.
+  template <class A>
+  Result<ActionResult<A>> execute_action(const typename A::Parameters& parameters,
+                                         const ExecuteOptions& options) {
+    assert_action_type<A>();
+    Result<Payload> payload = to_payload(parameters);
+    if (!payload) return std::move(payload).error();
+    Result<Payload> result = execute(action_name<A>(), std::move(*payload), options);
+    if (!result) return std::move(result).error();
+    if constexpr (std::is_void_v<ActionResult<A>>) {
+      return {};
+    } else {
+      return from_payload<ActionResult<A>>(*result);
+    }
+  }
+
+  // Read from the store alone; they need no code. Errors: unknown_execution, invalid_argument.
+  Result<ExecutionState> get_execution_state(std::string_view execution_id,
+                                             const StateOptions& options);
+  Result<std::vector<HistoryRecord>> get_history(std::string_view execution_id,
+                                                 std::string_view tenant);
+  Result<ListPage> list_executions(const ListQuery& query);
+
+  // The engine beneath, for calls that don't wait.
+  Runtime& engine();
+
+  // Takes no more calls, lets the store finish what is queued, asks the actions under way to stop and
+  // waits for their handlers; they run again after the next open. Idempotent.
+  void close();
+
+ private:
+  struct Impl;
+  explicit WorkflowRuntime(std::unique_ptr<Impl> impl);
+
+  template <class T, class F>
+  auto with_payload(const T& value, F call) -> decltype(call(Payload{})) {
+    Result<Payload> payload = to_payload(value);
+    if (!payload) return std::move(payload).error();
+    return call(std::move(*payload));
+  }
+  Result<void> add_workflow(WorkflowDescription description, detail::WorkflowFunction function,
+                            const void* identity, bool replace);
+  Result<void> add_action(ActionDescription description, detail::ActionHandler handler, bool replace);
+  Result<std::string> start(std::string_view workflow, Payload input, const StartOptions& options);
+  Result<EventReply> submit(std::string_view execution_id, std::string_view event_name,
+                            Payload payload, const EventOptions& options);
+  Result<EnqueueReply> enqueue(std::string_view execution_id, std::string_view event_name,
+                               Payload payload, const EventOptions& options);
+  Result<ExecutionState> wait(std::string_view execution_id, const WaitOptions& options);
+  Result<Payload> execute(std::string_view action, Payload parameters, const ExecuteOptions& options);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pawl

@@ -1,0 +1,137 @@
+#include "action/pool_executor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/name.h"
+#include "model/failure_from_exception.h"
+
+namespace pawl {
+
+namespace {
+
+Failure stopped(std::string message) {
+  return Failure{.name = "Aborted", .message = std::move(message), .code = "aborted"};
+}
+
+void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Failure> outcome) {
+  std::vector<ActionOutcome> outcomes;
+  outcomes.push_back(ActionOutcome{.execution = task.execution,
+                                   .position = task.position,
+                                   .idempotency_key = task.idempotency_key,
+                                   .attempt = task.attempt,
+                                   .outcome = std::move(outcome)});
+  sink.actions_finished(std::move(outcomes));
+}
+
+}  // namespace
+
+PoolExecutor::PoolExecutor(std::size_t threads) {
+  threads = std::max<std::size_t>(1, threads);
+  threads_.reserve(threads);
+  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+PoolExecutor::~PoolExecutor() { close(); }
+
+void PoolExecutor::close() {
+  std::vector<std::stop_source> running;
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    for (auto& [key, stop] : under_way_) running.push_back(stop);
+  }
+  for (std::stop_source& stop : running) stop.request_stop();
+  wake_.notify_all();
+  std::call_once(closed_, [this] { threads_.clear(); });
+}
+
+void PoolExecutor::register_action(std::string_view name, detail::ActionHandler handler) {
+  auto shared = std::make_shared<const detail::ActionHandler>(std::move(handler));
+  const std::lock_guard lock(mutex_);
+  handlers_.insert_or_assign(meeting_name(name), std::move(shared));
+}
+
+void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) {
+  const std::size_t count = tasks.size();
+  {
+    std::unique_lock lock(mutex_);
+    if (closing_) {
+      lock.unlock();
+      for (const ActionTask& task : tasks) answer(task, *sink, stopped("the pool is closed"));
+      return;
+    }
+    for (ActionTask& task : tasks) {
+      auto job = std::make_shared<Job>(Job{std::move(task), sink, {}});
+      under_way_.insert_or_assign({job->task.idempotency_key, job->task.attempt}, job->stop);
+      queue_.push_back(std::move(job));
+    }
+  }
+  if (count == 1) {
+    wake_.notify_one();
+  } else {
+    wake_.notify_all();
+  }
+}
+
+void PoolExecutor::abort(const std::string& idempotency_key, int attempt) {
+  std::stop_source stop(std::nostopstate);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = under_way_.find({idempotency_key, attempt});
+    if (found == under_way_.end()) return;
+    stop = found->second;
+  }
+  stop.request_stop();  // not under the lock: it calls what handlers have hung on it
+}
+
+void PoolExecutor::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    const std::shared_ptr<Job> job = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    std::variant<Payload, Failure> outcome = attempt(*job);
+    lock.lock();
+    const auto found = under_way_.find({job->task.idempotency_key, job->task.attempt});
+    if (found != under_way_.end() && found->second == job->stop) under_way_.erase(found);
+    lock.unlock();
+    answer(job->task, *job->sink, std::move(outcome));
+    lock.lock();
+  }
+}
+
+std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
+  if (job.stop.stop_requested()) return stopped("the attempt was called off before it began");
+  std::shared_ptr<const detail::ActionHandler> handler;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = handlers_.find(meeting_name(job.task.name));
+    if (found != handlers_.end()) handler = found->second;
+  }
+  if (!handler) {
+    return Failure{.name = "UnknownAction",
+                   .message = "no handler for action '" + job.task.name + "' in this pool"};
+  }
+  ActionContext context;
+  context.tenant = job.task.tenant;
+  context.execution_id = job.task.execution_id;
+  context.action = job.task.name;
+  context.idempotency_key = job.task.idempotency_key;
+  context.attempt = job.task.attempt;
+  context.event_id = job.task.event_id;
+  context.correlation_id = job.task.correlation_id;
+  context.scheduled_at = std::chrono::sys_time<std::chrono::milliseconds>(
+      std::chrono::milliseconds(job.task.scheduled_at));
+  context.timeout = std::chrono::milliseconds(job.task.timeout);
+  context.stop = job.stop.get_token();
+  try {
+    return (*handler)(job.task.parameters, context);
+  } catch (...) {
+    return failure_from_current_exception();
+  }
+}
+
+}  // namespace pawl

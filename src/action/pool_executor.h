@@ -1,0 +1,64 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "pawl/action.h"
+#include "pawl/host.h"
+
+namespace pawl {
+
+// Runs actions on threads of its own. Any thread may call it. The queue of attempts that wait for a
+// thread is bounded by whoever hands them in (Limits::actions_in_flight_max).
+class PoolExecutor final : public ActionHost {
+ public:
+  explicit PoolExecutor(std::size_t threads);
+  // Closes.
+  ~PoolExecutor() override;
+  PoolExecutor(const PoolExecutor&) = delete;
+  PoolExecutor& operator=(const PoolExecutor&) = delete;
+
+  // Names that meet are one name; the latest handler counts.
+  void register_action(std::string_view name, detail::ActionHandler handler);
+
+  void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
+  void abort(const std::string& idempotency_key, int attempt) override;
+
+  // Asks what runs to stop, answers what is queued, and from now on all else, with a failure, and waits
+  // for the handlers. Not from within one. Idempotent.
+  void close();
+
+ private:
+  struct Job {
+    ActionTask task;
+    std::shared_ptr<ActionSink> sink;
+    std::stop_source stop;
+  };
+  using Key = std::pair<std::string, int>;
+
+  void work();
+  std::variant<Payload, Failure> attempt(const Job& job);
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // All guarded by mutex_.
+  bool closing_ = false;
+  std::deque<std::shared_ptr<Job>> queue_;
+  std::map<Key, std::stop_source> under_way_;  // queued or running
+  std::unordered_map<std::string, std::shared_ptr<const detail::ActionHandler>> handlers_;
+
+  std::once_flag closed_;
+  std::vector<std::jthread> threads_;  // last: they use all of the above
+};
+
+}  // namespace pawl

@@ -1,0 +1,302 @@
+#include "action/pool_executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <future>
+#include <set>
+#include <system_error>
+
+#include "pawl/describe.h"
+
+namespace pool_shapes {
+
+struct Add {
+  struct Parameters {
+    int a = 0;
+    int b = 0;
+    std::optional<std::string> note;
+  };
+  struct Result {
+    int sum = 0;
+  };
+};
+PAWL_DESCRIBE(Add::Parameters, a, b, note);
+PAWL_DESCRIBE(Add::Result, sum);
+
+struct Nothing {
+  struct Parameters {};
+};
+PAWL_DESCRIBE(Nothing::Parameters);
+
+struct Ratio {
+  struct Parameters {};
+  using Result = double;
+  static constexpr std::string_view name = "compute-ratio";
+};
+PAWL_DESCRIBE(Ratio::Parameters);
+
+template <class T>
+struct Generic {
+  struct Parameters {};
+};
+
+}  // namespace pool_shapes
+
+namespace pawl {
+namespace {
+
+using namespace std::chrono_literals;
+using pool_shapes::Add;
+using pool_shapes::Nothing;
+using pool_shapes::Ratio;
+using testing::HasSubstr;
+
+static_assert(action_name<Add>() == "Add");
+static_assert(action_name<Ratio>() == "compute-ratio");
+static_assert(action_name<pool_shapes::Generic<std::string>>().starts_with("Generic<"));
+
+class Collector final : public ActionSink {
+ public:
+  void actions_finished(std::vector<ActionOutcome> outcomes) override {
+    const std::lock_guard lock(mutex_);
+    for (ActionOutcome& outcome : outcomes) outcomes_.push_back(std::move(outcome));
+    arrived_.notify_all();
+  }
+  std::vector<ActionOutcome> wait_for(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    arrived_.wait(lock, [&] { return outcomes_.size() >= count; });
+    return outcomes_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<ActionOutcome> outcomes_;
+};
+
+ActionTask task(std::string name, std::string parameters, std::string key = "k-1", int attempt = 1) {
+  ActionTask task;
+  task.tenant = "acme";
+  task.execution_id = "wf-1";
+  task.execution = 7;
+  task.position = 3;
+  task.name = std::move(name);
+  task.parameters = Payload::json(std::move(parameters));
+  task.attempt = attempt;
+  task.idempotency_key = std::move(key);
+  task.event_id = "e-1";
+  task.correlation_id = "corr";
+  task.scheduled_at = 1'000;
+  task.timeout = 60'000;
+  return task;
+}
+
+// The outcome of one attempt: the payload's text, or "Name(class): message".
+std::string outcome_of(PoolExecutor& pool, ActionTask one) {
+  auto sink = std::make_shared<Collector>();
+  pool.run({std::move(one)}, sink);
+  const ActionOutcome outcome = sink->wait_for(1).at(0);
+  EXPECT_EQ(outcome.execution, 7);
+  EXPECT_EQ(outcome.position, 3);
+  if (const auto* payload = std::get_if<Payload>(&outcome.outcome)) return payload->bytes;
+  const Failure& failure = std::get<Failure>(outcome.outcome);
+  return failure.name + "(" + std::string(to_string(failure.failure_class)) + "): " + failure.message;
+}
+
+template <class A, class F>
+void add(PoolExecutor& pool, F handler) {
+  pool.register_action(action_name<A>(), detail::make_action_handler<A>(std::move(handler)));
+}
+
+TEST(PoolExecutor, GivesParametersAndContextAndTakesTheResult) {
+  PoolExecutor pool(2);
+  ActionContext seen;
+  add<Add>(pool, [&](Add::Parameters p, const ActionContext& context) {
+    seen = context;
+    return Add::Result{p.a + p.b};
+  });
+  EXPECT_EQ(outcome_of(pool, task("add", R"({"a":1,"b":2})", "k-9", 4)), R"({"sum":3})");
+  EXPECT_EQ(seen.tenant, "acme");
+  EXPECT_EQ(seen.execution_id, "wf-1");
+  EXPECT_EQ(seen.action, "add");
+  EXPECT_EQ(seen.idempotency_key, "k-9");
+  EXPECT_EQ(seen.attempt, 4);
+  EXPECT_EQ(seen.event_id, "e-1");
+  EXPECT_EQ(seen.correlation_id, "corr");
+  EXPECT_EQ(seen.scheduled_at.time_since_epoch(), 1s);
+  EXPECT_EQ(seen.timeout, 1min);
+  EXPECT_FALSE(seen.stop.stop_requested());
+}
+
+TEST(PoolExecutor, HandlersMayReturnInSeveralWays) {
+  PoolExecutor pool(1);
+  int calls = 0;
+  add<Nothing>(pool, [&](Nothing::Parameters) { ++calls; });
+  EXPECT_EQ(outcome_of(pool, task("nothing", "{}")), "");
+  EXPECT_EQ(outcome_of(pool, task("Nothing", "")), "");
+  EXPECT_EQ(calls, 2);
+  add<Nothing>(pool, [](Nothing::Parameters) -> pawl::Result<void, Failure> {
+    return Failure{.name = "Closed", .message = "shop", .failure_class = FailureClass::permanent};
+  });
+  EXPECT_EQ(outcome_of(pool, task("Nothing", "{}")), "Closed(permanent): shop");
+  add<Nothing>(pool, [](Nothing::Parameters) -> pawl::Result<void> {
+    return Error{ErrorCode::timeout, "too slow", {}};
+  });
+  EXPECT_EQ(outcome_of(pool, task("Nothing", "{}")), "pawl::Error(timeout): too slow");
+  add<Add>(pool, [](Add::Parameters p) -> pawl::Result<Add::Result, Failure> {
+    return Add::Result{p.a * p.b};
+  });
+  EXPECT_EQ(outcome_of(pool, task("ADD", R"({"a":4,"b":2})")), R"({"sum":8})");
+  add<Ratio>(pool, [](Ratio::Parameters) { return 0; });
+  EXPECT_EQ(outcome_of(pool, task("computeRatio", "{}")), "0");
+  add<Ratio>(pool, [](Ratio::Parameters) { return std::nan(""); });
+  EXPECT_THAT(outcome_of(pool, task("ComputeRatio", "{}")),
+              HasSubstr("ValidationError(validation): the result can't be recorded: $: is NaN"));
+}
+
+TEST(PoolExecutor, ParametersThatDoNotFitAreNotTriedAgain) {
+  PoolExecutor pool(1);
+  add<Add>(pool, [](Add::Parameters) -> Add::Result {
+    ADD_FAILURE() << "called";
+    return {};
+  });
+  EXPECT_EQ(outcome_of(pool, task("Add", R"({"a":1,"b":2,"nots":"x"})")),
+            "ValidationError(validation): parameters of Add: $.nots: is not declared; did you mean "
+            "'note'?");
+  EXPECT_EQ(outcome_of(pool, task("Add", R"({"a":1})")),
+            "ValidationError(validation): parameters of Add: $.b: is required and missing");
+  EXPECT_EQ(outcome_of(pool, task("Add", R"({"a":1,"b":"2"})")),
+            "ValidationError(validation): parameters of Add: $.b: is a string and should be an integer");
+}
+
+TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
+  PoolExecutor pool(1);
+  const auto thrown = [&](auto what) {
+    add<Nothing>(pool, [what](Nothing::Parameters) { throw what; });
+    return outcome_of(pool, task("Nothing", "{}"));
+  };
+  const auto system = [](std::errc code) { return std::system_error(std::make_error_code(code)); };
+  EXPECT_EQ(thrown(std::runtime_error("no")), "std::runtime_error(transient): no");
+  EXPECT_EQ(thrown(std::invalid_argument("bad")), "std::invalid_argument(permanent): bad");
+  EXPECT_THAT(thrown(system(std::errc::connection_refused)), HasSubstr("std::system_error(external)"));
+  EXPECT_THAT(thrown(system(std::errc::timed_out)), HasSubstr("(timeout)"));
+  EXPECT_THAT(thrown(system(std::errc::device_or_resource_busy)), HasSubstr("(contention)"));
+  EXPECT_THAT(thrown(system(std::errc::no_such_file_or_directory)), HasSubstr("(permanent)"));
+  EXPECT_THAT(thrown(system(std::errc::no_space_on_device)), HasSubstr("(transient)"));
+  EXPECT_EQ(thrown(FailureException(Failure{.name = "Declined", .message = "m",
+                                            .failure_class = FailureClass::consistency})),
+            "Declined(consistency): m");
+  EXPECT_EQ(thrown(std::string("text")), "std::string(transient): text");
+  EXPECT_EQ(thrown(42), "int(transient): an exception of type int");
+}
+
+TEST(PoolExecutor, NestedExceptionsAreCauses) {
+  PoolExecutor pool(1);
+  add<Nothing>(pool, [](Nothing::Parameters) {
+    try {
+      throw std::out_of_range("inner");
+    } catch (...) {
+      std::throw_with_nested(std::runtime_error("outer"));
+    }
+  });
+  auto sink = std::make_shared<Collector>();
+  pool.run({task("Nothing", "{}")}, sink);
+  const Failure failure = std::get<Failure>(sink->wait_for(1).at(0).outcome);
+  EXPECT_EQ(failure.message, "outer");
+  ASSERT_EQ(failure.causes.size(), 1U);
+  EXPECT_EQ(failure.causes[0].name, "std::out_of_range");
+  EXPECT_EQ(failure.causes[0].message, "inner");
+}
+
+TEST(PoolExecutor, RunsAsManyAtOnceAsItHasThreads) {
+  PoolExecutor pool(4);
+  std::barrier<> together(4);  // passes only if four handlers stand in it at once
+  add<Nothing>(pool, [&](Nothing::Parameters) { together.arrive_and_wait(); });
+  auto sink = std::make_shared<Collector>();
+  std::vector<ActionTask> tasks;
+  for (int i = 0; i < 8; ++i) tasks.push_back(task("Nothing", "{}", "k-" + std::to_string(i)));
+  pool.run(std::move(tasks), sink);
+  std::set<std::string> keys;
+  for (const ActionOutcome& outcome : sink->wait_for(8)) keys.insert(outcome.idempotency_key);
+  EXPECT_EQ(keys.size(), 8U);
+}
+
+TEST(PoolExecutor, AbortTellsTheHandlerOfThatAttemptOnly) {
+  PoolExecutor pool(2);
+  std::barrier<> started(3);
+  std::promise<void> go_on;
+  std::shared_future<void> told = go_on.get_future().share();
+  add<Ratio>(pool, [&, told](Ratio::Parameters, const ActionContext& context) {
+    started.arrive_and_wait();
+    told.wait();
+    return context.stop.stop_requested() ? 1.0 : 0.0;
+  });
+  auto sink = std::make_shared<Collector>();
+  pool.run({task("ComputeRatio", "{}", "k", 1), task("ComputeRatio", "{}", "k", 2)}, sink);
+  started.arrive_and_wait();
+  pool.abort("k", 2);
+  pool.abort("k", 3);
+  pool.abort("other", 1);
+  go_on.set_value();
+  for (const ActionOutcome& outcome : sink->wait_for(2)) {
+    EXPECT_EQ(std::get<Payload>(outcome.outcome).bytes, outcome.attempt == 2 ? "1" : "0");
+  }
+  pool.abort("k", 2);  // it is over: nobody to tell
+}
+
+TEST(PoolExecutor, WhatIsAbortedInTheQueueNeverBegins) {
+  PoolExecutor pool(1);
+  std::promise<void> go_on;
+  std::barrier<> started(2);
+  std::atomic<int> calls = 0;
+  add<Nothing>(pool, [&](Nothing::Parameters) {
+    if (calls++ == 0) {
+      started.arrive_and_wait();
+      go_on.get_future().wait();
+    }
+  });
+  auto sink = std::make_shared<Collector>();
+  pool.run({task("Nothing", "{}", "a"), task("Nothing", "{}", "b"), task("Nothing", "{}", "c")}, sink);
+  started.arrive_and_wait();
+  pool.abort("b", 1);
+  go_on.set_value();
+  const std::vector<ActionOutcome> outcomes = sink->wait_for(3);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(std::get<Failure>(outcomes[1].outcome).name, "Aborted");
+  EXPECT_EQ(outcomes[1].idempotency_key, "b");
+}
+
+TEST(PoolExecutor, ClosingStopsWhatRunsAndAnswersWhatIsQueued) {
+  auto sink = std::make_shared<Collector>();
+  std::barrier<> started(2);
+  {
+    PoolExecutor pool(1);
+    add<Nothing>(pool, [&](Nothing::Parameters, const ActionContext& context) {
+      started.arrive_and_wait();
+      std::mutex mutex;
+      std::condition_variable_any stopped;
+      std::unique_lock lock(mutex);
+      stopped.wait(lock, context.stop, [] { return false; });
+    });
+    pool.run({task("Nothing", "{}", "a"), task("Nothing", "{}", "b")}, sink);
+    started.arrive_and_wait();
+    pool.close();
+    pool.run({task("Nothing", "{}", "c")}, sink);
+  }
+  const std::vector<ActionOutcome> outcomes = sink->wait_for(3);
+  EXPECT_EQ(outcomes.size(), 3U);
+  EXPECT_EQ(std::get<Failure>(outcomes[2].outcome).message, "the pool is closed");
+  EXPECT_EQ(std::get<Payload>(outcomes[0].outcome), Payload{});
+  EXPECT_EQ(std::get<Failure>(outcomes[1].outcome).name, "Aborted");
+}
+
+TEST(PoolExecutor, AnActionWithoutAHandlerFails) {
+  PoolExecutor pool(1);
+  EXPECT_THAT(outcome_of(pool, task("Unheard", "{}")), HasSubstr("no handler for action 'Unheard'"));
+}
+
+}  // namespace
+}  // namespace pawl

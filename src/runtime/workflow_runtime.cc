@@ -1,0 +1,211 @@
+#include "pawl/workflow_runtime.h"
+
+#include <fmt/format.h>
+
+#include <future>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "action/pool_executor.h"
+#include "base/name.h"
+#include "host/coroutine_host.h"
+#include "host/instance.h"
+
+namespace pawl {
+
+namespace {
+
+// Starts a call that reports to a callback, and waits for its report.
+template <class T, class Call>
+Result<T> wait_for_report(const Call& call) {
+  if (detail::Instance::running() != nullptr) {
+    return Error{ErrorCode::invalid_argument,
+                 "the runtime was called from workflow code, whose thread would wait for itself: use "
+                 "the context, or call the runtime in an action",
+                 {}};
+  }
+  auto report = std::make_shared<std::promise<Result<T>>>();
+  std::future<Result<T>> reported = report->get_future();
+  call([report](Result<T> result) { report->set_value(std::move(result)); });
+  return reported.get();
+}
+
+}  // namespace
+
+struct WorkflowRuntime::Impl {
+  explicit Impl(std::size_t action_threads) : pool(action_threads) {}
+  ~Impl() { runtime->close(); }
+
+  CoroutineHost host;
+  PoolExecutor pool;
+  std::unique_ptr<Runtime> runtime;  // last: it calls the others until it is closed
+
+  std::mutex mutex;
+  // Guarded by mutex: what is registered, and from which function.
+  std::map<std::pair<std::string, std::string>, const void*> workflows;
+  std::set<std::string> actions;
+};
+
+Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
+  RuntimeOptions below;
+  below.store = std::move(options.store);
+  below.limits = options.limits;
+  below.log = std::move(options.log);
+  Result<std::unique_ptr<Runtime>> runtime = Runtime::open(std::move(below));
+  if (!runtime) return std::move(runtime).error();
+  auto impl = std::make_unique<Impl>(options.action_threads);
+  impl->runtime = std::move(*runtime);
+  return WorkflowRuntime(std::move(impl));
+}
+
+WorkflowRuntime::WorkflowRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+WorkflowRuntime::WorkflowRuntime(WorkflowRuntime&&) noexcept = default;
+WorkflowRuntime& WorkflowRuntime::operator=(WorkflowRuntime&&) noexcept = default;
+WorkflowRuntime::~WorkflowRuntime() = default;
+
+Result<void> WorkflowRuntime::add_workflow(WorkflowDescription description,
+                                           detail::WorkflowFunction function, const void* identity,
+                                           bool replace) {
+  const std::lock_guard lock(impl_->mutex);
+  const std::pair key(description.name, description.version);
+  const auto known = impl_->workflows.find(key);
+  if (known != impl_->workflows.end()) {
+    if (identity != nullptr && known->second == identity) return {};
+    if (!replace) {
+      return Error{ErrorCode::already_exists,
+                   fmt::format("workflow '{}' version '{}' is registered already; give it another "
+                               "version, or replace it",
+                               key.first, key.second),
+                   key.first};
+    }
+  }
+  // The host knows it before the engine does, which may call for it at once.
+  impl_->host.register_workflow(key.first, key.second, std::move(function));
+  Result<void> registered =
+      impl_->runtime->register_workflow(std::move(description), impl_->host, replace);
+  if (registered) impl_->workflows.insert_or_assign(key, identity);
+  return registered;
+}
+
+Result<void> WorkflowRuntime::add_action(ActionDescription description,
+                                         detail::ActionHandler handler, bool replace) {
+  const std::lock_guard lock(impl_->mutex);
+  const std::string met = meeting_name(description.name);
+  if (impl_->actions.contains(met) && !replace) {
+    return Error{ErrorCode::already_exists,
+                 fmt::format("an action '{}' is registered already (names meet in every casing)",
+                             description.name),
+                 description.name};
+  }
+  impl_->pool.register_action(met, std::move(handler));
+  Result<void> registered =
+      impl_->runtime->register_action(std::move(description), impl_->pool, replace);
+  if (registered) impl_->actions.insert(met);
+  return registered;
+}
+
+Result<std::string> WorkflowRuntime::start(std::string_view workflow, Payload input,
+                                           const StartOptions& options) {
+  StartRequest request;
+  request.workflow = workflow;
+  request.tenant = options.tenant;
+  request.input = std::move(input);
+  request.version = options.version;
+  request.execution_id = options.execution_id;
+  request.user_id = options.user_id;
+  request.correlation_id = options.correlation_id;
+  return wait_for_report<std::string>([&](Callback<std::string> done) {
+    impl_->runtime->start_workflow(std::move(request), std::move(done));
+  });
+}
+
+namespace {
+
+EventRequest event_request(std::string_view execution_id, std::string_view event_name,
+                           Payload payload, const EventOptions& options) {
+  EventRequest request;
+  request.tenant = options.tenant;
+  request.execution_id = execution_id;
+  request.name = event_name;
+  request.payload = std::move(payload);
+  request.user_id = options.user_id;
+  request.idempotency_key = options.idempotency_key;
+  return request;
+}
+
+}  // namespace
+
+Result<EventReply> WorkflowRuntime::submit(std::string_view execution_id,
+                                           std::string_view event_name, Payload payload,
+                                           const EventOptions& options) {
+  return wait_for_report<EventReply>([&](Callback<EventReply> done) {
+    impl_->runtime->submit_event(event_request(execution_id, event_name, std::move(payload), options),
+                                 std::move(done));
+  });
+}
+
+Result<EnqueueReply> WorkflowRuntime::enqueue(std::string_view execution_id,
+                                              std::string_view event_name, Payload payload,
+                                              const EventOptions& options) {
+  return wait_for_report<EnqueueReply>([&](Callback<EnqueueReply> done) {
+    impl_->runtime->enqueue_event(
+        event_request(execution_id, event_name, std::move(payload), options), std::move(done));
+  });
+}
+
+Result<ExecutionState> WorkflowRuntime::wait(std::string_view execution_id,
+                                             const WaitOptions& options) {
+  std::optional<DurationMs> wait_max;
+  if (options.wait_max) wait_max = options.wait_max->count();
+  return wait_for_report<ExecutionState>([&](Callback<ExecutionState> done) {
+    impl_->runtime->wait_for_completion(options.tenant, std::string(execution_id), wait_max,
+                                        std::move(done));
+  });
+}
+
+Result<Payload> WorkflowRuntime::execute(std::string_view action, Payload parameters,
+                                         const ExecuteOptions& options) {
+  ExecuteActionRequest request;
+  request.tenant = options.tenant;
+  request.execution_id = options.execution_id;
+  request.event_id = options.event_id;
+  request.idempotency_key = options.idempotency_key;
+  request.name = action;
+  request.parameters = std::move(parameters);
+  return wait_for_report<Payload>([&](Callback<Payload> done) {
+    impl_->runtime->execute_action(std::move(request), std::move(done));
+  });
+}
+
+Result<ExecutionState> WorkflowRuntime::get_execution_state(std::string_view execution_id,
+                                                            const StateOptions& options) {
+  return wait_for_report<ExecutionState>([&](Callback<ExecutionState> done) {
+    impl_->runtime->get_execution_state(options.tenant, std::string(execution_id),
+                                        options.at_sequence, std::move(done));
+  });
+}
+
+Result<std::vector<HistoryRecord>> WorkflowRuntime::get_history(std::string_view execution_id,
+                                                                std::string_view tenant) {
+  return wait_for_report<std::vector<HistoryRecord>>(
+      [&](Callback<std::vector<HistoryRecord>> done) {
+        impl_->runtime->get_history(std::string(tenant), std::string(execution_id),
+                                    std::move(done));
+      });
+}
+
+Result<ListPage> WorkflowRuntime::list_executions(const ListQuery& query) {
+  return wait_for_report<ListPage>(
+      [&](Callback<ListPage> done) { impl_->runtime->list_executions(query, std::move(done)); });
+}
+
+Runtime& WorkflowRuntime::engine() { return *impl_->runtime; }
+
+void WorkflowRuntime::close() {
+  if (!impl_) return;
+  impl_->runtime->close();
+  impl_->pool.close();
+}
+
+}  // namespace pawl

@@ -1,0 +1,258 @@
+#include "pawl/workflow_runtime.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <mutex>
+#include <set>
+
+#include "pawl/pawl.h"
+#include "tests/support/temporary_folder.h"
+
+namespace runtime_shapes {
+
+struct Order {
+  std::string id;
+  int lines = 0;
+};
+PAWL_DESCRIBE(Order, id, lines);
+
+struct Approval {
+  std::string by;
+};
+PAWL_DESCRIBE(Approval, by);
+
+struct Pack {
+  struct Parameters {
+    std::string order_id;
+    int line = 0;
+  };
+  struct Result {
+    std::string parcel;
+  };
+};
+PAWL_DESCRIBE(Pack::Parameters, order_id, line);
+PAWL_DESCRIBE(Pack::Result, parcel);
+
+pawl::Workflow<std::string> fulfil(pawl::Context& ctx, Order order) {
+  ctx.set_state("waiting");
+  const auto decision = co_await ctx.wait_for("Approve", "Reject");
+  if (decision.name == "Reject") throw std::runtime_error("rejected");
+  ctx.data().set("by", decision.payload_as<Approval>().value().by);
+  ctx.set_state("packing");
+  std::vector<pawl::ActionCall<Pack::Result>> calls;
+  for (int line = 0; line < order.lines; ++line) {
+    calls.push_back(ctx.run<Pack>({.order_id = order.id, .line = line}));
+  }
+  std::string parcels;
+  for (const auto& packed : co_await pawl::all(std::move(calls))) {
+    parcels += packed ? packed->parcel + " " : packed.error().name + " ";
+  }
+  ctx.set_state("packed");
+  co_return parcels;
+}
+
+}  // namespace runtime_shapes
+
+namespace pawl {
+namespace {
+
+using namespace std::chrono_literals;
+using runtime_shapes::Approval;
+using runtime_shapes::fulfil;
+using runtime_shapes::Order;
+using runtime_shapes::Pack;
+using testing::HasSubstr;
+
+class WorkflowRuntimeTest : public testing::Test {
+ protected:
+  WorkflowRuntime open() {
+    WorkflowRuntimeOptions options;
+    options.store = "sqlite:" + (folder.path() / "pawl.db").string();
+    options.action_threads = 4;
+    options.log = [](const LogLine&) {};
+    return WorkflowRuntime::open(options).value();
+  }
+  static Result<void> add_pack(WorkflowRuntime& runtime) {
+    return runtime.register_action<Pack>([](Pack::Parameters p) {
+      return Pack::Result{p.order_id + "/" + std::to_string(p.line)};
+    });
+  }
+
+  TemporaryFolder folder;
+};
+
+TEST_F(WorkflowRuntimeTest, AnExecutionFromStartToResult) {
+  WorkflowRuntime runtime = open();
+  ASSERT_TRUE(runtime.register_workflow("Fulfil", &fulfil).has_value());
+  ASSERT_TRUE(add_pack(runtime).has_value());
+  const std::string id = runtime.start_workflow("Fulfil", Order{"o-1", 3}, {.tenant = "acme"}).value();
+  const EventReply reply = runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+  EXPECT_TRUE(reply.consumed);
+  EXPECT_EQ(reply.current_state, "packing");
+  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  EXPECT_EQ(done.status, "completed");
+  EXPECT_EQ(done.result, "o-1/0 o-1/1 o-1/2 ");
+  EXPECT_EQ(done.state.data.bytes, R"({"by":"ann","id":"o-1","lines":3})");
+  const auto history = runtime.get_history(id, "acme").value();
+  EXPECT_EQ(history.front().type, "ExecutionStarted");
+  EXPECT_EQ(history.back().type, "ExecutionCompleted");
+  const auto early = runtime.get_execution_state(id, {.tenant = "acme", .at_sequence = 3}).value();
+  EXPECT_EQ(early.current_state, "waiting");
+  EXPECT_EQ(runtime.list_executions({.tenant = "acme"}).value().executions.size(), 1U);
+}
+
+TEST_F(WorkflowRuntimeTest, GoesOnAfterTheProcessThatBegan) {
+  std::string id;
+  {
+    WorkflowRuntime runtime = open();
+    runtime.register_workflow("Fulfil", &fulfil).value();
+    id = runtime.start_workflow("Fulfil", Order{"o-2", 1}, {.tenant = "acme", .execution_id = "o-2"}).value();
+    runtime.enqueue_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+  }
+  WorkflowRuntime runtime = open();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  add_pack(runtime).value();
+  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  EXPECT_EQ(done.result, "o-2/0 ");
+}
+
+// Closed while a handler runs, it runs again under the same key, and what it returns then counts.
+TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
+  std::mutex mutex;
+  std::vector<std::string> keys;
+  const auto note = [&](const ActionContext& context) {
+    const std::lock_guard lock(mutex);
+    keys.push_back(context.idempotency_key);
+  };
+  std::string id;
+  {
+    WorkflowRuntime runtime = open();
+    std::promise<void> began;
+    runtime
+        .register_action<Pack>([&](Pack::Parameters, const ActionContext& context) {
+          note(context);
+          began.set_value();
+          std::mutex own;
+          std::condition_variable_any stopped;
+          std::unique_lock lock(own);
+          stopped.wait(lock, context.stop, [] { return false; });
+          return Pack::Result{"too late"};
+        })
+        .value();
+    runtime.register_workflow("Fulfil", &fulfil).value();
+    id = runtime.start_workflow("Fulfil", Order{"o-3", 1}, {.tenant = "acme"}).value();
+    runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+    began.get_future().wait();
+  }
+  WorkflowRuntime runtime = open();
+  runtime
+      .register_action<Pack>([&](Pack::Parameters, const ActionContext& context) {
+        note(context);
+        return Pack::Result{"in time"};
+      })
+      .value();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  EXPECT_EQ(runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value().result,
+            "in time ");
+  ASSERT_EQ(keys.size(), 2U);
+  EXPECT_EQ(keys[0], keys[1]);
+}
+
+TEST_F(WorkflowRuntimeTest, AFailureEndsAsFailed) {
+  WorkflowRuntime runtime = open();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  const std::string id = runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
+  runtime.submit_event(id, "Reject", {.tenant = "acme"}).value();
+  const auto done = runtime.wait_for_workflow_completion(id, {.tenant = "acme"}).value();
+  EXPECT_EQ(done.status, "failed");
+  EXPECT_EQ(done.error->name, "std::runtime_error");
+  EXPECT_EQ(done.error->message, "rejected");
+  EXPECT_FALSE(done.result.has_value());
+  EXPECT_EQ(runtime.submit_event(id, "Approve", {.tenant = "acme"}).error().code,
+            ErrorCode::execution_ended);
+}
+
+TEST_F(WorkflowRuntimeTest, RefusesWithAReason) {
+  WorkflowRuntime runtime = open();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  const std::string id = runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
+  EXPECT_EQ(runtime.start_workflow("Fulfill", Order{}, {.tenant = "acme"}).error().code,
+            ErrorCode::unknown_workflow);
+  EXPECT_EQ(runtime.start_workflow("Fulfil", Order{}, {.tenant = ""}).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(runtime.start_workflow("Fulfil", std::nan(""), {.tenant = "acme"}).error().code,
+            ErrorCode::payload_refused);
+  const auto elsewhere = runtime.submit_event(id, "Approve", {.tenant = "other"});
+  EXPECT_EQ(elsewhere.error().code, ErrorCode::unknown_execution);
+  EXPECT_EQ(runtime.get_history("none", "acme").error().code, ErrorCode::unknown_execution);
+  const auto late = runtime.wait_for_workflow_completion(id, {.tenant = "acme", .wait_max = 10ms});
+  EXPECT_EQ(late.error().code, ErrorCode::timeout);
+}
+
+TEST_F(WorkflowRuntimeTest, RegisteringTwice) {
+  WorkflowRuntime runtime = open();
+  const auto other = +[](Context&) -> Workflow<> { co_return; };
+  EXPECT_TRUE(runtime.register_workflow("Fulfil", &fulfil).has_value());
+  EXPECT_TRUE(runtime.register_workflow("Fulfil", &fulfil).has_value());
+  EXPECT_EQ(runtime.register_workflow("Fulfil", other).error().code, ErrorCode::already_exists);
+  EXPECT_TRUE(runtime.register_workflow("Fulfil", other, true).has_value());
+  EXPECT_EQ(runtime.register_workflow("", other).error().code, ErrorCode::invalid_argument);
+  EXPECT_TRUE(add_pack(runtime).has_value());
+  EXPECT_EQ(add_pack(runtime).error().code, ErrorCode::already_exists);
+}
+
+TEST_F(WorkflowRuntimeTest, AnActionByItself) {
+  WorkflowRuntime runtime = open();
+  std::atomic<int> calls = 0;
+  runtime
+      .register_action<Pack>([&](Pack::Parameters p) {
+        ++calls;
+        if (p.line < 0) throw FailureException(Failure{.name = "NoSuchLine", .message = "line -1", .failure_class = FailureClass::permanent});
+        return Pack::Result{p.order_id};
+      })
+      .value();
+  const ExecuteOptions options{.tenant = "acme", .idempotency_key = "k-1"};
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).value().parcel, "o");
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).value().parcel, "o");
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 2}, options).error().code, ErrorCode::already_exists);
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", -1}, {.tenant = "acme", .idempotency_key = "k-2"}).error().code,
+            ErrorCode::action_failed);
+}
+
+TEST_F(WorkflowRuntimeTest, WorkflowCodeCannotWaitForTheRuntime) {
+  WorkflowRuntime runtime = open();
+  const auto careless = [&runtime](Context&) -> Workflow<std::string> {
+    co_return runtime.get_history("x", "acme").error().message;
+  };
+  runtime.register_workflow("Careless", careless).value();
+  const std::string id = runtime.start_workflow("Careless", {.tenant = "acme"}).value();
+  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  EXPECT_THAT(done.result.value_or(""), HasSubstr("called from workflow code"));
+}
+
+// Many executions at once, waits, parallel actions and timers among them.
+TEST_F(WorkflowRuntimeTest, ManyAtOnce) {
+  WorkflowRuntime runtime = open();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  add_pack(runtime).value();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 200; ++i) {
+    ids.push_back(runtime.start_workflow("Fulfil", Order{std::to_string(i), i % 5}, {.tenant = "acme"}).value());
+    runtime.enqueue_event(ids.back(), "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+  }
+  for (int i = 0; i < 200; ++i) {
+    std::string expected;
+    for (int line = 0; line < i % 5; ++line) expected += fmt::format("{}/{} ", i, line);
+    EXPECT_EQ(runtime.wait_for_workflow_completion<std::string>(ids[static_cast<std::size_t>(i)], {.tenant = "acme"})
+                  .value()
+                  .result,
+              expected);
+  }
+}
+
+}  // namespace
+}  // namespace pawl
