@@ -158,11 +158,7 @@ void run(const Options& options, int concurrency, int n) {
   open.store = "sqlite:" + file.string();
   open.action_threads = 1;
   auto runtime = pawl::WorkflowRuntime::open(open).value();
-  runtime
-      .register_action<Step>([](Step::Parameters p) {
-        return Step::Result{p.number};
-      })
-      .value();
+  runtime.register_action<Step>([](Step::Parameters p) { return Step::Result{p.number}; }).value();
   runtime.register_workflow("ThreeStep", &three_step).value();
 
   Load(runtime.engine(), std::max(16, n / 20), concurrency).run();  // warm
@@ -176,8 +172,8 @@ void run(const Options& options, int concurrency, int n) {
 
   const std::int64_t completed =
       count(file, "SELECT count(*) FROM workflow_executions WHERE status = 'completed'");
-  const std::int64_t results = count(
-      file, "SELECT count(*) FROM workflow_action_results WHERE status = 'succeeded'");
+  const std::int64_t results =
+      count(file, "SELECT count(*) FROM workflow_action_results WHERE status = 'succeeded'");
   if (completed != n + warmed || results != 3 * (n + warmed)) {
     give_up(fmt::format("{} executions and {} results are in the file, of {} and {}", completed,
                         results, n + warmed, 3 * (n + warmed)));

@@ -124,7 +124,8 @@ class Bank {
   bool charged(const std::string& key) const {
     std::ifstream lines(ledger_);
     for (std::string line; std::getline(lines, line);) {
-      if (line.starts_with("charged") && line.find("key " + key + " ") != std::string::npos) return true;
+      if (line.starts_with("charged") && line.find("key " + key + " ") != std::string::npos)
+        return true;
     }
     return false;
   }
@@ -150,9 +151,10 @@ int serve(const std::filesystem::path& file) {
       })
       .value();
   runtime.register_action<Pack>([](Pack::Parameters) {}).value();
-  runtime.register_action<BookCourier>([](BookCourier::Parameters) {
-    return BookCourier::Result{"Swift & Sons"};
-  }).value();
+  runtime
+      .register_action<BookCourier>(
+          [](BookCourier::Parameters) { return BookCourier::Result{"Swift & Sons"}; })
+      .value();
   // What was under way when the last process ended goes on from here.
   runtime.register_workflow("Checkout", &checkout).value();
 
@@ -165,7 +167,8 @@ int serve(const std::filesystem::path& file) {
     if (command == "start") {
       Order order{.id = id};
       words >> order.amount;
-      auto started = runtime.start_workflow("Checkout", order, {.tenant = "shop", .execution_id = id});
+      auto started =
+          runtime.start_workflow("Checkout", order, {.tenant = "shop", .execution_id = id});
       std::cout << (started ? "started" : started.error().message) << std::endl;
     } else if (command == "approve" || command == "reject") {
       const char* event = command == "approve" ? "Approve" : "Reject";
@@ -190,7 +193,8 @@ class Server {
   Server(const char* program, const std::filesystem::path& file) {
     int to[2];
     int from[2];
-    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0)
+      throw std::runtime_error("no pipe");
     pid_ = fork();
     if (pid_ < 0) throw std::runtime_error("no process");
     if (pid_ == 0) {
@@ -240,7 +244,8 @@ class Server {
  private:
   std::string answer() {
     char line[4'096];
-    if (std::fgets(line, sizeof line, from_) == nullptr) throw std::runtime_error("the server is gone");
+    if (std::fgets(line, sizeof line, from_) == nullptr)
+      throw std::runtime_error("the server is gone");
     std::string text = line;
     text.pop_back();
     return text;
@@ -269,7 +274,8 @@ void demo(const char* program) {
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   fmt::print("\n\033[1mPawl\033[0m  a checkout that is killed while it works\n\n");
-  fmt::print("  The workflow is one coroutine: examples/cpp/checkout.cc\n  Its store: {}\n", file.string());
+  fmt::print("  The workflow is one coroutine: examples/cpp/checkout.cc\n  Its store: {}\n",
+             file.string());
   std::fflush(stdout);
 
   heading("A process serves it. Two orders come in.");
@@ -332,8 +338,8 @@ void demo(const char* program) {
   heading("The history of order-2");
   const auto history = runtime.get_history("order-2", "shop").value();
   for (const pawl::HistoryRecord& record : history) {
-    fmt::print("  {:>3}  {:>6} ms  {:<20} {:<20} {}\n", record.sequence, record.at - history.front().at,
-               record.type, record.name, record.payload.bytes);
+    fmt::print("  {:>3}  {:>6} ms  {:<20} {:<20} {}\n", record.sequence,
+               record.at - history.front().at, record.type, record.name, record.payload.bytes);
     if (record.ends_activation) fmt::print("\n");
   }
 
@@ -357,7 +363,9 @@ void demo(const char* program) {
   fmt::print("    SELECT execution_id, status, current_state FROM executions;\n");
   fmt::print("    SELECT sequence, event_type, event_name, payload FROM history\n");
   fmt::print("      WHERE execution_id = 'order-2';\n");
-  fmt::print("    SELECT action_name, idempotency_key, attempts, result FROM workflow_action_results;\n\n");
+  fmt::print(
+      "    SELECT action_name, idempotency_key, attempts, result FROM "
+      "workflow_action_results;\n\n");
 }
 
 int main(int argc, char** argv) {

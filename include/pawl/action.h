@@ -107,8 +107,8 @@ struct RetryOptions {
   std::optional<std::chrono::milliseconds> initial_interval;
   std::optional<double> backoff;
   std::optional<std::chrono::milliseconds> max_interval;
-  std::optional<double> jitter;   // 0 to 1: plus or minus this share of the interval
-  NameList non_retryable = {};    // failures by name or code
+  std::optional<double> jitter;  // 0 to 1: plus or minus this share of the interval
+  NameList non_retryable = {};   // failures by name or code
 };
 
 struct RunOptions {
@@ -181,14 +181,12 @@ ActionHandler make_action_handler(F handler) {
   auto shared = std::make_shared<F>(std::move(handler));
   return [shared](const Payload& payload,
                   const ActionContext& context) -> std::variant<Payload, Failure> {
-    auto parameters =
-        from_payload<typename A::Parameters>(payload, UnknownMembers::refuse);
+    auto parameters = from_payload<typename A::Parameters>(payload, UnknownMembers::refuse);
     if (!parameters) {
       return validation_failure("parameters of " + std::string(action_name<A>()) + ": " +
                                 parameters.error().message);
     }
-    using Returned =
-        decltype(call_handler<A>(*shared, std::move(*parameters), context));
+    using Returned = decltype(call_handler<A>(*shared, std::move(*parameters), context));
     if constexpr (std::is_void_v<Returned>) {
       static_assert(std::is_void_v<ActionResult<A>>,
                     "The handler returns nothing, but the action has a Result");
@@ -218,8 +216,7 @@ ActionHandler make_action_handler(F handler) {
     } else {
       static_assert(std::convertible_to<Returned, ActionResult<A>>,
                     "The handler returns something else than the action's Result");
-      return outcome_of<ActionResult<A>>(
-          call_handler<A>(*shared, std::move(*parameters), context));
+      return outcome_of<ActionResult<A>>(call_handler<A>(*shared, std::move(*parameters), context));
     }
   };
 }

@@ -82,9 +82,9 @@ struct Pending {
   bool taken = false;
   Position position = 0;
   unsigned references = 0;
-  std::uint64_t order = 0;         // of becoming done, within the execution
-  std::uint64_t activation = 0;    // in which it was created
-  std::size_t command = 0;         // its index among the commands of that activation
+  std::uint64_t order = 0;       // of becoming done, within the execution
+  std::uint64_t activation = 0;  // in which it was created
+  std::size_t command = 0;       // its index among the commands of that activation
   Instance* instance = nullptr;
   Waiter* waiter = nullptr;
   Outcome outcome;  // nothing: a sleep that is over, a wait that timed out
@@ -94,7 +94,8 @@ class PendingPointer {
  public:
   PendingPointer() = default;
   explicit PendingPointer(Pending* pending) : pending_(pending) { ++pending_->references; }
-  PendingPointer(PendingPointer&& other) noexcept : pending_(std::exchange(other.pending_, nullptr)) {}
+  PendingPointer(PendingPointer&& other) noexcept
+      : pending_(std::exchange(other.pending_, nullptr)) {}
   PendingPointer& operator=(PendingPointer&& other) noexcept {
     std::swap(pending_, other.pending_);
     return *this;
@@ -185,9 +186,9 @@ class [[nodiscard]] ActionCall : public detail::PendingAwaitable {
 struct Event {
   std::string id;
   std::string name;
-  std::string user_id;  // empty: none was given
+  std::string user_id;                                         // empty: none was given
   std::chrono::sys_time<std::chrono::milliseconds> timestamp;  // when it was accepted
-  std::int64_t sequence = 0;  // of its record in the history
+  std::int64_t sequence = 0;                                   // of its record in the history
   Payload payload;
 
   // Errors: as from_payload.
@@ -282,10 +283,11 @@ struct PromiseBase {
 
   template <class A>
   auto await_transform(A&& awaitable) {
-    static_assert(Awaitable<A>,
-                  "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.sleep, "
-                  "pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; do "
-                  "it in an action.");
+    static_assert(
+        Awaitable<A>,
+        "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.sleep, "
+        "pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; do "
+        "it in an action.");
     if constexpr (Awaitable<A>) return Awaiter<std::remove_reference_t<A>>(awaitable);
   }
   void unhandled_exception() noexcept { thrown = std::current_exception(); }
@@ -534,11 +536,13 @@ class [[nodiscard]] Any : public AwaitableTag {
   Any& operator=(Any&&) = delete;
 
   bool ready() const {
-    const std::array<bool, sizeof...(As)> ready = std::apply(
-        [](auto&... each) { return std::array<bool, sizeof...(As)>{each.ready()...}; }, awaitables_);
+    const std::array<bool, sizeof...(As)> ready =
+        std::apply([](auto&... each) { return std::array<bool, sizeof...(As)>{each.ready()...}; },
+                   awaitables_);
     const std::array<std::uint64_t, sizeof...(As)> order = orders(ready);
-    race_.look(sizeof...(As), [&](std::size_t i) { return ready[i]; },
-               [&](std::size_t i) { return order[i]; });
+    race_.look(
+        sizeof...(As), [&](std::size_t i) { return ready[i]; },
+        [&](std::size_t i) { return order[i]; });
     return race_.winner() != kNoWinner;
   }
   std::uint64_t order() const {
@@ -574,7 +578,8 @@ class [[nodiscard]] Any : public AwaitableTag {
   }
 
  private:
-  std::array<std::uint64_t, sizeof...(As)> orders(const std::array<bool, sizeof...(As)>& ready) const {
+  std::array<std::uint64_t, sizeof...(As)> orders(
+      const std::array<bool, sizeof...(As)>& ready) const {
     std::array<std::uint64_t, sizeof...(As)> all{};
     std::size_t index = 0;
     const auto one = [&](const auto& each) {
@@ -623,8 +628,9 @@ class [[nodiscard]] AnyOf : public AwaitableTag {
   AnyOf(AnyOf&&) = default;
 
   bool ready() const {
-    race_.look(awaitables_.size(), [&](std::size_t i) { return awaitables_[i].ready(); },
-               [&](std::size_t i) { return awaitables_[i].order(); });
+    race_.look(
+        awaitables_.size(), [&](std::size_t i) { return awaitables_[i].ready(); },
+        [&](std::size_t i) { return awaitables_[i].order(); });
     return race_.winner() != kNoWinner;
   }
   std::uint64_t order() const { return awaitables_[race_.winner()].order(); }

@@ -108,17 +108,17 @@ class Arg {
 #define PAWL_DESCRIBE_MEMBER_(r, Type, member) ::pawl::Arg<decltype(Type::member)> member{};
 #define PAWL_DESCRIBE_GIVE_(r, Type, member) member.give(to.member);
 
-#define PAWL_DESCRIBE(Type, ...)                                                                \
-  BOOST_DESCRIBE_STRUCT(Type, (), (__VA_ARGS__))                                                \
-  [[maybe_unused]] inline auto pawl_braces(Type**) {                                            \
-    struct Written {                                                                            \
-      __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_MEMBER_, Type,                             \
-                                       BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__)))                  \
-      void give([[maybe_unused]] Type& to) const {                                              \
-        __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_GIVE_, Type,                             \
-                                         BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__)))                \
-      }                                                                                         \
-    };                                                                                          \
-    return Written{};                                                                           \
-  }                                                                                             \
+#define PAWL_DESCRIBE(Type, ...)                                                 \
+  BOOST_DESCRIBE_STRUCT(Type, (), (__VA_ARGS__))                                 \
+  [[maybe_unused]] inline auto pawl_braces(Type**) {                             \
+    struct Written {                                                             \
+      __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_MEMBER_, Type,              \
+                                       BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__)))   \
+      void give([[maybe_unused]] Type& to) const {                               \
+        __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_GIVE_, Type,              \
+                                         BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__))) \
+      }                                                                          \
+    };                                                                           \
+    return Written{};                                                            \
+  }                                                                              \
   static_assert(true)

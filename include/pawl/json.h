@@ -306,7 +306,9 @@ struct JsonCodec<double> {
 
 template <>
 struct JsonCodec<float> {
-  static bool write(float from, JsonWriter& writer) { return writer.number(static_cast<double>(from)); }
+  static bool write(float from, JsonWriter& writer) {
+    return writer.number(static_cast<double>(from));
+  }
   static bool read(Json& from, float& to, JsonReader& reader) {
     double wide = 0;
     if (!detail::read_number(from, wide, reader)) return false;

@@ -208,7 +208,8 @@ class Context {
   // The same for an action without a type here: one that another language registered. R is what its
   // result is read as.
   template <class R = Json, class P>
-  ActionCall<R> run_named(std::string_view name, const P& parameters, const RunOptions& options = {}) {
+  ActionCall<R> run_named(std::string_view name, const P& parameters,
+                          const RunOptions& options = {}) {
     return ActionCall<R>(
         start_action(name, to_payload(parameters).value(), action_options(options)));
   }
@@ -269,8 +270,8 @@ class Context {
   ActionCall<ActionResult<A>> call(const typename A::Parameters& parameters,
                                    const RunOptions& options) {
     assert_action_type<A>();
-    return ActionCall<ActionResult<A>>(start_action(
-        action_name<A>(), to_payload(parameters).value(), action_options(options)));
+    return ActionCall<ActionResult<A>>(
+        start_action(action_name<A>(), to_payload(parameters).value(), action_options(options)));
   }
   detail::PendingPointer start_action(std::string_view name, Payload parameters,
                                       ActionOptions options);
@@ -296,7 +297,8 @@ struct WorkflowSignature<Workflow<T> (*)(Context&, I)> {
   using Input = I;
 };
 template <class C, class T>
-struct WorkflowSignature<Workflow<T> (C::*)(Context&) const> : WorkflowSignature<Workflow<T> (*)(Context&)> {};
+struct WorkflowSignature<Workflow<T> (C::*)(Context&) const>
+    : WorkflowSignature<Workflow<T> (*)(Context&)> {};
 template <class C, class T, class I>
 struct WorkflowSignature<Workflow<T> (C::*)(Context&, I) const>
     : WorkflowSignature<Workflow<T> (*)(Context&, I)> {};
@@ -307,13 +309,15 @@ concept WorkflowCallable = requires { typename WorkflowSignature<F>::Input; };
 // Wraps a workflow's function: a pointer, or an object with a const operator(), which is kept.
 template <class F>
 WorkflowFunction make_workflow_function(F function) {
-  static_assert(WorkflowCallable<F>,
-                "A workflow is a coroutine pawl::Workflow<T>(pawl::Context&, Input), or without Input");
+  static_assert(
+      WorkflowCallable<F>,
+      "A workflow is a coroutine pawl::Workflow<T>(pawl::Context&, Input), or without Input");
   if constexpr (WorkflowCallable<F>) {
     using Input = typename WorkflowSignature<F>::Input;
     using Output = typename WorkflowSignature<F>::Result;
-    static_assert(!std::is_reference_v<Input>,
-                  "A workflow takes its input by value: a reference would dangle at the first co_await");
+    static_assert(
+        !std::is_reference_v<Input>,
+        "A workflow takes its input by value: a reference would dangle at the first co_await");
     static_assert(std::is_void_v<Input> || std::same_as<Input, Payload> || JsonValue<Input>,
                   "The workflow's input must be described, next to its definition: "
                   "PAWL_DESCRIBE(Order, id, ...)");

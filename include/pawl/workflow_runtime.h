@@ -67,8 +67,8 @@ struct WaitOptions {
 
 struct ExecuteOptions {
   std::string tenant;
-  std::string idempotency_key;     // the same again: the recorded result
-  std::string execution_id = {};   // noted with the result; need not exist
+  std::string idempotency_key;    // the same again: the recorded result
+  std::string execution_id = {};  // noted with the result; need not exist
   std::string event_id = {};
 };
 
@@ -98,7 +98,8 @@ class WorkflowRuntime {
   // Errors: invalid_argument; already_exists for another one of that name and version, without
   // `replace`.
   template <class F>
-  Result<void> register_workflow(WorkflowDescription description, F function, bool replace = false) {
+  Result<void> register_workflow(WorkflowDescription description, F function,
+                                 bool replace = false) {
     const void* identity = nullptr;
     if constexpr (std::is_pointer_v<F>) identity = reinterpret_cast<const void*>(function);
     return add_workflow(std::move(description), detail::make_workflow_function(std::move(function)),
@@ -130,9 +131,8 @@ class WorkflowRuntime {
   template <class T>
   Result<std::string> start_workflow(std::string_view workflow, const T& input,
                                      const StartOptions& options) {
-    return with_payload(input, [&](Payload payload) {
-      return start(workflow, std::move(payload), options);
-    });
+    return with_payload(
+        input, [&](Payload payload) { return start(workflow, std::move(payload), options); });
   }
   Result<std::string> start_workflow(std::string_view workflow, const StartOptions& options) {
     return start(workflow, Payload{}, options);
@@ -227,14 +227,16 @@ class WorkflowRuntime {
   }
   Result<void> add_workflow(WorkflowDescription description, detail::WorkflowFunction function,
                             const void* identity, bool replace);
-  Result<void> add_action(ActionDescription description, detail::ActionHandler handler, bool replace);
+  Result<void> add_action(ActionDescription description, detail::ActionHandler handler,
+                          bool replace);
   Result<std::string> start(std::string_view workflow, Payload input, const StartOptions& options);
   Result<EventReply> submit(std::string_view execution_id, std::string_view event_name,
                             Payload payload, const EventOptions& options);
   Result<EnqueueReply> enqueue(std::string_view execution_id, std::string_view event_name,
                                Payload payload, const EventOptions& options);
   Result<ExecutionState> wait(std::string_view execution_id, const WaitOptions& options);
-  Result<Payload> execute(std::string_view action, Payload parameters, const ExecuteOptions& options);
+  Result<Payload> execute(std::string_view action, Payload parameters,
+                          const ExecuteOptions& options);
 
   std::unique_ptr<Impl> impl_;
 };

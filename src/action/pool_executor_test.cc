@@ -77,7 +77,8 @@ class Collector final : public ActionSink {
   std::vector<ActionOutcome> outcomes_;
 };
 
-ActionTask task(std::string name, std::string parameters, std::string key = "k-1", int attempt = 1) {
+ActionTask task(std::string name, std::string parameters, std::string key = "k-1",
+                int attempt = 1) {
   ActionTask task;
   task.tenant = "acme";
   task.execution_id = "wf-1";
@@ -103,7 +104,8 @@ std::string outcome_of(PoolExecutor& pool, ActionTask one) {
   EXPECT_EQ(outcome.position, 3);
   if (const auto* payload = std::get_if<Payload>(&outcome.outcome)) return payload->bytes;
   const Failure& failure = std::get<Failure>(outcome.outcome);
-  return failure.name + "(" + std::string(to_string(failure.failure_class)) + "): " + failure.message;
+  return failure.name + "(" + std::string(to_string(failure.failure_class)) +
+         "): " + failure.message;
 }
 
 template <class A, class F>
@@ -168,8 +170,9 @@ TEST(PoolExecutor, ParametersThatDoNotFitAreNotTriedAgain) {
             "'note'?");
   EXPECT_EQ(outcome_of(pool, task("Add", R"({"a":1})")),
             "ValidationError(validation): parameters of Add: $.b: is required and missing");
-  EXPECT_EQ(outcome_of(pool, task("Add", R"({"a":1,"b":"2"})")),
-            "ValidationError(validation): parameters of Add: $.b: is a string and should be an integer");
+  EXPECT_EQ(
+      outcome_of(pool, task("Add", R"({"a":1,"b":"2"})")),
+      "ValidationError(validation): parameters of Add: $.b: is a string and should be an integer");
 }
 
 TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
@@ -181,13 +184,14 @@ TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
   const auto system = [](std::errc code) { return std::system_error(std::make_error_code(code)); };
   EXPECT_EQ(thrown(std::runtime_error("no")), "std::runtime_error(transient): no");
   EXPECT_EQ(thrown(std::invalid_argument("bad")), "std::invalid_argument(permanent): bad");
-  EXPECT_THAT(thrown(system(std::errc::connection_refused)), HasSubstr("std::system_error(external)"));
+  EXPECT_THAT(thrown(system(std::errc::connection_refused)),
+              HasSubstr("std::system_error(external)"));
   EXPECT_THAT(thrown(system(std::errc::timed_out)), HasSubstr("(timeout)"));
   EXPECT_THAT(thrown(system(std::errc::device_or_resource_busy)), HasSubstr("(contention)"));
   EXPECT_THAT(thrown(system(std::errc::no_such_file_or_directory)), HasSubstr("(permanent)"));
   EXPECT_THAT(thrown(system(std::errc::no_space_on_device)), HasSubstr("(transient)"));
-  EXPECT_EQ(thrown(FailureException(Failure{.name = "Declined", .message = "m",
-                                            .failure_class = FailureClass::consistency})),
+  EXPECT_EQ(thrown(FailureException(Failure{
+                .name = "Declined", .message = "m", .failure_class = FailureClass::consistency})),
             "Declined(consistency): m");
   EXPECT_EQ(thrown(std::string("text")), "std::string(transient): text");
   EXPECT_EQ(thrown(42), "int(transient): an exception of type int");
@@ -259,7 +263,8 @@ TEST(PoolExecutor, WhatIsAbortedInTheQueueNeverBegins) {
     }
   });
   auto sink = std::make_shared<Collector>();
-  pool.run({task("Nothing", "{}", "a"), task("Nothing", "{}", "b"), task("Nothing", "{}", "c")}, sink);
+  pool.run({task("Nothing", "{}", "a"), task("Nothing", "{}", "b"), task("Nothing", "{}", "c")},
+           sink);
   started.arrive_and_wait();
   pool.abort("b", 1);
   go_on.set_value();
@@ -295,7 +300,8 @@ TEST(PoolExecutor, ClosingStopsWhatRunsAndAnswersWhatIsQueued) {
 
 TEST(PoolExecutor, AnActionWithoutAHandlerFails) {
   PoolExecutor pool(1);
-  EXPECT_THAT(outcome_of(pool, task("Unheard", "{}")), HasSubstr("no handler for action 'Unheard'"));
+  EXPECT_THAT(outcome_of(pool, task("Unheard", "{}")),
+              HasSubstr("no handler for action 'Unheard'"));
 }
 
 }  // namespace

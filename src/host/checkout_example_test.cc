@@ -103,9 +103,9 @@ TEST(CheckoutExample, RunsToItsEnd) {
                           "run 4 BookCourier {\"order_id\":\"" + kLongId + "\"}"));
   EXPECT_THAT(describe(driver.deliver({driver.completed(4, R"({"courier":"Quick"})")})),
               ElementsAre());
-  EXPECT_THAT(describe(driver.deliver({driver.completed(3)})),
-              ElementsAre("complete {\"order_id\":\"" + kLongId +
-                          "\",\"courier\":\"Quick\",\"ok\":true}"));
+  EXPECT_THAT(
+      describe(driver.deliver({driver.completed(3)})),
+      ElementsAre("complete {\"order_id\":\"" + kLongId + "\",\"courier\":\"Quick\",\"ok\":true}"));
   EXPECT_EQ(driver.host.instances(), 0U);
 }
 
@@ -129,11 +129,10 @@ TEST(CheckoutExample, TheWaitIsBounded) {
 // Put away at each point where it waits, and brought back, it asks for the same again and ends alike.
 TEST(CheckoutExample, CanBePutAwayAtEveryPoint) {
   CoroutineDriver driver(&shop::checkout);
-  const std::vector<std::vector<Job>> story = {
-      {driver.completed(1, R"({"charge_id":"ch-1"})")},
-      {driver.event(2, "Approve")},
-      {driver.completed(4, R"({"courier":"Quick"})")},
-      {driver.completed(3)}};
+  const std::vector<std::vector<Job>> story = {{driver.completed(1, R"({"charge_id":"ch-1"})")},
+                                               {driver.event(2, "Approve")},
+                                               {driver.completed(4, R"({"courier":"Quick"})")},
+                                               {driver.completed(3)}};
   driver.start(shop::Order{.id = kLongId});
   for (const std::vector<Job>& jobs : story) {
     const auto again = driver.replay(driver.delivered.size());

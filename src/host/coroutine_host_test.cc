@@ -113,9 +113,10 @@ TEST(CoroutineHost, DataOfAnotherShapeFailsTheWorkflow) {
     static_cast<void>(ctx.data().get<int>("name"));
     co_return;
   });
-  EXPECT_THAT(describe(driver.start(Item{.name = "pen", .count = {}})),
-              ElementsAre("fail pawl::ErrorException: data 'name' has another shape: $: is a string "
-                          "and should be an integer"));
+  EXPECT_THAT(
+      describe(driver.start(Item{.name = "pen", .count = {}})),
+      ElementsAre("fail pawl::ErrorException: data 'name' has another shape: $: is a string "
+                  "and should be an integer"));
 }
 
 TEST(CoroutineHost, TimeRandomAndUuidRepeat) {
@@ -125,7 +126,8 @@ TEST(CoroutineHost, TimeRandomAndUuidRepeat) {
       const double number = ctx.random();
       EXPECT_GE(number, 0);
       EXPECT_LT(number, 1);
-      seen.push_back(fmt::format("{} {} {}", ctx.now().time_since_epoch().count(), number, ctx.uuid()));
+      seen.push_back(
+          fmt::format("{} {} {}", ctx.now().time_since_epoch().count(), number, ctx.uuid()));
       co_await ctx.sleep(1s);
     }
   };
@@ -137,8 +139,9 @@ TEST(CoroutineHost, TimeRandomAndUuidRepeat) {
   EXPECT_NE(live[0], live[1]);
   EXPECT_THAT(live[0], StartsWith("1700000000000 "));
   EXPECT_THAT(live[1], StartsWith("1700000001000 "));
-  EXPECT_THAT(live[0].substr(live[0].rfind(' ') + 1),
-              testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_THAT(
+      live[0].substr(live[0].rfind(' ') + 1),
+      testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
   driver.replay(2);
   EXPECT_EQ(seen, live);
   // Histories depend on the generator: these may never change.
@@ -155,8 +158,8 @@ TEST(CoroutineHost, ParametersAreWrittenAsBracesOrNamed) {
     const Item inner{.name = base, .count = 3};
     const auto one = co_await ctx.run<Step>({.name = base + item.name, .item = item, .tags = tags});
     EXPECT_EQ(*one, "r1");
-    const auto two = co_await ctx.run<Step>(
-        {.name = "literal", .small = 255, .nested = inner}, {.timeout = 5s});
+    const auto two =
+        co_await ctx.run<Step>({.name = "literal", .small = 255, .nested = inner}, {.timeout = 5s});
     EXPECT_EQ(*two, "r2");
     Step::Parameters named;
     named.name = base;
@@ -173,12 +176,14 @@ TEST(CoroutineHost, ParametersAreWrittenAsBracesOrNamed) {
               ElementsAre(R"(run 1 Step {"name":")" + base +
                           R"(pen","item":{"name":"pen","count":2},"tags":[")" + base +
                           R"(tag"],"small":0,"nested":{"name":""}})"));
-  EXPECT_THAT(describe(driver.deliver({driver.completed(1, "\"r1\"")})),
-              ElementsAre(R"(run 2 Step {"name":"literal","tags":[],"small":255,"nested":{"name":")" +
-                          base + R"(","count":3}} timeout=5000)"));
+  EXPECT_THAT(
+      describe(driver.deliver({driver.completed(1, "\"r1\"")})),
+      ElementsAre(R"(run 2 Step {"name":"literal","tags":[],"small":255,"nested":{"name":")" +
+                  base + R"(","count":3}} timeout=5000)"));
   EXPECT_THAT(describe(driver.deliver({driver.completed(2, "\"r2\"")})),
               ElementsAre(R"(run 3 Step {"name":")" + base + "\"," + rest));
-  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"r3\"")})), ElementsAre("run 4 Quiet {}"));
+  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"r3\"")})),
+              ElementsAre("run 4 Quiet {}"));
   EXPECT_THAT(describe(driver.deliver({driver.completed(4)})),
               ElementsAre(R"(run 5 from_elsewhere {"name":"pen","count":2})"));
   EXPECT_THAT(describe(driver.deliver({driver.completed(5, "null")})), ElementsAre("complete "));
@@ -231,9 +236,10 @@ TEST(CoroutineHost, AResultOfAnotherShapeIsAFailure) {
     co_return result ? "fine" : result.error().name + ": " + result.error().message;
   });
   driver.start();
-  EXPECT_THAT(describe(driver.deliver({driver.completed(1, "17")})),
-              ElementsAre("complete \"ValidationError: the action's result is of another shape: $: is "
-                          "a number and should be a string\""));
+  EXPECT_THAT(
+      describe(driver.deliver({driver.completed(1, "17")})),
+      ElementsAre("complete \"ValidationError: the action's result is of another shape: $: is "
+                  "a number and should be a string\""));
 }
 
 // --- waits ------------------------------------------------------------------------------------
@@ -302,7 +308,8 @@ TEST(CoroutineHost, AwaitingTwiceIsAnError) {
   });
   for (const bool moved : {false, true}) {
     driver.start(moved);
-    EXPECT_THAT(describe(driver.deliver({driver.fired(1)})), ElementsAre(HasSubstr("awaited twice")));
+    EXPECT_THAT(describe(driver.deliver({driver.fired(1)})),
+                ElementsAre(HasSubstr("awaited twice")));
   }
 }
 
@@ -323,13 +330,13 @@ TEST(CoroutineHost, TwoCoroutinesCannotAwaitOne) {
 TEST(CoroutineHost, AllGivesEachResultInOrder) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
     auto named = ctx.run<Step>({.name = "c"});
-    auto [a, event, slept, c] = co_await pawl::all(ctx.run<Step>({.name = "a"}), ctx.wait_for("E").within(9s),
-                                                   ctx.sleep(1s), named);
+    auto [a, event, slept, c] = co_await pawl::all(
+        ctx.run<Step>({.name = "a"}), ctx.wait_for("E").within(9s), ctx.sleep(1s), named);
     static_assert(std::is_same_v<decltype(slept), std::monostate>);
     co_return (a ? *a : a.error().message) + (event ? event->name : "-") + *c;
   });
-  EXPECT_THAT(describe(driver.start()), ElementsAre(HasSubstr("run 1"), HasSubstr("run 2"),
-                                                    "wait 3 E 9000", "sleep 4 1000"));
+  EXPECT_THAT(describe(driver.start()),
+              ElementsAre(HasSubstr("run 1"), HasSubstr("run 2"), "wait 3 E 9000", "sleep 4 1000"));
   EXPECT_THAT(describe(driver.deliver({driver.completed(1, "\"C\""), driver.fired(4)})), IsEmpty());
   EXPECT_THAT(describe(driver.deliver({driver.event(3, "E"), driver.failed(2, "no")})),
               ElementsAre(R"(complete "noEC")"));
@@ -346,7 +353,8 @@ TEST(CoroutineHost, AllOfManyGivesAVector) {
   EXPECT_THAT(describe(driver.start(0)), ElementsAre(R"(complete "")"));
   driver.start(3);
   driver.deliver({driver.completed(2, "\"1\""), driver.completed(3, "\"2\"")});
-  EXPECT_THAT(describe(driver.deliver({driver.completed(1, "\"0\"")})), ElementsAre(R"(complete "012")"));
+  EXPECT_THAT(describe(driver.deliver({driver.completed(1, "\"0\"")})),
+              ElementsAre(R"(complete "012")"));
 }
 
 Workflow<std::string> first_of_three(Context& ctx) {
@@ -405,7 +413,8 @@ TEST(CoroutineHost, AnyOfWhatIsReadyTakesTheEarliest) {
   driver.start();
   driver.deliver({driver.event(3, "C")});
   driver.deliver({driver.event(2, "B")});
-  EXPECT_THAT(describe(driver.deliver({driver.event(4, "Go")})), ElementsAre("withdraw 1", "complete 2"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(4, "Go")})),
+              ElementsAre("withdraw 1", "complete 2"));
 }
 
 TEST(CoroutineHost, AnyOfManyTellsWhich) {
@@ -435,14 +444,17 @@ TEST(CoroutineHost, AWithdrawnAwaitableCannotBeAwaited) {
 TEST(CoroutineHost, AllAndAnyNest) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
     auto [either, slept] = co_await pawl::all(
-        pawl::any(ctx.wait_for("A"), pawl::all(ctx.wait_for("B"), ctx.wait_for("C"))), ctx.sleep(1s));
+        pawl::any(ctx.wait_for("A"), pawl::all(ctx.wait_for("B"), ctx.wait_for("C"))),
+        ctx.sleep(1s));
     static_cast<void>(slept);
-    co_return either.index() == 0 ? std::get<0>(either).name : std::get<1>(std::get<1>(either)).name;
+    co_return either.index() == 0 ? std::get<0>(either).name
+                                  : std::get<1>(std::get<1>(either)).name;
   });
   driver.start();
   driver.deliver({driver.event(3, "C")});
   driver.deliver({driver.event(2, "B")});
-  EXPECT_THAT(describe(driver.deliver({driver.fired(4)})), ElementsAre("withdraw 1", R"(complete "C")"));
+  EXPECT_THAT(describe(driver.deliver({driver.fired(4)})),
+              ElementsAre("withdraw 1", R"(complete "C")"));
 }
 
 // --- tasks ------------------------------------------------------------------------------------
@@ -472,7 +484,8 @@ TEST(CoroutineHost, TasksRunAtOnceAndNest) {
   EXPECT_THAT(describe(driver.deliver({driver.fired(2), driver.fired(1)})),
               ElementsAre(HasSubstr(R"(run 3 Step {"name":"b3")"), HasSubstr("run 4 Step")));
   driver.deliver({driver.completed(4, "\"A\"")});
-  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"B\"")})), ElementsAre(R"(complete "BA")"));
+  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"B\"")})),
+              ElementsAre(R"(complete "BA")"));
 }
 
 TEST(CoroutineHost, ATaskThatNeverSuspendsIsReadyAtOnce) {
@@ -500,7 +513,8 @@ TEST(CoroutineHost, WhatATaskThrowsIsThrownWhereItIsAwaited) {
   driver.start();
   driver.deliver({driver.fired(1), driver.fired(2)});
   driver.deliver({driver.failed(4, "broken")});
-  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"x\"")})), ElementsAre(R"(complete "broken")"));
+  EXPECT_THAT(describe(driver.deliver({driver.completed(3, "\"x\"")})),
+              ElementsAre(R"(complete "broken")"));
 }
 
 TEST(CoroutineHost, ALosingTaskIsWithdrawnWithAllThatItAwaits) {
@@ -521,7 +535,9 @@ TEST(CoroutineHost, ALosingTaskIsWithdrawnWithAllThatItAwaits) {
 
 TEST(CoroutineHost, ADroppedTaskStandsStillAndItsWaitsStay) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
-    { auto dropped = add_later(ctx, 1, 2); }
+    {
+      auto dropped = add_later(ctx, 1, 2);
+    }
     co_await ctx.wait_for("End");
   });
   EXPECT_THAT(describe(driver.start()), ElementsAre("sleep 1 1000", "wait 2 End"));
@@ -574,16 +590,18 @@ TEST(CoroutineHost, WhatTheWorkflowThrowsIsItsFailure) {
 
 TEST(CoroutineHost, AResultThatJsonCannotCarryFailsTheWorkflow) {
   CoroutineDriver driver(+[](Context&) -> Workflow<double> { co_return std::nan(""); });
-  EXPECT_THAT(describe(driver.start()),
-              ElementsAre("fail ValidationError: the workflow's result can't be recorded: $: is NaN, "
-                          "which JSON has no number for"));
+  EXPECT_THAT(
+      describe(driver.start()),
+      ElementsAre("fail ValidationError: the workflow's result can't be recorded: $: is NaN, "
+                  "which JSON has no number for"));
 }
 
 TEST(CoroutineHost, AnInputThatDoesNotFitFailsTheWorkflow) {
   CoroutineDriver driver(+[](Context&, Item) -> Workflow<> { co_return; });
-  EXPECT_THAT(describe(driver.start_with(Payload::json(R"({"count":1})"))),
-              ElementsAre("fail ValidationError: the input of Tested does not fit: $.name: is required "
-                          "and missing"));
+  EXPECT_THAT(
+      describe(driver.start_with(Payload::json(R"({"count":1})"))),
+      ElementsAre("fail ValidationError: the input of Tested does not fit: $.name: is required "
+                  "and missing"));
   EXPECT_THAT(describe(driver.start_with(Payload::json(R"({"name":"a","more":1})"))),
               ElementsAre("complete "));
 }
@@ -595,15 +613,17 @@ TEST(CoroutineHost, AnUnregisteredVersionIsAViolation) {
   Activation activation;
   activation.execution = 1;
   activation.jobs.push_back(StartJob{.workflow = "Tested", .version = "1.0.0"});
-  EXPECT_THAT(describe(driver.send(activation)),
-              ElementsAre("violation workflow 'Tested' version '1.0.0' is not registered in this process"));
+  EXPECT_THAT(
+      describe(driver.send(activation)),
+      ElementsAre("violation workflow 'Tested' version '1.0.0' is not registered in this process"));
 }
 
 TEST(CoroutineHost, AnActivationWithoutItsStartIsAViolation) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<> { co_await ctx.sleep(1s); });
   driver.start();
   driver.host.evict(CoroutineDriver::kRef);
-  EXPECT_THAT(describe(driver.deliver({driver.fired(1)})), ElementsAre(HasSubstr("no instance here")));
+  EXPECT_THAT(describe(driver.deliver({driver.fired(1)})),
+              ElementsAre(HasSubstr("no instance here")));
 }
 
 TEST(CoroutineHost, AnOutcomeThatTheCodeDoesNotExpectIsAViolation) {
@@ -616,7 +636,8 @@ TEST(CoroutineHost, AnOutcomeThatTheCodeDoesNotExpectIsAViolation) {
               HasSubstr("an outcome for sleep number 2, but the code has not come so far there"));
   EXPECT_THAT(report({CoroutineDriver::event(1, "A")}),
               HasSubstr("number 1 is a wait in the history, and a sleep in the code"));
-  EXPECT_THAT(report({CoroutineDriver::fired(1), CoroutineDriver::fired(1)}), HasSubstr("nothing open"));
+  EXPECT_THAT(report({CoroutineDriver::fired(1), CoroutineDriver::fired(1)}),
+              HasSubstr("nothing open"));
 }
 
 TEST(CoroutineHost, AWithdrawnTaskCannotBeAwaited) {
@@ -644,7 +665,8 @@ TEST(CoroutineHost, UseFromAnotherThreadIsRefusedAndReported) {
     EXPECT_THAT(what, HasSubstr("ctx.set_state() was used outside"));
     co_await ctx.sleep(1s);
   });
-  EXPECT_THAT(describe(driver.start()), ElementsAre(StartsWith("violation the workflow's context was used")));
+  EXPECT_THAT(describe(driver.start()),
+              ElementsAre(StartsWith("violation the workflow's context was used")));
 }
 
 // --- putting away -----------------------------------------------------------------------------
@@ -698,7 +720,8 @@ struct RandomStory {
 
   Job answer(const Command& command) {
     if (const auto* run = std::get_if<ScheduleActionCommand>(&command)) {
-      return CoroutineDriver::completed(run->position, "\"r" + std::to_string(run->position) + "\"");
+      return CoroutineDriver::completed(run->position,
+                                        "\"r" + std::to_string(run->position) + "\"");
     }
     if (const auto* wait = std::get_if<WaitCommand>(&command)) {
       if (wait->timeout && random() % 2 == 0) return CoroutineDriver::timed_out(wait->position);
@@ -710,9 +733,11 @@ struct RandomStory {
   void note(const ActivationResult& result) {
     EXPECT_EQ(result.violation, std::nullopt);
     for (const Command& command : result.commands) {
-      if (const auto* run = std::get_if<ScheduleActionCommand>(&command)) open[run->position] = command;
+      if (const auto* run = std::get_if<ScheduleActionCommand>(&command))
+        open[run->position] = command;
       if (const auto* wait = std::get_if<WaitCommand>(&command)) open[wait->position] = command;
-      if (const auto* timer = std::get_if<StartTimerCommand>(&command)) open[timer->position] = command;
+      if (const auto* timer = std::get_if<StartTimerCommand>(&command))
+        open[timer->position] = command;
       if (const auto* gone = std::get_if<WithdrawCommand>(&command)) open.erase(gone->position);
       ended = ended || std::holds_alternative<CompleteCommand>(command);
     }
@@ -731,7 +756,8 @@ TEST(CoroutineHost, AnyHistoryReplaysToTheSameCommandsFromEveryPoint) {
     for (std::size_t upto = 1; upto <= told.driver.delivered.size(); ++upto) {
       const auto again = told.driver.replay(upto);
       for (std::size_t i = 0; i < upto; ++i) {
-        ASSERT_EQ(describe(again[i], false), describe(told.driver.results[i], false)) << seed << " " << i;
+        ASSERT_EQ(describe(again[i], false), describe(told.driver.results[i], false))
+            << seed << " " << i;
       }
     }
   }
@@ -749,7 +775,8 @@ TEST(CoroutineHost, PuttingAwayIssuesNoCommandAndCanHappenAnywhere) {
     // When the coroutine comes to its end, its destructors are code like any other.
     told.driver.results.pop_back();
     for (const ActivationResult& result : told.driver.results) {
-      for (const std::string& line : describe(result)) EXPECT_THAT(line, testing::Not(HasSubstr("meddled")));
+      for (const std::string& line : describe(result))
+        EXPECT_THAT(line, testing::Not(HasSubstr("meddled")));
     }
   }
 }
@@ -763,7 +790,8 @@ TEST(CoroutineHost, AStartReplacesTheInstance) {
 
 TEST(CoroutineHost, SeveralExecutionsInOneCallStayApart) {
   CoroutineHost host;
-  host.register_workflow("W", "1", detail::make_workflow_function(+[](Context& ctx, int n) -> Workflow<int> {
+  host.register_workflow("W", "1",
+                         detail::make_workflow_function(+[](Context& ctx, int n) -> Workflow<int> {
                            co_await ctx.sleep(1s);
                            co_return n;
                          }));
@@ -779,7 +807,8 @@ TEST(CoroutineHost, SeveralExecutionsInOneCallStayApart) {
     Activation start;
     start.execution = ref;
     start.sequence = 1;
-    start.jobs.push_back(StartJob{.workflow = "W", .version = "1", .input = Payload::json(std::to_string(ref))});
+    start.jobs.push_back(
+        StartJob{.workflow = "W", .version = "1", .input = Payload::json(std::to_string(ref))});
     batch.push_back(std::move(start));
     Activation fire;
     fire.execution = ref;

@@ -87,8 +87,9 @@ void Instance::activate(Activation activation, ActivationResult& result) {
     if (!violation_) run_ready();
   }
   if (!violation_ && misused_.load(std::memory_order_relaxed)) {
-    violate("the workflow's context was used outside of its code, from another thread, a callback or "
-            "another workflow; only its own coroutines may, while they run");
+    violate(
+        "the workflow's context was used outside of its code, from another thread, a callback or "
+        "another workflow; only its own coroutines may, while they run");
   }
   if (!violation_) end();
   commands_ = nullptr;
@@ -107,8 +108,8 @@ void Instance::apply(StartJob& job) {
   try {
     Result<RootFrame> made = (*function_)(context_, start.input);
     if (!made) {
-      failed_to_start_ = validation_failure(fmt::format("the input of {} does not fit: {}",
-                                                        start.workflow, made.error().message));
+      failed_to_start_ = validation_failure(
+          fmt::format("the input of {} does not fit: {}", start.workflow, made.error().message));
       return;
     }
     root_ = *made;
@@ -127,7 +128,9 @@ void Instance::apply(WaitTimedOutJob& job) {
   finish(Pending::Kind::wait, job.position, std::monostate{});
 }
 
-void Instance::apply(TimerJob& job) { finish(Pending::Kind::timer, job.position, std::monostate{}); }
+void Instance::apply(TimerJob& job) {
+  finish(Pending::Kind::timer, job.position, std::monostate{});
+}
 
 void Instance::apply(ActionJob& job) {
   if (Payload* payload = std::get_if<Payload>(&job.outcome)) {
@@ -175,8 +178,9 @@ void Instance::end() {
   if (!root_.handle) return violate("it was never started");
   if (!root_.handle.done()) {
     if (open_.empty()) {
-      violate("the workflow waits, but for nothing that could ever happen: what it awaits was "
-              "withdrawn by any(), or belongs to something that ended");
+      violate(
+          "the workflow waits, but for nothing that could ever happen: what it awaits was "
+          "withdrawn by any(), or belongs to something that ended");
     }
     return;
   }
@@ -351,7 +355,8 @@ PendingPointer Context::start_wait(std::vector<std::string> names) {
   if (!instance_.may_use("ctx.wait_for()")) return nothing();
   if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");
   PendingPointer pending = instance_.open(Pending::Kind::wait);
-  instance_.give(WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}});
+  instance_.give(
+      WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}});
   return pending;
 }
 
@@ -433,8 +438,9 @@ void Data::store(std::string_view key, Payload value) {
 }
 
 void Data::throw_unfit(std::string_view key, const Error& error) {
-  throw ErrorException(Error{
-      error.code, fmt::format("data '{}' has another shape: {}", key, error.message), error.subject});
+  throw ErrorException(Error{error.code,
+                             fmt::format("data '{}' has another shape: {}", key, error.message),
+                             error.subject});
 }
 
 bool Log::wanted() const { return instance_.may_use("ctx.log") && !instance_.replaying; }

@@ -57,8 +57,8 @@ Failure failure_from(const std::exception& thrown, int depth) {
       failure.failure_class = FailureClass::validation;
     }
   } else if (const auto* system = dynamic_cast<const std::system_error*>(&thrown)) {
-    failure.code =
-        std::string(system->code().category().name()) + ":" + std::to_string(system->code().value());
+    failure.code = std::string(system->code().category().name()) + ":" +
+                   std::to_string(system->code().value());
     failure.failure_class = class_of(system->code());
   } else if (dynamic_cast<const std::invalid_argument*>(&thrown) != nullptr ||
              dynamic_cast<const std::domain_error*>(&thrown) != nullptr ||

@@ -20,10 +20,11 @@ namespace {
 template <class T, class Call>
 Result<T> wait_for_report(const Call& call) {
   if (detail::Instance::running() != nullptr) {
-    return Error{ErrorCode::invalid_argument,
-                 "the runtime was called from workflow code, whose thread would wait for itself: use "
-                 "the context, or call the runtime in an action",
-                 {}};
+    return Error{
+        ErrorCode::invalid_argument,
+        "the runtime was called from workflow code, whose thread would wait for itself: use "
+        "the context, or call the runtime in an action",
+        {}};
   }
   auto report = std::make_shared<std::promise<Result<T>>>();
   std::future<Result<T>> reported = report->get_future();
@@ -140,8 +141,8 @@ Result<EventReply> WorkflowRuntime::submit(std::string_view execution_id,
                                            std::string_view event_name, Payload payload,
                                            const EventOptions& options) {
   return wait_for_report<EventReply>([&](Callback<EventReply> done) {
-    impl_->runtime->submit_event(event_request(execution_id, event_name, std::move(payload), options),
-                                 std::move(done));
+    impl_->runtime->submit_event(
+        event_request(execution_id, event_name, std::move(payload), options), std::move(done));
   });
 }
 

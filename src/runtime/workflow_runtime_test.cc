@@ -76,9 +76,8 @@ class WorkflowRuntimeTest : public testing::Test {
     return WorkflowRuntime::open(options).value();
   }
   static Result<void> add_pack(WorkflowRuntime& runtime) {
-    return runtime.register_action<Pack>([](Pack::Parameters p) {
-      return Pack::Result{p.order_id + "/" + std::to_string(p.line)};
-    });
+    return runtime.register_action<Pack>(
+        [](Pack::Parameters p) { return Pack::Result{p.order_id + "/" + std::to_string(p.line)}; });
   }
 
   TemporaryFolder folder;
@@ -88,11 +87,14 @@ TEST_F(WorkflowRuntimeTest, AnExecutionFromStartToResult) {
   WorkflowRuntime runtime = open();
   ASSERT_TRUE(runtime.register_workflow("Fulfil", &fulfil).has_value());
   ASSERT_TRUE(add_pack(runtime).has_value());
-  const std::string id = runtime.start_workflow("Fulfil", Order{"o-1", 3}, {.tenant = "acme"}).value();
-  const EventReply reply = runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+  const std::string id =
+      runtime.start_workflow("Fulfil", Order{"o-1", 3}, {.tenant = "acme"}).value();
+  const EventReply reply =
+      runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
   EXPECT_TRUE(reply.consumed);
   EXPECT_EQ(reply.current_state, "packing");
-  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  const auto done =
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
   EXPECT_EQ(done.status, "completed");
   EXPECT_EQ(done.result, "o-1/0 o-1/1 o-1/2 ");
   EXPECT_EQ(done.state.data.bytes, R"({"by":"ann","id":"o-1","lines":3})");
@@ -109,13 +111,16 @@ TEST_F(WorkflowRuntimeTest, GoesOnAfterTheProcessThatBegan) {
   {
     WorkflowRuntime runtime = open();
     runtime.register_workflow("Fulfil", &fulfil).value();
-    id = runtime.start_workflow("Fulfil", Order{"o-2", 1}, {.tenant = "acme", .execution_id = "o-2"}).value();
+    id =
+        runtime.start_workflow("Fulfil", Order{"o-2", 1}, {.tenant = "acme", .execution_id = "o-2"})
+            .value();
     runtime.enqueue_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
   }
   WorkflowRuntime runtime = open();
   runtime.register_workflow("Fulfil", &fulfil).value();
   add_pack(runtime).value();
-  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  const auto done =
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
   EXPECT_EQ(done.result, "o-2/0 ");
 }
 
@@ -155,8 +160,9 @@ TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
       })
       .value();
   runtime.register_workflow("Fulfil", &fulfil).value();
-  EXPECT_EQ(runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value().result,
-            "in time ");
+  EXPECT_EQ(
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value().result,
+      "in time ");
   ASSERT_EQ(keys.size(), 2U);
   EXPECT_EQ(keys[0], keys[1]);
 }
@@ -164,7 +170,8 @@ TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
 TEST_F(WorkflowRuntimeTest, AFailureEndsAsFailed) {
   WorkflowRuntime runtime = open();
   runtime.register_workflow("Fulfil", &fulfil).value();
-  const std::string id = runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
+  const std::string id =
+      runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
   runtime.submit_event(id, "Reject", {.tenant = "acme"}).value();
   const auto done = runtime.wait_for_workflow_completion(id, {.tenant = "acme"}).value();
   EXPECT_EQ(done.status, "failed");
@@ -178,7 +185,8 @@ TEST_F(WorkflowRuntimeTest, AFailureEndsAsFailed) {
 TEST_F(WorkflowRuntimeTest, RefusesWithAReason) {
   WorkflowRuntime runtime = open();
   runtime.register_workflow("Fulfil", &fulfil).value();
-  const std::string id = runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
+  const std::string id =
+      runtime.start_workflow("Fulfil", Order{"o", 1}, {.tenant = "acme"}).value();
   EXPECT_EQ(runtime.start_workflow("Fulfill", Order{}, {.tenant = "acme"}).error().code,
             ErrorCode::unknown_workflow);
   EXPECT_EQ(runtime.start_workflow("Fulfil", Order{}, {.tenant = ""}).error().code,
@@ -210,7 +218,10 @@ TEST_F(WorkflowRuntimeTest, AnActionByItself) {
   runtime
       .register_action<Pack>([&](Pack::Parameters p) {
         ++calls;
-        if (p.line < 0) throw FailureException(Failure{.name = "NoSuchLine", .message = "line -1", .failure_class = FailureClass::permanent});
+        if (p.line < 0)
+          throw FailureException(Failure{.name = "NoSuchLine",
+                                         .message = "line -1",
+                                         .failure_class = FailureClass::permanent});
         return Pack::Result{p.order_id};
       })
       .value();
@@ -218,8 +229,11 @@ TEST_F(WorkflowRuntimeTest, AnActionByItself) {
   EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).value().parcel, "o");
   EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).value().parcel, "o");
   EXPECT_EQ(calls, 1);
-  EXPECT_EQ(runtime.execute_action<Pack>({"o", 2}, options).error().code, ErrorCode::already_exists);
-  EXPECT_EQ(runtime.execute_action<Pack>({"o", -1}, {.tenant = "acme", .idempotency_key = "k-2"}).error().code,
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 2}, options).error().code,
+            ErrorCode::already_exists);
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", -1}, {.tenant = "acme", .idempotency_key = "k-2"})
+                .error()
+                .code,
             ErrorCode::action_failed);
 }
 
@@ -230,7 +244,8 @@ TEST_F(WorkflowRuntimeTest, WorkflowCodeCannotWaitForTheRuntime) {
   };
   runtime.register_workflow("Careless", careless).value();
   const std::string id = runtime.start_workflow("Careless", {.tenant = "acme"}).value();
-  const auto done = runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  const auto done =
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
   EXPECT_THAT(done.result.value_or(""), HasSubstr("called from workflow code"));
 }
 
@@ -241,13 +256,17 @@ TEST_F(WorkflowRuntimeTest, ManyAtOnce) {
   add_pack(runtime).value();
   std::vector<std::string> ids;
   for (int i = 0; i < 200; ++i) {
-    ids.push_back(runtime.start_workflow("Fulfil", Order{std::to_string(i), i % 5}, {.tenant = "acme"}).value());
+    ids.push_back(
+        runtime.start_workflow("Fulfil", Order{std::to_string(i), i % 5}, {.tenant = "acme"})
+            .value());
     runtime.enqueue_event(ids.back(), "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
   }
   for (int i = 0; i < 200; ++i) {
     std::string expected;
     for (int line = 0; line < i % 5; ++line) expected += fmt::format("{}/{} ", i, line);
-    EXPECT_EQ(runtime.wait_for_workflow_completion<std::string>(ids[static_cast<std::size_t>(i)], {.tenant = "acme"})
+    EXPECT_EQ(runtime
+                  .wait_for_workflow_completion<std::string>(ids[static_cast<std::size_t>(i)],
+                                                             {.tenant = "acme"})
                   .value()
                   .result,
               expected);

@@ -18,7 +18,9 @@ struct Describe {
     std::string text = fmt::format("wait {} {}", c.position, fmt::join(c.names, ","));
     return c.timeout ? text + fmt::format(" {}", *c.timeout) : text;
   }
-  std::string operator()(const WithdrawCommand& c) const { return fmt::format("withdraw {}", c.position); }
+  std::string operator()(const WithdrawCommand& c) const {
+    return fmt::format("withdraw {}", c.position);
+  }
   std::string operator()(const StartTimerCommand& c) const {
     return fmt::format("sleep {} {}", c.position, c.duration);
   }
@@ -26,7 +28,9 @@ struct Describe {
   std::string operator()(const SetDataCommand& c) const {
     return c.value.is_none() ? "erase " + c.key : "data " + c.key + " " + c.value.bytes;
   }
-  std::string operator()(const EmitCommand& c) const { return "emit " + c.name + " " + c.payload.bytes; }
+  std::string operator()(const EmitCommand& c) const {
+    return "emit " + c.name + " " + c.payload.bytes;
+  }
   std::string operator()(const LogCommand& c) const { return "log " + c.message; }
   std::string operator()(const CompleteCommand& c) const { return "complete " + c.result.bytes; }
   std::string operator()(const FailCommand& c) const {

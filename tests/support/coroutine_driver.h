@@ -17,7 +17,8 @@ class CoroutineDriver {
   static constexpr ExecutionRef kRef = 7;
 
   template <class F>
-  explicit CoroutineDriver(F workflow, std::string version = "1.0.0") : version_(std::move(version)) {
+  explicit CoroutineDriver(F workflow, std::string version = "1.0.0")
+      : version_(std::move(version)) {
     host.register_workflow("Tested", version_, detail::make_workflow_function(std::move(workflow)));
   }
 
