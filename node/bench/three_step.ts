@@ -37,6 +37,7 @@ async function run(runtime: WorkflowRuntime, concurrency: number, n: number) {
   const latencies: number[] = [];
   let left = n;
   const began = performance.now();
+  const cpu = process.cpuUsage();
   const client = async () => {
     while (left-- > 0) {
       const start = performance.now();
@@ -48,9 +49,10 @@ async function run(runtime: WorkflowRuntime, concurrency: number, n: number) {
   };
   await Promise.all(Array.from({ length: concurrency }, client));
   const seconds = (performance.now() - began) / 1_000;
+  const { user, system } = process.cpuUsage(cpu);
   latencies.sort((a, b) => a - b);
   const at = (share: number) => Number(latencies[Math.floor((n - 1) * share)]!.toFixed(3));
-  return { per_s: Math.round(n / seconds), p50_ms: at(0.5), p99_ms: at(0.99) };
+  return { per_s: Math.round(n / seconds), p50_ms: at(0.5), p99_ms: at(0.99), cpu_us: Math.round((user + system) / n) };
 }
 
 let runtime = open();
