@@ -89,7 +89,7 @@ struct FaultyDiskCalls {
     const auto& bytes = handle.file->seen;
     const auto from = std::min(static_cast<std::size_t>(offset), bytes.size());
     const auto there = std::min(static_cast<std::size_t>(count), bytes.size() - from);
-    std::memcpy(to, bytes.data() + from, there);
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(from), there, static_cast<char*>(to));
     if (there < static_cast<std::size_t>(count)) {
       std::memset(static_cast<char*>(to) + there, 0, static_cast<std::size_t>(count) - there);
       return SQLITE_IOERR_SHORT_READ;
