@@ -5,13 +5,15 @@
 //   bench_three_step [--n N] [--concurrency C] [--folder DIR] [--out FILE]
 //
 // Appends one line of JSON per run to build/bench.jsonl: workload, host, store, concurrency, n, per_s,
-// p50_ms, p99_ms, rss_mib, disk_bytes_each, syncs (transactions of the run; each is synced once), and,
-// as the same disk's yardstick, runs of the workload raw_append: a block written and synced.
+// p50_ms, p99_ms, cpu_us (of all threads, per workflow), rss_mib, disk_bytes_each, syncs (transactions
+// of the run; each is synced once), and, as the same disk's yardstick, runs of the workload raw_append:
+// a block written and synced.
 
 #include <pawl/pawl.h>
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +72,16 @@ void report(const Options& options, const pawl::Json& line) {
   fmt::print("{}\n", text);
   std::fflush(stdout);
   std::ofstream(options.out, std::ios::app) << text << "\n";
+}
+
+// Of all threads of the process, so far.
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 double peak_rss_mib() {
@@ -164,9 +176,11 @@ void run(const Options& options, int concurrency, int n) {
   Load(runtime.engine(), std::max(16, n / 20), concurrency).run();  // warm
   const std::int64_t warmed = std::max(16, n / 20);
   const std::uint64_t batches_before = runtime.engine().counters().commit_batches;
+  const double cpu_before = cpu_seconds();
   const Clock::time_point begun = Clock::now();
   std::vector<double> latencies = Load(runtime.engine(), n, concurrency).run();
   const std::chrono::duration<double> took = Clock::now() - begun;
+  const double cpu_us = (cpu_seconds() - cpu_before) / n * 1e6;
   const std::uint64_t batches = runtime.engine().counters().commit_batches - batches_before;
   runtime.close();
 
@@ -193,6 +207,7 @@ void run(const Options& options, int concurrency, int n) {
                              {"per_s", rounded(n / took.count())},
                              {"p50_ms", rounded(quantile(latencies, 0.5))},
                              {"p99_ms", rounded(quantile(latencies, 0.99))},
+                             {"cpu_us", std::round(cpu_us)},
                              {"rss_mib", rounded(peak_rss_mib())},
                              {"disk_bytes_each", bytes / static_cast<std::uintmax_t>(completed)},
                              {"syncs", batches}}));
