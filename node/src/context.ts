@@ -117,9 +117,11 @@ function never(): Promise<never> {
 function makeActions(instance: Instance): WorkflowActions {
   const made = new Map<string, (parameters?: unknown, options?: ActionCallOptions) => Promise<any>>();
   return new Proxy({} as WorkflowActions, {
-    get(_target, name) {
-      // `then` would make the proxy look like a promise to await.
-      if (typeof name === 'symbol' || name === 'then') return undefined;
+    get(target, name) {
+      // What the language asks of every object is no action: `then` would make the proxy look like a
+      // promise, toJSON and toString would run when it is printed.
+      if (typeof name === 'symbol' || name === 'then' || name === 'toJSON') return undefined;
+      if (name in Object.prototype) return Reflect.get(target, name) as unknown;
       let action = made.get(name);
       if (action === undefined) {
         action = (parameters, options) => runAction(instance, name, parameters, options);
@@ -127,7 +129,7 @@ function makeActions(instance: Instance): WorkflowActions {
       }
       return action;
     },
-    has: (_target, name) => typeof name === 'string' && name !== 'then',
+    has: (_target, name) => typeof name === 'string' && name !== 'then' && name !== 'toJSON',
     set(_target, name) {
       throw new InvalidArgumentError(
         `actions.${String(name)} can't be assigned: register the action with an ActionRegistry`,

@@ -183,6 +183,8 @@ test('actions: options are passed, refusals reject, the proxy is no promise', as
   const [commands] = await commandsOf(async ({ actions, events }) => {
     assert.equal(await actions, actions);
     assert.ok('anything' in actions);
+    assert.equal(JSON.stringify({ actions }), '{"actions":{}}');
+    assert.equal(`${actions}`, '[object Object]');
     await assert.rejects(actions['x']!({ a: [NaN] }), { message: "parameters of x.a[0]: NaN can't be carried" });
     await assert.rejects(actions['x']!({}, { timeout: 'soon' }), { message: /^timeout: "soon" is no duration/ });
     await assert.rejects(actions['x']!({}, { retry: { maxAttempts: 0 } }), { message: /retry\.maxAttempts/ });
