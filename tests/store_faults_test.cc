@@ -361,7 +361,7 @@ void expect_no_loss_of_power(std::uint64_t first_seed, std::uint64_t last_seed) 
 TEST(StoreFaults, NothingReportedIsLostWhenPowerFailsAtAnyPoint) { expect_no_loss_of_power(1, 1); }
 
 TEST(StoreFaultsLong, NothingReportedIsLostWhenPowerFailsAtAnyPoint) {
-  expect_no_loss_of_power(2, 12);
+  expect_no_loss_of_power(2, 8);
 }
 
 // The test above would find a store that forgets to sync, and a disk that does.
@@ -497,7 +497,7 @@ TEST(StoreFaults, AFailedSyncStopsTheStoreUntilItIsOpenedAgain) {
 }
 
 TEST(StoreFaultsLong, NoFaultOfTheDiskAtAnyPointLosesAnything) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     for (const auto fault : {FaultyDisk::Fault::io_error, FaultyDisk::Fault::full}) {
       for (const bool lasting : {false, true}) {
         err_everywhere(fault, lasting, seed, 1);
