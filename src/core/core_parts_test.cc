@@ -94,8 +94,7 @@ TEST(TimerQueue, LeavesToTheStoreWhatIsBeyondItsWindow) {
   queue.arm(timer_at(900, 3));  // beyond the window: the store has it
   EXPECT_EQ(queue.take_due(1'000)->fire_at, 15);
   EXPECT_EQ(queue.take_due(1'000)->fire_at, 20);
-  EXPECT_EQ(queue.take_due(1'000)->fire_at, 500);
-  EXPECT_FALSE(queue.take_due(1'000));
+  EXPECT_FALSE(queue.take_due(1'000)) << "500 lies beyond what was loaded";
   const auto after = queue.want_load();
   ASSERT_TRUE(after);
   EXPECT_EQ(after->fire_at, 20);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <set>
 
 #include "model/attributes.h"
 
@@ -52,8 +53,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::event_received: {
       auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
-      last_event_sequence_ = event.sequence;
-      last_event_id_ = attributes->event_id;
+      remember_event(event.sequence, attributes->event_id);
       if (event.position != 0) return close_wait(event.position, event);
       buffer_.push_back(ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
                                       std::move(attributes->user_id), attributes->accepted_at,
@@ -68,8 +68,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         return buffered.sequence == attributes->event;
       });
       if (found == buffer_.end()) return misfit(event, "there is no such event in the buffer");
-      last_event_sequence_ = found->sequence;
-      last_event_id_ = found->id;
+      remember_event(found->sequence, found->id);
       buffer_.erase(found);
       if (event.type == EventType::event_discarded) return {};
       return close_wait(event.position, event);
@@ -223,8 +222,20 @@ std::optional<TimerRecord> ExecutionFold::first_timer_until(const Timestamp then
   return first;
 }
 
+void ExecutionFold::remember_event(const std::int64_t sequence, std::string id) {
+  constexpr std::size_t kEventIdsMax = 256;  // beyond those in use
+  event_ids_.insert_or_assign(sequence, std::move(id));
+  if (event_ids_.size() <= kEventIdsMax + awaitables()) return;
+  std::set<std::int64_t> used{sequence};
+  for (const auto& [position, action] : actions_) used.insert(action.cause);
+  for (const auto& [position, wait] : waits_) used.insert(wait.cause);
+  for (const auto& [position, sleep] : sleeps_) used.insert(sleep.cause);
+  std::erase_if(event_ids_, [&used](const auto& entry) { return !used.contains(entry.first); });
+}
+
 std::string ExecutionFold::event_id_of(const std::int64_t cause) const {
-  return cause == last_event_sequence_ ? last_event_id_ : std::string{};
+  const auto found = event_ids_.find(cause);
+  return found == event_ids_.end() ? std::string{} : found->second;
 }
 
 }  // namespace pawl

@@ -89,6 +89,7 @@ class ExecutionFold {
 
  private:
   Result<void> open(Position position);
+  void remember_event(std::int64_t sequence, std::string id);
   Result<void> close_wait(Position position, const HistoryEvent& event);
 
   ExecutionRecord record_;
@@ -100,8 +101,9 @@ class ExecutionFold {
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;
   std::deque<ReceivedEvent> buffer_;
-  std::int64_t last_event_sequence_ = 0;
-  std::string last_event_id_;
+  // Ids of events by their sequence: those that something still pending was caused by, and others
+  // until there are too many.
+  std::map<std::int64_t, std::string> event_ids_;
 };
 
 }  // namespace pawl

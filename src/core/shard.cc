@@ -80,7 +80,9 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
   run_ready();
   evict_surplus();
-  if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
+  if (now_ >= timer_load_at_) {
+    if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
+  }
   out_ = nullptr;
 }
 
@@ -93,6 +95,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
   if (!to_reload_.empty()) offer(reload_at_);
+  if (timer_load_at_ > now_) offer(timer_load_at_);
   return next;
 }
 
@@ -170,9 +173,13 @@ void Shard::on(WorkflowRegistered input) {
   without_code_.erase(first, last);
   for (const ExecutionRef ref : waiting) {
     if (Execution* const execution = find(ref)) {
-      execution->retrying_stuck = execution->fold.record().status == ExecutionStatus::stuck &&
-                                  execution->phase == Execution::Phase::idle;
-      proceed(*execution);
+      if (execution->phase == Execution::Phase::idle) {
+        execution->retrying_stuck = execution->fold.record().status == ExecutionStatus::stuck;
+        proceed(*execution);
+      } else {
+        // If what is under way ends stuck, it has another turn.
+        retry_stuck_.insert(ref);
+      }
     } else {
       to_resume_.push_back(ref);
     }
@@ -213,7 +220,7 @@ void Shard::give(const std::string_view tenant, const std::string_view execution
     return proceed(*execution);
   }
   auto [loading, fresh] = loading_ids_.try_emplace(map_key(tenant, execution_id));
-  loading->second.push_back(std::move(work));
+  loading->second.work.push_back(std::move(work));
   if (fresh) {
     out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id)});
   }
@@ -225,7 +232,7 @@ void Shard::give(const ExecutionRef ref, Work work) {
     return proceed(*execution);
   }
   load(ref);
-  loading_refs_[ref].push_back(std::move(work));
+  loading_refs_[ref].work.push_back(std::move(work));
 }
 
 void Shard::load(const ExecutionRef ref) {
@@ -234,13 +241,27 @@ void Shard::load(const ExecutionRef ref) {
 }
 
 void Shard::on(ExecutionLoaded input) {
-  std::deque<Work> work;
+  Loading loading;
   if (input.ref != 0) {
-    if (auto loading = loading_refs_.extract(input.ref)) work = std::move(loading.mapped());
-  } else if (auto loading = loading_ids_.extract(map_key(input.tenant, input.execution_id))) {
-    work = std::move(loading.mapped());
+    if (auto node = loading_refs_.extract(input.ref)) loading = std::move(node.mapped());
+  } else if (auto node = loading_ids_.extract(map_key(input.tenant, input.execution_id))) {
+    loading = std::move(node.mapped());
   }
+  std::deque<Work> work = std::move(loading.work);
   resume_some();
+  if (loading.stale) {
+    for (Work& item : work) {
+      if (input.ref != 0) {
+        give(input.ref, std::move(item));
+      } else {
+        give(input.tenant, input.execution_id, std::move(item));
+      }
+    }
+    if (input.ref != 0 && retry_stuck_.contains(input.ref) && find(input.ref) == nullptr) {
+      load(input.ref);
+    }
+    return;
+  }
   if (!input.found) {
     if (input.ref != 0) reload_later({input.ref});
     return refuse(work, input.found.error());
@@ -249,6 +270,7 @@ void Shard::on(ExecutionLoaded input) {
     if (input.ref != 0) {
       retry_stuck_.erase(input.ref);
       without_handler_erase(input.ref);
+      answer_waiters(input.ref, unknown_execution(input.tenant, input.execution_id));
     }
     while (!work.empty()) {
       Work next = std::move(work.front());
@@ -295,11 +317,25 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   }
   for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
   for (Work& item : work) execution.work.push_back(std::move(item));
+  const auto take_from = [&execution](Loading& other) {
+    for (Work& item : other.work) execution.work.push_back(std::move(item));
+    other.work.clear();
+    other.stale = true;
+  };
+  if (const auto other = loading_refs_.find(ref); other != loading_refs_.end()) {
+    take_from(other->second);
+  }
+  const std::string key = map_key(stored.record.tenant, stored.record.execution_id);
+  if (const auto other = loading_ids_.find(key); other != loading_ids_.end()) {
+    take_from(other->second);
+  }
   recently_used_.push_front(&execution);
   execution.used = recently_used_.begin();
   by_ref_.emplace(ref, &execution);
-  executions_.insert_or_assign(map_key(stored.record.tenant, stored.record.execution_id),
-                               std::move(created));
+  executions_.insert_or_assign(key, std::move(created));
+  if (execution.fold.ended()) {
+    answer_waiters(ref, CompletionReached{stored.record.tenant, stored.record.execution_id});
+  }
   const bool retry_stuck = retry_stuck_.erase(ref) != 0;
   if (execution.fold.record().status == ExecutionStatus::stuck) {
     without_code_.emplace(stored.record.workflow, ref);
@@ -309,6 +345,20 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
     dispatch_all(execution);
   }
   proceed(execution);
+}
+
+void Shard::answer_waiters(const ExecutionRef ref,
+                           const std::variant<Error, CompletionReached>& told) {
+  auto waiters = waiters_.extract(ref);
+  if (!waiters) return;
+  for (const Waiter& waiter : waiters.mapped()) {
+    if (waiter.deadline) wait_deadlines_.erase({*waiter.deadline, ref, waiter.request});
+    if (const Error* const error = std::get_if<Error>(&told)) {
+      reply(waiter.request, *error);
+    } else {
+      out_->replies.push_back(Reply{waiter.request, std::get<CompletionReached>(told)});
+    }
+  }
 }
 
 void Shard::refuse(std::deque<Work>& work, const Error& error) {
@@ -355,6 +405,7 @@ void Shard::release(Held held) {
       // What lies in the inbox is found there again.
       if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
     }
+    if (retry_stuck_.contains(ref)) load(ref);
   } else if (execution->fold.ended() && execution->work.empty() &&
              execution->phase == Execution::Phase::idle) {
     forget(*execution);
@@ -427,6 +478,7 @@ void Shard::expire_waits() {
 void Shard::on(TimersLoaded input) {
   if (!input.timers) {
     timers_.load_failed();
+    timer_load_at_ = now_ + kReloadDelayMaxMs;
     return;
   }
   const bool complete = input.timers->size() < static_cast<std::size_t>(kTimersLoadedAtOnce);
@@ -451,7 +503,13 @@ void Shard::evict_surplus() {
     --at;
     Execution& execution = **at;
     const bool idle = execution.phase == Execution::Phase::idle && execution.work.empty();
-    if (!idle || !is_durable(execution)) continue;
+    if (!idle || !is_durable(execution)) {
+      // Not now; it must not stand in the way of those behind it.
+      const auto next = std::next(at);
+      touch(execution);
+      at = next;
+      continue;
+    }
     const auto next = std::next(at);
     forget(execution);
     at = next;

@@ -89,6 +89,7 @@ struct TimersLoaded {
 
 struct InboxFound {
   ExecutionRef execution = 0;
+  std::string idempotency_key;
   Result<std::optional<InboxRecord>> found = std::nullopt;
 };
 
@@ -333,6 +334,8 @@ class Shard {
   void release(Held held);
   void drop_all_uncommitted(const Error& error);
   void reload_later(const std::vector<ExecutionRef>& refs);
+  // Answers those who wait for the end of an execution that has ended, or that never was.
+  void answer_waiters(ExecutionRef ref, const std::variant<Error, CompletionReached>& told);
 
   void reply(RequestId request, Error error);
   // Now, or once what the reply tells of is durable.
@@ -352,8 +355,14 @@ class Shard {
   std::unordered_map<std::string, std::unique_ptr<Execution>> executions_;  // by tenant and id
   std::unordered_map<ExecutionRef, Execution*> by_ref_;
   std::list<Execution*> recently_used_;  // the front is the latest
-  std::unordered_map<std::string, std::deque<Work>> loading_ids_;
-  std::unordered_map<ExecutionRef, std::deque<Work>> loading_refs_;
+  // What waits for a load. An execution can be loaded by its id and by its reference at once: the
+  // first to come installs it and takes all work; the other is then out of date.
+  struct Loading {
+    std::deque<Work> work;
+    bool stale = false;
+  };
+  std::unordered_map<std::string, Loading> loading_ids_;
+  std::unordered_map<ExecutionRef, Loading> loading_refs_;
   std::deque<ExecutionRef> to_resume_;
   // Stuck executions that are to be tried again when they are loaded.
   std::set<ExecutionRef> retry_stuck_;
@@ -375,10 +384,13 @@ class Shard {
   std::size_t in_flight_ = 0;
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;
   TimerQueue timers_;
+  Timestamp timer_load_at_ = 0;  // not before this, after a load that failed
 
   std::map<std::string, std::unique_ptr<DetachedAction>> detached_;  // by tenant and key
   std::map<Position, std::string> detached_positions_;
   Position next_detached_ = -1;
+  // Hosts tell attempts apart by their keys: those of two tenants that are the same take turns.
+  std::set<std::string> detached_keys_running_;
   std::set<std::pair<Timestamp, std::string>> detached_retries_;
 
   std::deque<Held> held_;

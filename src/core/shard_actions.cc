@@ -223,6 +223,11 @@ void Shard::on(ActionResultFound input) {
 }
 
 void Shard::try_detached(DetachedAction& detached) {
+  constexpr DurationMs kTurnMs = 10;
+  if (!detached_keys_running_.insert(detached.action.idempotency_key).second) {
+    detached_retries_.emplace(now_ + kTurnMs, detached.map_key);
+    return;
+  }
   const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
   ActionTask task;
   task.tenant = detached.action.tenant;
@@ -245,6 +250,7 @@ void Shard::on_detached(const ActionOutcome& outcome) {
   const auto position = detached_positions_.find(outcome.position);
   if (position == detached_positions_.end()) return;
   DetachedAction& detached = *detached_.at(position->second);
+  detached_keys_running_.erase(detached.action.idempotency_key);
   if (const auto* const failure = std::get_if<Failure>(&outcome.outcome)) {
     const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
     const RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});

@@ -183,6 +183,8 @@ void Shard::take_event(Execution& execution, EventSubmitted event) {
 void Shard::on(InboxFound input) {
   Execution* const execution = find(input.execution);
   if (execution == nullptr || execution->phase != Execution::Phase::looking_up) return;
+  // An answer to a question of before a failed commit.
+  if (execution->event->event.idempotency_key != input.idempotency_key) return;
   execution->phase = Execution::Phase::idle;
   EventSubmitted event = std::move(*execution->event);
   execution->event.reset();
@@ -228,7 +230,10 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
                                 record.execution_id, options_.limits.events_buffered_max),
                     record.execution_id}});
   }
-  if (event.enqueue || !can_run(execution)) {
+  const bool others_first =
+      std::any_of(execution.work.begin(), execution.work.end(),
+                  [](const Work& work) { return std::holds_alternative<InboxEvent>(work); });
+  if (event.enqueue || others_first || !can_run(execution)) {
     return add_to_inbox(execution, event, event.enqueue);
   }
   deliver_event(execution, std::move(event), 0);
@@ -258,8 +263,12 @@ void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
     execution.recent_keys.push_back({row.idempotency_key, submitted, std::to_string(row.id)});
   }
   execution.open.inbox_added.push_back(row);
-  // At the head of what waits: it was its turn.
-  execution.work.push_front(InboxEvent{std::move(row)});
+  // Behind those that lie in the inbox already, before all that came later.
+  const auto last =
+      std::find_if(execution.work.rbegin(), execution.work.rend(),
+                   [](const Work& work) { return std::holds_alternative<InboxEvent>(work); });
+  const auto at = last == execution.work.rend() ? execution.work.begin() : last.base();
+  execution.work.insert(at, InboxEvent{std::move(row)});
   commit(execution);
 }
 

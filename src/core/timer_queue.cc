@@ -46,6 +46,8 @@ void TimerQueue::loaded(const std::vector<TimerRecord>& timers, const bool compl
   held_.insert(timers.begin(), timers.end());
   complete_ = complete;
   if (!timers.empty()) window_end_ = timers.back();
+  // What was armed meanwhile and lies beyond is in the store; held, it would keep the next load away.
+  if (!complete) held_.erase(held_.upper_bound(window_end_), held_.end());
 }
 
 }  // namespace pawl

@@ -301,12 +301,8 @@ void Engine::get_history(std::string tenant, std::string execution_id,
                          Callback<std::vector<HistoryRecord>> done) {
   if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
   if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return done(closed());
-  }
-  readers_.post(
-      [this, tenant = std::move(tenant), id = std::move(execution_id), callback = std::move(done)] {
+  const bool posted = readers_.post(
+      [this, tenant = std::move(tenant), id = std::move(execution_id), callback = done] {
         const auto stored = read_execution(tenant, id, true);
         if (!stored) return callback(stored.error());
         std::vector<HistoryRecord> records;
@@ -314,6 +310,7 @@ void Engine::get_history(std::string tenant, std::string execution_id,
         for (const HistoryEvent& event : stored->history) records.push_back(describe(event));
         callback(std::move(records));
       });
+  if (!posted) done(closed());
 }
 
 void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
@@ -342,11 +339,7 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
       return done(invalid("The cursor is not one that a page gave."));
     }
   }
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return done(closed());
-  }
-  readers_.post([this, wanted = std::move(wanted), callback = std::move(done)] {
+  const bool posted = readers_.post([this, wanted = std::move(wanted), callback = done] {
     const auto records = store_->list_executions(wanted);
     if (!records) return callback(records.error());
     ListPage page;
@@ -356,6 +349,7 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
     }
     callback(std::move(page));
   });
+  if (!posted) done(closed());
 }
 
 Runtime::Counters Engine::counters() const {
@@ -371,7 +365,10 @@ void Engine::run() {
   for (;;) {
     std::optional<std::chrono::milliseconds> at_most;
     if (const auto tick = shard_.next_tick()) {
-      at_most = std::chrono::milliseconds(std::max<DurationMs>(0, *tick - clock_.now()));
+      // A timer beyond what a wait can express is met at a later look.
+      constexpr DurationMs kSleepMaxMs = 3'600'000;
+      at_most =
+          std::chrono::milliseconds(std::clamp<DurationMs>(*tick - clock_.now(), 0, kSleepMaxMs));
     }
     if (!mailbox_->take(inputs, at_most)) return;
     for (Input& input : inputs) {
@@ -414,7 +411,7 @@ void Engine::carry_out(Outputs& out) {
   }
   for (const FindInbox& wanted : out.inbox_lookups) {
     readers_.post([this, wanted] {
-      mailbox_->post(InboxFound{wanted.execution,
+      mailbox_->post(InboxFound{wanted.execution, wanted.idempotency_key,
                                 store_->find_inbox(wanted.execution, wanted.idempotency_key)});
     });
   }
@@ -490,6 +487,7 @@ void Engine::load(const LoadExecution& wanted) {
 }
 
 void Engine::resume() {
+  constexpr std::chrono::seconds kRetryDelay(1);
   ExecutionRef after = 0;
   for (;;) {
     auto page = store_->executions_to_resume(after, kResumePage);
@@ -498,7 +496,10 @@ void Engine::resume() {
       line.level = LogLevel::error;
       line.message = "What was under way can't be taken up: " + page.error().message;
       line.at = clock_.now();
-      return options_.log(line);
+      options_.log(line);
+      std::unique_lock lock(mutex_);
+      if (closing_changed_.wait_for(lock, kRetryDelay, [this] { return closing_; })) return;
+      continue;
     }
     if (page->empty()) return;
     after = page->back();
@@ -533,6 +534,7 @@ void Engine::close() {
       const std::lock_guard lock(mutex_);
       closing_ = true;
     }
+    closing_changed_.notify_all();
     // Reports of what was queued still reach the shard, and its replies their callers.
     store_->close();
     mailbox_->close();

@@ -4,6 +4,7 @@
 // decided. Knows no kind of store by name; Runtime::open does.
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -82,6 +83,7 @@ class Engine final : public CommitSink {
   std::unordered_map<std::string, WorkflowHost*> workflows_;  // under mutex_; by name and version
   std::unordered_map<std::string, std::string> actions_;      // under mutex_; by meeting name
   bool closing_ = false;                                      // under mutex_
+  std::condition_variable closing_changed_;
   std::once_flag closed_;
 
   std::atomic<std::uint64_t> commits_ = 0;

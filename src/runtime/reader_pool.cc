@@ -10,13 +10,14 @@ ReaderPool::ReaderPool(const int threads) {
 
 ReaderPool::~ReaderPool() { close(); }
 
-void ReaderPool::post(std::function<void()> task) {
+bool ReaderPool::post(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return;
+    if (closing_) return false;
     tasks_.push_back(std::move(task));
   }
   wake_.notify_one();
+  return true;
 }
 
 void ReaderPool::close() {

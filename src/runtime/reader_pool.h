@@ -16,8 +16,8 @@ class ReaderPool {
   explicit ReaderPool(int threads);
   ~ReaderPool();  // runs what is queued, then stops
 
-  // Any thread. Ignored once close() was called.
-  void post(std::function<void()> task);
+  // Any thread. False, and nothing is done, once close() was called.
+  bool post(std::function<void()> task);
   void close();
 
  private:

@@ -90,8 +90,8 @@ void World::carry_out(Outputs& out) {
     inputs_.emplace_back(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
   }
   for (const FindInbox& wanted : out.inbox_lookups) {
-    inputs_.emplace_back(
-        InboxFound{wanted.execution, store_->find_inbox(wanted.execution, wanted.idempotency_key)});
+    inputs_.emplace_back(InboxFound{wanted.execution, wanted.idempotency_key,
+                                    store_->find_inbox(wanted.execution, wanted.idempotency_key)});
   }
   for (const FindActionResult& wanted : out.result_lookups) {
     inputs_.emplace_back(
