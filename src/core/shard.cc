@@ -270,7 +270,7 @@ void Shard::on(ExecutionLoaded input) {
     if (input.ref != 0) {
       retry_stuck_.erase(input.ref);
       without_handler_erase(input.ref);
-      answer_waiters(input.ref, unknown_execution(input.tenant, input.execution_id));
+      answer_waiters(input.ref, false);
     }
     while (!work.empty()) {
       Work next = std::move(work.front());
@@ -334,7 +334,7 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   by_ref_.emplace(ref, &execution);
   executions_.insert_or_assign(key, std::move(created));
   if (execution.fold.ended()) {
-    answer_waiters(ref, CompletionReached{stored.record.tenant, stored.record.execution_id});
+    answer_waiters(ref, true);
   }
   const bool retry_stuck = retry_stuck_.erase(ref) != 0;
   if (execution.fold.record().status == ExecutionStatus::stuck) {
@@ -347,16 +347,16 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   proceed(execution);
 }
 
-void Shard::answer_waiters(const ExecutionRef ref,
-                           const std::variant<Error, CompletionReached>& told) {
+void Shard::answer_waiters(const ExecutionRef ref, const bool found) {
   auto waiters = waiters_.extract(ref);
   if (!waiters) return;
   for (const Waiter& waiter : waiters.mapped()) {
     if (waiter.deadline) wait_deadlines_.erase({*waiter.deadline, ref, waiter.request});
-    if (const Error* const error = std::get_if<Error>(&told)) {
-      reply(waiter.request, *error);
+    if (found) {
+      out_->replies.push_back(
+          Reply{waiter.request, CompletionReached{waiter.tenant, waiter.execution_id}});
     } else {
-      out_->replies.push_back(Reply{waiter.request, std::get<CompletionReached>(told)});
+      reply(waiter.request, unknown_execution(waiter.tenant, waiter.execution_id));
     }
   }
 }

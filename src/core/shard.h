@@ -334,8 +334,8 @@ class Shard {
   void release(Held held);
   void drop_all_uncommitted(const Error& error);
   void reload_later(const std::vector<ExecutionRef>& refs);
-  // Answers those who wait for the end of an execution that has ended, or that never was.
-  void answer_waiters(ExecutionRef ref, const std::variant<Error, CompletionReached>& told);
+  // Answers those who wait for the end of an execution that has ended (`found`), or that never was.
+  void answer_waiters(ExecutionRef ref, bool found);
 
   void reply(RequestId request, Error error);
   // Now, or once what the reply tells of is durable.
@@ -369,6 +369,8 @@ class Shard {
   struct Waiter {
     RequestId request = 0;
     std::optional<Timestamp> deadline;
+    std::string tenant;
+    std::string execution_id;
   };
   std::unordered_map<ExecutionRef, std::vector<Waiter>> waiters_;  // for the end
   std::set<std::tuple<Timestamp, ExecutionRef, RequestId>> wait_deadlines_;

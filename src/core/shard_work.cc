@@ -82,7 +82,8 @@ void Shard::proceed(Execution& execution) {
                Reply{wait->request, CompletionReached{record.tenant, record.execution_id}});
       } else {
         const ExecutionRef ref = execution.fold.ref();
-        waiters_[ref].push_back(Waiter{wait->request, wait->deadline});
+        waiters_[ref].push_back(
+            Waiter{wait->request, wait->deadline, record.tenant, record.execution_id});
         if (wait->deadline) wait_deadlines_.emplace(*wait->deadline, ref, wait->request);
       }
     }

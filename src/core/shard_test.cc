@@ -1,0 +1,539 @@
+// The shard by itself: the test plays the store, the host and the actions, and so decides in which
+// order their answers come.
+
+#include "core/shard.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/memory_store.h"
+#include "tests/support/script_host.h"
+
+namespace pawl {
+namespace {
+
+using testing::Script;
+using testing::ScriptFunction;
+using testing::ScriptHost;
+
+constexpr const char* kTenant = "acme";
+constexpr const char* kWorkflow = "Story";
+
+// A shard, and what it has asked for and was not answered yet.
+class Surroundings {
+ public:
+  explicit Surroundings(ScriptFunction code, Limits limits = {})
+      : code_(std::move(code)), limits_(limits) {
+    host_.define(kWorkflow, [this](Script& script) { return code_(script); });
+    restart();
+    register_workflow();
+  }
+
+  // ---- what happens
+
+  void give(Input input) {
+    Outputs out;
+    shard_->handle(std::move(input), now, out);
+    for (const Evict& evict : out.evictions) host_.evict(evict.execution);
+    append(asked, out);
+  }
+  void register_workflow() { give(WorkflowRegistered{kWorkflow, "1.0.0", 0}); }
+  void register_action(const std::string& name) { give(ActionRegistered{name, {}, 0}); }
+  // From here on the workflow's code is another one.
+  void change_code(ScriptFunction code) { code_ = std::move(code); }
+
+  RequestId start(const std::string& id) {
+    StartRequested input;
+    input.request = ++last_request_;
+    input.start.workflow = kWorkflow;
+    input.start.tenant = kTenant;
+    input.start.execution_id = id;
+    input.generated = true;  // so that the store is not asked whether it is there
+    give(std::move(input));
+    return last_request_;
+  }
+  RequestId submit(const std::string& id, const std::string& name, const std::string& key = "") {
+    EventSubmitted input;
+    input.request = ++last_request_;
+    input.event = EventRequest{kTenant, id, name, Payload::json("{}"), "", key};
+    input.event_id = "event-" + std::to_string(last_request_);
+    input.accepted_at = now;
+    give(std::move(input));
+    return last_request_;
+  }
+  RequestId await_end(const std::string& id, std::optional<DurationMs> wait_max = std::nullopt) {
+    CompletionAwaited input{++last_request_, kTenant, id, std::nullopt};
+    if (wait_max) input.deadline = now + *wait_max;
+    give(std::move(input));
+    return last_request_;
+  }
+  void finish(const ActionTask& task, const std::string& result) {
+    give(ActionOutcome{task.execution, task.position, task.idempotency_key, task.attempt,
+                       Payload::json(result)});
+  }
+  // To the moment at which the shard wants to be woken.
+  void advance_to_tick() {
+    now = std::max(now, shard_->next_tick().value());
+    give(Tick{});
+  }
+  // The process is gone; another one opens the store. Nothing is registered there.
+  void restart() {
+    store_ = std::make_unique<MemoryStore>(MemoryStore::Mode::manual, data_);
+    store_->start(sink_);
+    shard_ = std::make_unique<Shard>(
+        ShardOptions{0, limits_},
+        [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+        [this] { return store_->next_inbox_id(); });
+    asked.clear();
+  }
+
+  // ---- answering what was asked; each says whether there was something
+
+  bool run_code() {
+    const std::vector<Activate> wanted = std::exchange(asked.activations, {});
+    std::vector<Activation> activations;
+    for (const Activate& activate : wanted) activations.push_back(activate.activation);
+    if (activations.empty()) return false;
+    auto results = std::make_shared<Results>();
+    host_.activate(std::move(activations), results);
+    for (ActivationResult& result : results->collected) give(std::move(result));
+    return true;
+  }
+  bool commit() {
+    if (asked.commits.empty()) return false;
+    store_->commit(std::exchange(asked.commits, {}));
+    while (store_->step() > 0) {
+    }
+    for (CommitOutcome& outcome : std::exchange(sink_.collected, {})) give(std::move(outcome));
+    return true;
+  }
+  void fail_commit() {
+    store_->fail_next(Error{ErrorCode::store_unavailable, "the disk is full, says the test", {}});
+    ASSERT_TRUE(commit());
+  }
+  // Takes a load away from what was asked, with what the store says now: to be given later.
+  ExecutionLoaded take_load(const std::size_t index = 0) {
+    const LoadExecution wanted = asked.loads.at(index);
+    asked.loads.erase(asked.loads.begin() + static_cast<std::ptrdiff_t>(index));
+    ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
+    loaded.found = wanted.ref != 0
+                       ? store_->load_execution(wanted.ref, true)
+                       : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+    return loaded;
+  }
+  bool load() {
+    if (asked.loads.empty()) return false;
+    give(take_load());
+    return true;
+  }
+  // The same with the lookup of an idempotency key.
+  InboxFound take_lookup() {
+    const FindInbox wanted = asked.inbox_lookups.at(0);
+    asked.inbox_lookups.erase(asked.inbox_lookups.begin());
+    return InboxFound{wanted.execution, wanted.idempotency_key,
+                      store_->find_inbox(wanted.execution, wanted.idempotency_key)};
+  }
+  bool look_up() {
+    if (asked.inbox_lookups.empty()) return false;
+    give(take_lookup());
+    return true;
+  }
+  bool load_timers() {
+    if (asked.timer_loads.empty()) return false;
+    const TimerRecord after = std::exchange(asked.timer_loads, {}).at(0);
+    give(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
+    return true;
+  }
+  // All of these, until nothing is left to answer but actions.
+  void settle() {
+    while (run_code() || commit() || load() || look_up() || load_timers()) {
+    }
+  }
+
+  // ---- what can be seen
+
+  // What the call was told; none if it was told nothing yet. Telling twice is a fault.
+  const Reply* reply_to(const RequestId request) const {
+    const Reply* found = nullptr;
+    for (const Reply& reply : asked.replies) {
+      if (reply.request != request) continue;
+      EXPECT_EQ(found, nullptr) << "request " << request << " was answered twice";
+      found = &reply;
+    }
+    return found;
+  }
+  std::string event_id_told(const RequestId request) const {
+    const Reply* const reply = reply_to(request);
+    const auto* const told = reply == nullptr ? nullptr : std::get_if<EventReply>(&reply->answer);
+    return told == nullptr ? "none" : told->event_id;
+  }
+  std::string error_told(const RequestId request) const {
+    const Reply* const reply = reply_to(request);
+    const auto* const told = reply == nullptr ? nullptr : std::get_if<Error>(&reply->answer);
+    return told == nullptr ? "none" : std::string(to_string(told->code)) + ": " + told->message;
+  }
+  ExecutionStatus status(const std::string& id) const { return stored(id).record.status; }
+  // Of the records of that type, in order.
+  std::vector<std::string> names(const std::string& id, const EventType type) const {
+    std::vector<std::string> found;
+    for (const HistoryEvent& event : stored(id).history) {
+      if (event.type == type) found.push_back(event.name);
+    }
+    return found;
+  }
+  std::uint64_t cached() const { return shard_->counters().executions_cached; }
+  std::optional<Timestamp> next_tick() const { return shard_->next_tick(); }
+
+  Timestamp now = 1'000'000;
+  Outputs asked;
+
+ private:
+  struct Results final : ActivationSink {
+    void activations_completed(std::vector<ActivationResult> results) override {
+      for (ActivationResult& result : results) collected.push_back(std::move(result));
+    }
+    std::vector<ActivationResult> collected;
+  };
+  struct Outcomes final : CommitSink {
+    void commits_finished(const std::vector<CommitOutcome>& outcomes) override {
+      collected.insert(collected.end(), outcomes.begin(), outcomes.end());
+    }
+    std::vector<CommitOutcome> collected;
+  };
+
+  const MemoryStoreData::Execution& stored(const std::string& id) const {
+    return data_->executions.at(data_->by_id.at({kTenant, id}));
+  }
+
+  ScriptFunction code_;
+  const Limits limits_;
+  ScriptHost host_;
+  std::shared_ptr<MemoryStoreData> data_ = std::make_shared<MemoryStoreData>();
+  Outcomes sink_;
+  std::unique_ptr<MemoryStore> store_;
+  std::unique_ptr<Shard> shard_;
+  RequestId last_request_ = 0;
+};
+
+// Every execution is put away as soon as it may be.
+Limits no_cache() {
+  Limits limits;
+  limits.executions_cached_max = 0;
+  return limits;
+}
+
+std::string wait_for_go(Script& script) {
+  script.wait_for({"Go"});
+  return "1";
+}
+
+std::string charge_then_wait(Script& script) {
+  const std::string receipt = script.run("charge", "1");
+  script.wait_for({"Go"});
+  script.wait_for({"End"});
+  return receipt;
+}
+
+// ---- loads
+
+// An execution that is not in memory, whose action has just finished, and to which an event came: it
+// is being loaded by its reference and by its id, and both have been read already.
+struct LoadedTwice {
+  explicit LoadedTwice(const bool by_id_first) {
+    around.register_action("charge");
+    around.start("a");
+    around.settle();
+    task = around.asked.actions.at(0).task;
+    around.asked.actions.clear();
+    EXPECT_EQ(around.cached(), 0U);
+    event = around.submit("a", "Go");
+    around.finish(task, "42");
+    EXPECT_EQ(around.asked.loads.at(0).ref, 0) << "by its id";
+    EXPECT_EQ(around.asked.loads.at(1).ref, task.execution);
+    first = around.take_load(by_id_first ? 0 : 1);
+    second = around.take_load();
+  }
+
+  Surroundings around{charge_then_wait, no_cache()};
+  ActionTask task;
+  RequestId event = 0;
+  ExecutionLoaded first;
+  ExecutionLoaded second;
+};
+
+TEST(ShardLoads, TwoAtOnceDoNotRunAnActionAgainWhoseOutcomeWaits) {
+  for (const bool by_id_first : {true, false}) {
+    LoadedTwice twice(by_id_first);
+    Surroundings& around = twice.around;
+    around.give(std::move(twice.first));
+    around.settle();
+    EXPECT_EQ(around.asked.actions.size(), 0U);
+    EXPECT_EQ(around.names("a", EventType::action_completed), std::vector<std::string>{"charge"});
+    EXPECT_NE(around.reply_to(twice.event), nullptr) << "the other load's work was done too";
+  }
+}
+
+TEST(ShardLoads, OneThatIsOutOfDateChangesNothing) {
+  for (const bool by_id_first : {true, false}) {
+    LoadedTwice twice(by_id_first);
+    Surroundings& around = twice.around;
+    around.give(std::move(twice.first));
+    around.settle();
+    EXPECT_EQ(around.cached(), 0U);
+    // What it says was read before the action's result was recorded.
+    around.give(std::move(twice.second));
+    EXPECT_EQ(around.cached(), 0U);
+    EXPECT_TRUE(around.asked.actions.empty());
+    EXPECT_TRUE(around.asked.activations.empty());
+    EXPECT_TRUE(around.asked.commits.empty());
+  }
+}
+
+TEST(ShardLoads, WhatCameWhileOneWentOutOfDateIsLoadedAnew) {
+  for (const bool by_id_first : {true, false}) {
+    LoadedTwice twice(by_id_first);
+    Surroundings& around = twice.around;
+    around.give(std::move(twice.first));
+    around.settle();
+    const RequestId end = around.submit("a", "End");
+    around.give(std::move(twice.second));
+    around.settle();
+    EXPECT_NE(around.event_id_told(end), "none");
+    EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+    EXPECT_TRUE(around.asked.actions.empty());
+  }
+}
+
+// ---- stuck executions
+
+std::string break_the_rules(Script& script) {
+  script.wait_for({"Go"});
+  script.violate("it awaits something foreign");
+}
+
+TEST(ShardStuck, IsTriedAgainWhenItsWorkflowIsRegisteredWhileItsStatusIsCommitted) {
+  Surroundings around(break_the_rules);
+  around.start("a");
+  around.settle();
+  around.submit("a", "Go");
+  around.run_code();
+  ASSERT_EQ(around.asked.commits.size(), 1U) << "that it is stuck";
+  around.change_code(wait_for_go);
+  around.register_workflow();
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+TEST(ShardStuck, IsTriedAgainWhenItsWorkflowIsRegisteredWhileTheFormerOneIsTried) {
+  Surroundings around(break_the_rules);
+  around.start("a");
+  around.settle();
+  around.submit("a", "Go");
+  around.settle();
+  ASSERT_EQ(around.status("a"), ExecutionStatus::stuck);
+  // Still wrong, in another way.
+  around.change_code([](Script& script) -> std::string {
+    script.wait_for({"Come"});
+    return "1";
+  });
+  around.register_workflow();
+  ASSERT_TRUE(around.load());
+  ASSERT_EQ(around.asked.activations.size(), 1U) << "it is being rebuilt";
+  around.register_workflow();
+  around.run_code();
+  ASSERT_EQ(around.asked.commits.size(), 1U) << "that it is stuck still";
+  around.change_code(wait_for_go);
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+// ---- eviction
+
+TEST(ShardEviction, GetsPastExecutionsThatCannotBeEvictedNow) {
+  constexpr std::size_t kBusy = 40;  // many more than are looked at for one input
+  constexpr std::size_t kIdle = 5;
+  Limits limits;
+  limits.executions_cached_max = 1;
+  Surroundings around(wait_for_go, limits);
+  for (std::size_t index = 0; index < kBusy; ++index) around.start("busy-" + std::to_string(index));
+  // Their code is never heard of again: they are the oldest, and stay.
+  const std::vector<Activate> unanswered = std::exchange(around.asked.activations, {});
+  ASSERT_EQ(unanswered.size(), kBusy);
+  for (std::size_t index = 0; index < kIdle; ++index) around.start("idle-" + std::to_string(index));
+  around.settle();
+  for (std::size_t inputs = 0; inputs < kBusy; ++inputs) around.give(Tick{});
+  EXPECT_EQ(around.cached(), kBusy);
+}
+
+// ---- events that lie in the inbox
+
+// An execution without code here, with one event in its inbox, and another one with a key on its way.
+struct EventsWithoutCode {
+  EventsWithoutCode() {
+    around.start("a");
+    around.settle();
+    around.restart();
+    around.submit("a", "First");
+    around.settle();
+    around.submit("a", "Second", "key");
+    EXPECT_EQ(around.asked.inbox_lookups.size(), 1U);
+  }
+  std::vector<std::string> received() {
+    around.settle();
+    return around.names("a", EventType::event_received);
+  }
+
+  Surroundings around{wait_for_go};
+};
+
+TEST(ShardInbox, AnEventWithAKeyStaysBehindThoseThatCameBeforeIt) {
+  EventsWithoutCode events;
+  events.around.settle();
+  events.around.register_workflow();
+  EXPECT_EQ(events.received(), (std::vector<std::string>{"First", "Second"}));
+}
+
+TEST(ShardInbox, AnEventWithAKeyStaysBehindThemWhenTheCodeComesMeanwhile) {
+  EventsWithoutCode events;
+  events.around.register_workflow();
+  EXPECT_EQ(events.received(), (std::vector<std::string>{"First", "Second"}));
+}
+
+TEST(ShardInbox, AnAnswerAboutAnotherKeyIsIgnored) {
+  Surroundings around(wait_for_go);
+  around.start("a");
+  around.settle();
+  const RequestId first = around.submit("a", "Other", "one");
+  around.settle();
+  const std::string recorded = around.event_id_told(first);
+  around.restart();
+  around.register_workflow();
+  around.submit("a", "Other");
+  around.load();
+  around.run_code();
+  ASSERT_EQ(around.asked.commits.size(), 1U);
+  // While that commit is under way, the key is asked about; then the commit fails.
+  const RequestId again = around.submit("a", "Other", "one");
+  const InboxFound late = around.take_lookup();
+  ASSERT_EQ((**late.found).event_id, recorded);
+  around.fail_commit();
+  EXPECT_NE(around.error_told(again), "none");
+  const RequestId other = around.submit("a", "Other", "two");
+  around.load();
+  around.give(late);
+  EXPECT_EQ(around.reply_to(other), nullptr) << "it was asked about another key";
+  around.settle();
+  EXPECT_EQ(around.event_id_told(other), "event-" + std::to_string(other));
+}
+
+// ---- those who wait for the end
+
+TEST(ShardWaiters, OfAnExecutionWhoseCreationWasLostAreTold) {
+  Surroundings around(wait_for_go);
+  const RequestId start = around.start("a");
+  around.run_code();
+  const RequestId wait = around.await_end("a");
+  const RequestId bounded = around.await_end("a", 3'600'000);
+  around.fail_commit();
+  EXPECT_NE(around.error_told(start), "none");
+  around.advance_to_tick();  // it is loaded again, and is not there
+  around.settle();
+  for (const RequestId request : {wait, bounded}) {
+    EXPECT_EQ(around.error_told(request),
+              "unknown_execution: There is no execution 'a' in tenant 'acme'.");
+  }
+  EXPECT_FALSE(around.next_tick()) << "nobody waits any more";
+}
+
+// ---- timers
+
+TEST(ShardTimers, BeyondTheWindowDoNotKeepTheNextLoadAway) {
+  Surroundings around([](Script& script) -> std::string {
+    script.slept(script.start_sleep(3'600'000));
+    return "1";
+  });
+  const Timestamp began = around.now;
+  // The shard asks for timers; the answer is still under way when one more is set.
+  ASSERT_EQ(around.asked.timer_loads.size(), 1U);
+  around.asked.timer_loads.clear();
+  around.start("a");
+  around.run_code();
+  around.commit();
+  // As many as are loaded at once, all before that one, of an execution that is not there.
+  constexpr ExecutionRef kNobody = 1'000;
+  std::vector<TimerRecord> page;
+  for (Position position = 1; position <= kTimersLoadedAtOnce; ++position) {
+    page.push_back(TimerRecord{kNobody, position, TimerKind::sleep, began + position});
+  }
+  around.give(TimersLoaded{page});
+  around.now = page.back().fire_at;
+  around.give(Tick{});
+  around.load();
+  // There may be others in the store between the last of these and the one that was set.
+  ASSERT_EQ(around.asked.timer_loads.size(), 1U);
+  EXPECT_EQ(around.asked.timer_loads[0].fire_at, page.back().fire_at);
+  around.load_timers();
+  EXPECT_EQ(around.next_tick(), began + 3'600'000);
+  around.advance_to_tick();
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+TEST(ShardTimers, AreLoadedAgainLaterWhenTheStoreFails) {
+  Surroundings around(wait_for_go);
+  ASSERT_EQ(around.asked.timer_loads.size(), 1U);
+  around.asked.timer_loads.clear();
+  around.give(TimersLoaded{Error{ErrorCode::store_unavailable, "says the test", {}}});
+  around.give(Tick{});
+  EXPECT_TRUE(around.asked.timer_loads.empty()) << "not at once, or it would never cease";
+  ASSERT_TRUE(around.next_tick());
+  around.advance_to_tick();
+  EXPECT_EQ(around.asked.timer_loads.size(), 1U);
+}
+
+// ---- what actions are told
+
+// Asks for an action after the first event, and goes on without it.
+std::string charge_at_the_first_event(Script& script) {
+  script.wait_for({"Go"});
+  const Position charge = script.start_action("charge", "1");
+  for (;;) {
+    const Position more = script.start_wait({"More"});
+    if (script.first({charge, more}) == charge) return "1";
+  }
+}
+
+TEST(ShardActions, KnowTheEventThatLedToThemHoweverLateTheyStart) {
+  for (const bool after_restart : {false, true}) {
+    Surroundings around(charge_at_the_first_event);
+    around.start("a");
+    around.settle();
+    const RequestId first = around.submit("a", "Go");
+    around.settle();
+    // More of them than ids are kept of events that nothing pending was caused by.
+    for (int later = 0; later < 300; ++later) {
+      around.submit("a", "More");
+      around.settle();
+    }
+    if (after_restart) {
+      around.restart();
+      around.register_workflow();
+      around.give(ResumeExecutions{{1}});
+      around.settle();
+    }
+    ASSERT_TRUE(around.asked.actions.empty()) << "nobody has registered it";
+    around.register_action("charge");
+    ASSERT_EQ(around.asked.actions.size(), 1U);
+    EXPECT_EQ(around.asked.actions[0].task.event_id, "event-" + std::to_string(first));
+  }
+}
+
+}  // namespace
+}  // namespace pawl
