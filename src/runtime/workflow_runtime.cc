@@ -36,7 +36,11 @@ Result<T> wait_for_report(const Call& call) {
 
 struct WorkflowRuntime::Impl {
   explicit Impl(std::size_t action_threads) : pool(action_threads) {}
-  ~Impl() { runtime->close(); }
+  // Handlers may call the runtime until the last of them has returned.
+  ~Impl() {
+    runtime->close();
+    pool.close();
+  }
 
   CoroutineHost host;
   PoolExecutor pool;
@@ -63,7 +67,8 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
 WorkflowRuntime::WorkflowRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 WorkflowRuntime::WorkflowRuntime(WorkflowRuntime&&) noexcept = default;
 WorkflowRuntime& WorkflowRuntime::operator=(WorkflowRuntime&&) noexcept = default;
-WorkflowRuntime::~WorkflowRuntime() = default;
+// Before impl_ goes: handlers that still run reach the runtime through it.
+WorkflowRuntime::~WorkflowRuntime() { close(); }
 
 Result<void> WorkflowRuntime::add_workflow(WorkflowDescription description,
                                            detail::WorkflowFunction function, const void* identity,

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "pawl/pawl.h"
@@ -165,6 +167,33 @@ TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
       "in time ");
   ASSERT_EQ(keys.size(), 2U);
   EXPECT_EQ(keys[0], keys[1]);
+}
+
+// A handler that is asked to stop may still call the runtime, which is there to refuse.
+TEST_F(WorkflowRuntimeTest, AHandlerMayCallTheRuntimeWhileItIsDestroyed) {
+  std::optional<ErrorCode> refused;
+  {
+    WorkflowRuntime runtime = open();
+    std::promise<void> began;
+    runtime
+        .register_action<Pack>([&](Pack::Parameters, const ActionContext& context) {
+          began.set_value();
+          std::mutex own;
+          std::condition_variable_any stopped;
+          std::unique_lock lock(own);
+          stopped.wait(lock, context.stop, [] { return false; });
+          const auto listed = runtime.list_executions({.tenant = "acme"});
+          if (!listed) refused = listed.error().code;
+          return Pack::Result{};
+        })
+        .value();
+    runtime.register_workflow("Fulfil", &fulfil).value();
+    const std::string id =
+        runtime.start_workflow("Fulfil", Order{"o-4", 1}, {.tenant = "acme"}).value();
+    runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+    began.get_future().wait();
+  }
+  EXPECT_EQ(refused, ErrorCode::closed);
 }
 
 TEST_F(WorkflowRuntimeTest, AFailureEndsAsFailed) {
