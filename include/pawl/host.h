@@ -196,8 +196,13 @@ class WorkflowHost {
   virtual void evict(ExecutionRef execution) = 0;
 };
 
+// Tells an attempt that was handed out from all others that were, in this process: an attempt that
+// is handed out again has another one.
+using AttemptId = std::int64_t;
+
 // One attempt of one action.
 struct ActionTask {
+  AttemptId id = 0;
   std::string tenant;
   std::string execution_id;
   ExecutionRef execution = 0;  // 0 for an action that runs outside of any execution
@@ -205,18 +210,21 @@ struct ActionTask {
   std::string name;  // as it was called; meet() it with the registered one
   Payload parameters;
   int attempt = 1;
-  std::string idempotency_key;  // the same on every attempt, across restarts
-  std::string event_id;         // of the event that led to it; empty: the start
+  // The same on every attempt, across restarts. The caller's own, for an action outside of any
+  // execution; else made of the execution, the position and the execution's seed, so that it is no
+  // other action's anywhere.
+  std::string idempotency_key;
+  std::string event_id;  // of the event that led to it; empty: the start
   std::string correlation_id;
   Timestamp scheduled_at = 0;
   DurationMs timeout = 0;  // after this the engine gives up on the attempt
 };
 
+// The first three are those of the task.
 struct ActionOutcome {
+  AttemptId id = 0;
   ExecutionRef execution = 0;
   Position position = 0;
-  std::string idempotency_key;
-  int attempt = 1;
   std::variant<Payload, Failure> outcome;
 };
 
@@ -234,7 +242,7 @@ class ActionHost {
   virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;
   // The attempt is no longer wanted (timed out, or its execution ended): tell the handler. It is
   // still answered; the answer is ignored.
-  virtual void abort(const std::string& idempotency_key, int attempt) = 0;
+  virtual void abort(AttemptId attempt) = 0;
 };
 
 }  // namespace pawl

@@ -364,10 +364,9 @@ void Engine::actions_finished(const Napi::CallbackInfo& info) {
   std::vector<ActionOutcome> outcomes;
   while (!reader.at_end()) {
     ActionOutcome outcome;
+    outcome.id = reader.integer();
     outcome.execution = reader.integer();
     outcome.position = static_cast<Position>(reader.integer());
-    outcome.idempotency_key = reader.text();
-    outcome.attempt = static_cast<int>(reader.integer());
     if (reader.integer() != 0) {
       outcome.outcome = reader.payload();
     } else {

@@ -156,8 +156,7 @@ class JsThread::Turn {
   void tell(AbortItem& item) {
     flush_batches();
     Napi::HandleScope scope(env_);
-    make_callback(&Functions::abort, {Napi::String::New(env_, item.idempotency_key),
-                                      Napi::Number::New(env_, item.attempt)});
+    make_callback(&Functions::abort, {Napi::Number::New(env_, static_cast<double>(item.attempt))});
   }
 
   void tell(ReplyItem& item) {

@@ -48,8 +48,7 @@ struct TaskItem {
 };
 
 struct AbortItem {
-  std::string idempotency_key;
-  int attempt = 0;
+  AttemptId attempt = 0;
 };
 
 // `text` is the JSON of one reply: [call, 0, value] or [call, error code, message, subject].
@@ -71,7 +70,7 @@ inline constexpr std::size_t kLogLinesQueuedMax = 10'000;
 class JsThread : public std::enable_shared_from_this<JsThread> {
  public:
   // On the JavaScript thread. `bridge` has the functions activate(text), collect(), evict(execution),
-  // run(text), abort(key, attempt), settle(text) and log(text).
+  // run(text), abort(attempt), settle(text) and log(text).
   static Result<std::shared_ptr<JsThread>> create(Napi::Env env, Napi::Object bridge);
   ~JsThread();
   JsThread(const JsThread&) = delete;

@@ -178,6 +178,7 @@ void append_activation(std::string& out, const Activation& activation) {
 
 void append_task(std::string& out, const ActionTask& task) {
   out += '{';
+  append_number_field(out, "id", task.id);
   append_text_field(out, "tenant", task.tenant);
   append_text_field(out, "executionId", task.execution_id);
   append_number_field(out, "execution", task.execution);

@@ -20,16 +20,14 @@ void NodeActionHost::run(std::vector<ActionTask> tasks, const std::shared_ptr<Ac
   {
     std::lock_guard lock(mutex_);
     for (auto& task : tasks) {
-      sinks_.insert_or_assign(AttemptKey(task.idempotency_key, task.attempt), sink);
+      sinks_.emplace(task.id, sink);
       items.emplace_back(TaskItem{std::move(task)});
     }
   }
   thread_->post(std::move(items));
 }
 
-void NodeActionHost::abort(const std::string& idempotency_key, int attempt) {
-  thread_->post(AbortItem{idempotency_key, attempt});
-}
+void NodeActionHost::abort(const AttemptId attempt) { thread_->post(AbortItem{attempt}); }
 
 void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
   // Neighbours usually share a sink.
@@ -37,7 +35,7 @@ void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
   {
     std::lock_guard lock(mutex_);
     for (auto& outcome : outcomes) {
-      const auto found = sinks_.find(AttemptKey(outcome.idempotency_key, outcome.attempt));
+      const auto found = sinks_.find(outcome.id);
       if (found == sinks_.end()) continue;
       if (batches.empty() || batches.back().first != found->second) {
         batches.emplace_back(found->second, std::vector<ActionOutcome>());

@@ -2,11 +2,9 @@
 
 // The two ports of the engine, put onto the JavaScript thread.
 
-#include <map>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <utility>
+#include <unordered_map>
 #include <vector>
 
 #include <pawl/host.h>
@@ -34,18 +32,16 @@ class NodeActionHost final : public ActionHost {
   explicit NodeActionHost(std::shared_ptr<JsThread> thread) : thread_(std::move(thread)) {}
 
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
-  void abort(const std::string& idempotency_key, int attempt) override;
+  void abort(AttemptId attempt) override;
 
   // What JavaScript reports. Each attempt is answered once; a second answer is ignored.
   void finished(std::vector<ActionOutcome> outcomes);
 
  private:
-  using AttemptKey = std::pair<std::string, int>;  // idempotency key, attempt
-
   std::shared_ptr<JsThread> thread_;
   std::mutex mutex_;
   // Attempts under way and where their outcome goes. Bounded by Limits::actions_in_flight_max.
-  std::map<AttemptKey, std::shared_ptr<ActionSink>> sinks_;
+  std::unordered_map<AttemptId, std::shared_ptr<ActionSink>> sinks_;
 };
 
 }  // namespace pawl::node

@@ -7,6 +7,8 @@ import { findAction, validateFor, type ActionContext, type ActionRegistry } from
 import type { CarriedPayload, FlatWriter } from './wire.js';
 
 interface Task {
+  /** Of this attempt, as it was handed out. */
+  id: number;
   tenant: string;
   executionId: string;
   execution: number;
@@ -91,7 +93,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 export class ActionRunner {
-  private readonly attempts = new Map<string, AttemptContext>();
+  private readonly attempts = new Map<number, AttemptContext>();
   private outcomes: FlatWriter = [];
   private flushing = false;
 
@@ -112,13 +114,13 @@ export class ActionRunner {
     }
   }
 
-  abort(idempotencyKey: string, attempt: number): void {
-    this.attempts.get(`${attempt} ${idempotencyKey}`)?.abort();
+  abort(attempt: number): void {
+    this.attempts.get(attempt)?.abort();
   }
 
   private start(task: Task): void {
     const context = new AttemptContext(task, this.log);
-    this.attempts.set(`${task.attempt} ${task.idempotencyKey}`, context);
+    this.attempts.set(task.id, context);
     const settle = (value: unknown) => this.completed(task, value);
     const fail = (error: unknown) => this.failed(task, error);
     try {
@@ -158,9 +160,9 @@ export class ActionRunner {
   }
 
   private begin(task: Task, succeeded: 0 | 1): FlatWriter {
-    this.attempts.delete(`${task.attempt} ${task.idempotencyKey}`);
+    this.attempts.delete(task.id);
     const { outcomes } = this;
-    outcomes.push(task.execution, task.position, task.idempotencyKey, task.attempt, succeeded);
+    outcomes.push(task.id, task.execution, task.position, succeeded);
     if (!this.flushing) {
       this.flushing = true;
       // After the microtasks that run now: what ends together is reported together.

@@ -7,7 +7,7 @@ export interface Bridge {
   collect(): FlatWriter;
   evict(execution: number): void;
   run(text: string): void;
-  abort(idempotencyKey: string, attempt: number): void;
+  abort(attempt: number): void;
   settle(text: string): void;
   log(text: string): void;
 }

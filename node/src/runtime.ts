@@ -681,9 +681,9 @@ export class WorkflowRuntime {
         host.leave();
         runner.run(text);
       },
-      abort(idempotencyKey, attempt) {
+      abort(attempt) {
         host.leave();
-        runner.abort(idempotencyKey, attempt);
+        runner.abort(attempt);
       },
       settle: (text) => {
         host.leave();

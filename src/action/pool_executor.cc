@@ -16,10 +16,9 @@ Failure stopped(std::string message) {
 
 void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Failure> outcome) {
   std::vector<ActionOutcome> outcomes;
-  outcomes.push_back(ActionOutcome{.execution = task.execution,
+  outcomes.push_back(ActionOutcome{.id = task.id,
+                                   .execution = task.execution,
                                    .position = task.position,
-                                   .idempotency_key = task.idempotency_key,
-                                   .attempt = task.attempt,
                                    .outcome = std::move(outcome)});
   sink.actions_finished(std::move(outcomes));
 }
@@ -63,7 +62,7 @@ void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<Acti
     }
     for (ActionTask& task : tasks) {
       auto job = std::make_shared<Job>(Job{std::move(task), sink, {}});
-      under_way_.insert_or_assign({job->task.idempotency_key, job->task.attempt}, job->stop);
+      under_way_.emplace(job->task.id, job->stop);
       queue_.push_back(std::move(job));
     }
   }
@@ -74,11 +73,11 @@ void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<Acti
   }
 }
 
-void PoolExecutor::abort(const std::string& idempotency_key, int attempt) {
+void PoolExecutor::abort(const AttemptId attempt) {
   std::stop_source stop(std::nostopstate);
   {
     const std::lock_guard lock(mutex_);
-    const auto found = under_way_.find({idempotency_key, attempt});
+    const auto found = under_way_.find(attempt);
     if (found == under_way_.end()) return;
     stop = found->second;
   }
@@ -95,8 +94,7 @@ void PoolExecutor::work() {
     lock.unlock();
     std::variant<Payload, Failure> outcome = attempt(*job);
     lock.lock();
-    const auto found = under_way_.find({job->task.idempotency_key, job->task.attempt});
-    if (found != under_way_.end() && found->second == job->stop) under_way_.erase(found);
+    under_way_.erase(job->task.id);
     lock.unlock();
     answer(job->task, *job->sink, std::move(outcome));
     lock.lock();

@@ -32,7 +32,7 @@ class PoolExecutor final : public ActionHost {
   void register_action(std::string_view name, detail::ActionHandler handler);
 
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
-  void abort(const std::string& idempotency_key, int attempt) override;
+  void abort(AttemptId attempt) override;
 
   // Asks what runs to stop, answers what is queued, and from now on all else, with a failure, and waits
   // for the handlers. Not from within one. Idempotent.
@@ -44,7 +44,6 @@ class PoolExecutor final : public ActionHost {
     std::shared_ptr<ActionSink> sink;
     std::stop_source stop;
   };
-  using Key = std::pair<std::string, int>;
 
   void work();
   std::variant<Payload, Failure> attempt(const Job& job);
@@ -54,7 +53,7 @@ class PoolExecutor final : public ActionHost {
   // All guarded by mutex_.
   bool closing_ = false;
   std::deque<std::shared_ptr<Job>> queue_;
-  std::map<Key, std::stop_source> under_way_;  // queued or running
+  std::unordered_map<AttemptId, std::stop_source> under_way_;  // queued or running
   std::unordered_map<std::string, std::shared_ptr<const detail::ActionHandler>> handlers_;
 
   std::once_flag closed_;

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kLoadsAtOnceMax = 64;    // of executions to resume
 constexpr std::size_t kEvictionLooksMax = 16;  // at the oldest of the cache, per input
+// Attempts of all shards of a process are told apart by the upper bits; a double holds them exactly.
+constexpr int kAttemptIdBits = 40;
 constexpr DurationMs kReloadDelayMinMs = 100;  // after a failed commit, doubled each time
 constexpr DurationMs kReloadDelayMaxMs = 10'000;
 
@@ -70,7 +72,8 @@ Shard::Shard(ShardOptions options,
              std::function<InboxId()> next_inbox_id)
     : options_(std::move(options)),
       next_ref_(std::move(next_ref)),
-      next_inbox_id_(std::move(next_inbox_id)) {}
+      next_inbox_id_(std::move(next_inbox_id)),
+      next_attempt_((AttemptId{options_.stream} << kAttemptIdBits) + 1) {}
 
 Shard::~Shard() = default;
 

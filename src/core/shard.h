@@ -154,8 +154,7 @@ struct RunAction {
 
 struct AbortAction {
   HostId host = 0;
-  std::string idempotency_key;
-  int attempt = 1;
+  AttemptId attempt = 0;
 };
 
 // The execution has ended; the runtime reads its state from the store.
@@ -227,7 +226,13 @@ class Shard {
   struct InboxEvent {
     InboxRecord row;
   };
-  using Work = std::variant<EventSubmitted, InboxEvent, ActionOutcome, TimerDue, StartRequested,
+  struct AttemptFinished {
+    ExecutionRef execution = 0;
+    Position position = 0;
+    int attempt = 1;
+    std::variant<Payload, Failure> outcome;
+  };
+  using Work = std::variant<EventSubmitted, InboxEvent, AttemptFinished, TimerDue, StartRequested,
                             CompletionAwaited>;
 
   // What a commit lets go once it is durable.
@@ -242,11 +247,9 @@ class Shard {
   };
 
   struct Attempt {
-    ExecutionRef execution = 0;
-    Position position = 0;
+    AttemptId id = 0;
     int attempt = 1;
     HostId host = 0;
-    std::string idempotency_key;
     Timestamp deadline = 0;  // 0: not handed out yet
   };
 
@@ -286,10 +289,10 @@ class Shard {
   void take_event(Execution& execution, EventSubmitted event);
   void accept_event(Execution& execution, EventSubmitted event);
   void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
-  void take_actions(Execution& execution, const ActionOutcome& outcome);
+  void take_actions(Execution& execution, const AttemptFinished& finished);
   void take_timer(Execution& execution, const TimerRecord& timer);
   void take_start(Execution& execution, const StartRequested& start);
-  void record_outcome(Execution& execution, const ActionOutcome& outcome);
+  void record_outcome(Execution& execution, const AttemptFinished& finished);
   void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
   void answer_event(Execution& execution);
   EventReply event_reply(const Execution& execution, const std::string& event_id,
@@ -313,10 +316,13 @@ class Shard {
   void dispatch(Execution& execution, Position position, bool just_scheduled = false);
   void dispatch_all(Execution& execution);
   void run_ready();
+  // Puts it in line for its host. The task's attempt and key are set.
+  void hand_out(const Catalog::Action& registered, ActionTask task);
+  void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
   void end_attempt(AttemptKey key);
   void abandon_attempts(ExecutionRef ref);
   void without_handler_erase(ExecutionRef ref);
-  void on_detached(const ActionOutcome& outcome);
+  void finish_detached_attempt(Position position, std::variant<Payload, Failure> outcome);
   void try_detached(DetachedAction& action);
   void retry_detached();
   void record_detached(DetachedAction& action);
@@ -341,7 +347,6 @@ class Shard {
   // Now, or once what the reply tells of is durable.
   void answer(Execution& execution, Reply reply);
   void log_engine(LogLevel level, std::string message, const ExecutionRecord& about);
-  std::string idempotency_key(const ExecutionRecord& execution, Position position) const;
 
   const ShardOptions options_;
   const std::function<ExecutionRef(std::string_view, std::string_view)> next_ref_;
@@ -381,6 +386,7 @@ class Shard {
   // Actions that wait to be registered, by meeting name.
   std::multimap<std::string, AttemptKey> without_handler_;
 
+  AttemptId next_attempt_;
   std::deque<RunAction> ready_;             // wait for a place among those in flight
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
@@ -391,8 +397,6 @@ class Shard {
   std::map<std::string, std::unique_ptr<DetachedAction>> detached_;  // by tenant and key
   std::map<Position, std::string> detached_positions_;
   Position next_detached_ = -1;
-  // Hosts tell attempts apart by their keys: those of two tenants that are the same take turns.
-  std::set<std::string> detached_keys_running_;
   std::set<std::pair<Timestamp, std::string>> detached_retries_;
 
   std::deque<Held> held_;

@@ -13,12 +13,17 @@
 
 namespace pawl {
 
+namespace {
+
 // The key of an action in an execution follows from where it stands, so that it is the same on every
-// attempt and after every restart.
-std::string Shard::idempotency_key(const ExecutionRecord& execution,
-                                   const Position position) const {
-  return fmt::format("{}:{}", execution.ref, position);
+// attempt and after every restart. The seed makes it another one in every other store: the key may
+// go to a payment provider that has seen those of a store that is gone.
+std::string derived_key(const ExecutionRecord& execution, const Position position,
+                        const std::uint64_t seed) {
+  return fmt::format("{}:{}:{:016x}", execution.ref, position, seed);
 }
+
+}  // namespace
 
 void Shard::dispatch(Execution& execution, const Position position, const bool just_scheduled) {
   const auto found = execution.fold.actions().find(position);
@@ -56,15 +61,22 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.name = action.name;
   task.parameters = action.parameters;
   task.attempt = action.attempts_failed + 1;
-  task.idempotency_key = idempotency_key(record, position);
+  task.idempotency_key = derived_key(record, position, execution.fold.seed());
   task.event_id = execution.fold.event_id_of(action.cause);
   task.correlation_id = record.correlation_id;
   task.scheduled_at = action.scheduled_at;
-  task.timeout = action.options.timeout.value_or(
-      registered->options.timeout.value_or(kActionTimeoutDefaultMs));
-  attempts_.emplace(
-      key, Attempt{record.ref, position, task.attempt, registered->host, task.idempotency_key, 0});
-  ready_.push_back(RunAction{registered->host, std::move(task)});
+  task.timeout = action.options.timeout.value_or(0);
+  hand_out(*registered, std::move(task));
+}
+
+void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
+  task.id = next_attempt_++;
+  if (task.timeout == 0) {
+    task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
+  }
+  attempts_.emplace(AttemptKey{task.execution, task.position},
+                    Attempt{task.id, task.attempt, registered.host, 0});
+  ready_.push_back(RunAction{registered.host, std::move(task)});
 }
 
 // Every action that is under way as far as the history tells, and whose outcome is not waiting already.
@@ -73,7 +85,7 @@ void Shard::dispatch_all(Execution& execution) {
     if (action.retry_at) continue;
     const bool finished = std::any_of(
         execution.work.begin(), execution.work.end(), [at = position](const Work& work) {
-          const auto* const outcome = std::get_if<ActionOutcome>(&work);
+          const auto* const outcome = std::get_if<AttemptFinished>(&work);
           return outcome != nullptr && outcome->position == at;
         });
     if (!finished) dispatch(execution, position);
@@ -86,9 +98,7 @@ void Shard::run_ready() {
     ready_.pop_front();
     const AttemptKey key{next.task.execution, next.task.position};
     const auto attempt = attempts_.find(key);
-    const bool wanted = attempt != attempts_.end() && attempt->second.deadline == 0 &&
-                        attempt->second.attempt == next.task.attempt;
-    if (!wanted) continue;
+    if (attempt == attempts_.end() || attempt->second.id != next.task.id) continue;
     attempt->second.deadline = now_ + next.task.timeout;
     deadlines_.emplace(attempt->second.deadline, key);
     ++in_flight_;
@@ -113,7 +123,7 @@ void Shard::abandon_attempts(const ExecutionRef ref) {
   while (at != attempts_.end() && at->first.first == ref) {
     const Attempt& attempt = at->second;
     if (attempt.deadline != 0) {
-      out_->aborts.push_back(AbortAction{attempt.host, attempt.idempotency_key, attempt.attempt});
+      out_->aborts.push_back(AbortAction{attempt.host, attempt.id});
     }
     const AttemptKey key = at->first;
     ++at;
@@ -128,31 +138,30 @@ void Shard::without_handler_erase(const ExecutionRef ref) {
 void Shard::on(ActionOutcome input) {
   const AttemptKey key{input.execution, input.position};
   const auto attempt = attempts_.find(key);
-  if (attempt == attempts_.end() || attempt->second.attempt != input.attempt) return;
+  // Of one that was given up.
+  if (attempt == attempts_.end() || attempt->second.id != input.id) return;
+  finish_attempt(key, std::move(input.outcome));
+}
+
+void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> outcome) {
+  const auto [ref, position] = key;
+  const int attempt = attempts_.at(key).attempt;
   end_attempt(key);
-  if (input.execution == 0) return on_detached(input);
-  const ExecutionRef ref = input.execution;
-  give(ref, std::move(input));
+  if (ref == 0) return finish_detached_attempt(position, std::move(outcome));
+  give(ref, AttemptFinished{ref, position, attempt, std::move(outcome)});
 }
 
 void Shard::expire_attempts() {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now_) {
     const AttemptKey key = deadlines_.begin()->second;
-    const Attempt attempt = attempts_.at(key);
-    end_attempt(key);
-    out_->aborts.push_back(AbortAction{attempt.host, attempt.idempotency_key, attempt.attempt});
+    const Attempt& attempt = attempts_.at(key);
+    out_->aborts.push_back(AbortAction{attempt.host, attempt.id});
     Failure failure;
     failure.name = "TimeoutError";
     failure.code = "timeout";
     failure.message = fmt::format("attempt {} did not finish within its time-out", attempt.attempt);
     failure.failure_class = FailureClass::timeout;
-    ActionOutcome outcome{key.first, key.second, attempt.idempotency_key, attempt.attempt,
-                          std::move(failure)};
-    if (key.first == 0) {
-      on_detached(outcome);
-    } else {
-      give(key.first, std::move(outcome));
-    }
+    finish_attempt(key, std::move(failure));
   }
 }
 
@@ -223,11 +232,6 @@ void Shard::on(ActionResultFound input) {
 }
 
 void Shard::try_detached(DetachedAction& detached) {
-  constexpr DurationMs kTurnMs = 10;
-  if (!detached_keys_running_.insert(detached.action.idempotency_key).second) {
-    detached_retries_.emplace(now_ + kTurnMs, detached.map_key);
-    return;
-  }
   const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
   ActionTask task;
   task.tenant = detached.action.tenant;
@@ -239,19 +243,15 @@ void Shard::try_detached(DetachedAction& detached) {
   task.idempotency_key = detached.action.idempotency_key;
   task.event_id = detached.action.event_id;
   task.scheduled_at = detached.first_at;
-  task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
-  attempts_.emplace(
-      AttemptKey{0, detached.position},
-      Attempt{0, detached.position, detached.attempt, registered.host, task.idempotency_key, 0});
-  ready_.push_back(RunAction{registered.host, std::move(task)});
+  hand_out(registered, std::move(task));
 }
 
-void Shard::on_detached(const ActionOutcome& outcome) {
-  const auto position = detached_positions_.find(outcome.position);
-  if (position == detached_positions_.end()) return;
-  DetachedAction& detached = *detached_.at(position->second);
-  detached_keys_running_.erase(detached.action.idempotency_key);
-  if (const auto* const failure = std::get_if<Failure>(&outcome.outcome)) {
+void Shard::finish_detached_attempt(const Position position,
+                                    std::variant<Payload, Failure> outcome) {
+  const auto known = detached_positions_.find(position);
+  if (known == detached_positions_.end()) return;
+  DetachedAction& detached = *detached_.at(known->second);
+  if (const auto* const failure = std::get_if<Failure>(&outcome)) {
     const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
     const RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});
     const auto delay = retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
@@ -261,7 +261,7 @@ void Shard::on_detached(const ActionOutcome& outcome) {
       return;
     }
   }
-  detached.outcome = outcome.outcome;
+  detached.outcome = std::move(outcome);
   record_detached(detached);
 }
 

@@ -371,7 +371,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
         execution.open.results.begin(), execution.open.results.end(),
         [&](const ActionResultRecord& known) { return known.position == finished->position; });
     execution.work.push_front(
-        ActionOutcome{ref, finished->position, {}, result->attempts, finished->outcome});
+        AttemptFinished{ref, finished->position, result->attempts, finished->outcome});
   }
   ExecutionChange change;
   change.status = ExecutionStatus::stuck;

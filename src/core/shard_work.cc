@@ -58,7 +58,7 @@ void Shard::proceed(Execution& execution) {
     Work work = std::move(execution.work.front());
     execution.work.pop_front();
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
-                            std::holds_alternative<ActionOutcome>(work) ||
+                            std::holds_alternative<AttemptFinished>(work) ||
                             std::holds_alternative<TimerDue>(work);
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
@@ -69,8 +69,8 @@ void Shard::proceed(Execution& execution) {
       take_event(execution, std::move(*event));
     } else if (const auto* const inbox = std::get_if<InboxEvent>(&work)) {
       deliver_event(execution, as_submitted(execution.fold.record(), inbox->row), inbox->row.id);
-    } else if (const auto* const outcome = std::get_if<ActionOutcome>(&work)) {
-      take_actions(execution, *outcome);
+    } else if (const auto* const finished = std::get_if<AttemptFinished>(&work)) {
+      take_actions(execution, *finished);
     } else if (const auto* const due = std::get_if<TimerDue>(&work)) {
       take_timer(execution, due->timer);
     } else if (const auto* const start = std::get_if<StartRequested>(&work)) {
@@ -370,13 +370,13 @@ void Shard::answer_event(Execution& execution) {
 
 // ---- actions that finished
 
-void Shard::take_actions(Execution& execution, const ActionOutcome& outcome) {
-  record_outcome(execution, outcome);
+void Shard::take_actions(Execution& execution, const AttemptFinished& finished) {
+  record_outcome(execution, finished);
   // What finished together is delivered together.
   while (!execution.work.empty()) {
-    const auto* const next = std::get_if<ActionOutcome>(&execution.work.front());
+    const auto* const next = std::get_if<AttemptFinished>(&execution.work.front());
     if (next == nullptr) break;
-    const ActionOutcome taken = *next;
+    const AttemptFinished taken = *next;
     execution.work.pop_front();
     record_outcome(execution, taken);
   }
@@ -387,19 +387,19 @@ void Shard::take_actions(Execution& execution, const ActionOutcome& outcome) {
   }
 }
 
-void Shard::record_outcome(Execution& execution, const ActionOutcome& outcome) {
-  const auto found = execution.fold.actions().find(outcome.position);
+void Shard::record_outcome(Execution& execution, const AttemptFinished& finished) {
+  const auto found = execution.fold.actions().find(finished.position);
   if (found == execution.fold.actions().end()) return;
   const PendingAction& action = found->second;
   const int attempt = action.attempts_failed + 1;
-  if (outcome.attempt != attempt) return;
+  if (finished.attempt != attempt) return;
 
   const ExecutionRecord& record = execution.fold.record();
   HistoryEvent event;
   event.name = action.name;
-  event.position = outcome.position;
+  event.position = finished.position;
   event.cause = action.cause;
-  const Failure* const failure = std::get_if<Failure>(&outcome.outcome);
+  const Failure* const failure = std::get_if<Failure>(&finished.outcome);
   if (failure != nullptr) {
     const Catalog::Action* const registered = catalog_.find_action(action.name);
     RetryPolicy policy;
@@ -409,7 +409,8 @@ void Shard::record_outcome(Execution& execution, const ActionOutcome& outcome) {
       policy = *registered->options.retry;
     }
     event.payload = Payload::json(encode_failure(*failure));
-    const std::uint64_t seed = execution.fold.seed() + static_cast<std::uint64_t>(outcome.position);
+    const std::uint64_t seed =
+        execution.fold.seed() + static_cast<std::uint64_t>(finished.position);
     if (const auto delay = retry_delay(policy, *failure, attempt, seed)) {
       event.type = EventType::action_attempt_failed;
       event.attributes = encode(AttemptFailedAttributes{attempt, now_ + *delay});
@@ -425,7 +426,7 @@ void Shard::record_outcome(Execution& execution, const ActionOutcome& outcome) {
   }
   ActionResultRecord result;
   result.execution = record.ref;
-  result.position = outcome.position;
+  result.position = finished.position;
   result.tenant = record.tenant;
   result.action = action.name;
   result.succeeded = failure == nullptr;
@@ -435,14 +436,14 @@ void Shard::record_outcome(Execution& execution, const ActionOutcome& outcome) {
   event.type = failure == nullptr ? EventType::action_completed : EventType::action_failed;
   event.attributes = encode(OutcomeAttributes{attempt});
   if (failure == nullptr) {
-    event.payload = std::get<Payload>(outcome.outcome);
+    event.payload = std::get<Payload>(finished.outcome);
     result.result = event.payload;
   } else {
     result.error_json = event.payload.bytes;
   }
   execution.open.results.push_back(std::move(result));
   if (execution.jobs.empty()) execution.cause = event.cause;
-  add_job(execution, std::move(event), ActionJob{outcome.position, outcome.outcome});
+  add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
 }
 
 // ---- timers

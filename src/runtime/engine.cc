@@ -439,7 +439,7 @@ void Engine::carry_out(Outputs& out) {
     action_host(host)->run(std::move(run), mailbox_);
   }
   for (const AbortAction& abort : out.aborts) {
-    action_host(abort.host)->abort(abort.idempotency_key, abort.attempt);
+    action_host(abort.host)->abort(abort.attempt);
   }
   for (Reply& reply : out.replies) answer(std::move(reply));
   for (const LogLine& line : out.logs) options_.log(line);

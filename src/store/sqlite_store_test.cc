@@ -8,12 +8,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
+#include <semaphore>
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/crash_point.h"
@@ -543,6 +548,61 @@ TEST_F(SqliteStoreTest, AKillLeavesALongLog) {
   const auto history = store->read_history(1, 0, 1'000);
   ASSERT_TRUE(history);
   EXPECT_EQ(history->size(), static_cast<std::size_t>(kCommits));
+}
+
+// Holds the writer's thread at its first report until it is told to go on.
+class HeldSink final : public CommitSink {
+ public:
+  void commits_finished(const std::vector<CommitOutcome>& outcomes) override {
+    if (!held_.exchange(true)) go_on_.acquire();
+    const std::lock_guard lock(mutex_);
+    for (const CommitOutcome& outcome : outcomes) reported_.push_back(outcome);
+  }
+  void let_go() { go_on_.release(); }
+  std::vector<CommitOutcome> reported() const {
+    const std::lock_guard lock(mutex_);
+    return reported_;
+  }
+
+ private:
+  std::atomic<bool> held_{false};
+  std::binary_semaphore go_on_{0};
+  mutable std::mutex mutex_;
+  std::vector<CommitOutcome> reported_;
+};
+
+TEST_F(SqliteStoreTest, ACommitThatComesTooLateIsRefusedInItsTurn) {
+  HeldSink sink;
+  auto opened = open_sqlite_store({.path = path});
+  ASSERT_TRUE(opened);
+  Store& store = **opened;
+  store.start(sink);
+  std::uint64_t last = 0;
+  const auto commit_one = [&] {
+    const auto ref = store.next_execution_ref();
+    store.commit({{0, 0, ++last, start_transition(ref, "acme", std::to_string(ref))}});
+  };
+  commit_one();
+  commit_one();
+  std::thread closer([&store] { store.close(); });
+  // Until one is no longer taken into the queue.
+  std::uint64_t taken = 0;
+  do {
+    taken = last;
+    commit_one();
+  } while (store.queued_commits() == last);
+  sink.let_go();
+  closer.join();
+  std::uint64_t settled = 0;
+  for (const CommitOutcome& outcome : sink.reported()) {
+    EXPECT_GT(outcome.up_to, settled) << "in order";
+    settled = outcome.up_to;
+    EXPECT_EQ(outcome.error.has_value(), settled > taken) << settled;
+    if (settled > taken) {
+      EXPECT_EQ(outcome.error->code, ErrorCode::closed);
+    }
+  }
+  EXPECT_EQ(settled, last);
 }
 
 TEST_F(SqliteStoreTest, ADamagedRowIsAnErrorAndNotACrash) {

@@ -61,10 +61,19 @@ void SqliteWriter::commit(std::vector<CommitRequest> requests) {
       wake_.notify_one();
       return;
     }
+    // Outcomes are told in order: a later one says that all before it are settled.
+    if (!ended_) {
+      late_.insert(late_.end(), std::move_iterator{requests.begin()},
+                   std::move_iterator{requests.end()});
+      return;
+    }
   }
-  // The thread is gone, or on its way.
+  refuse(requests);
+}
+
+void SqliteWriter::refuse(const Batch& batch) {
   OutcomeList outcomes;
-  for (const auto& request : requests) {
+  for (const auto& request : batch) {
     outcomes.add(request, Error{ErrorCode::closed,
                                 fmt::format("the store {} is closed", connection_.path())});
   }
@@ -103,6 +112,17 @@ void SqliteWriter::run() {
     queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
     sink_->commits_finished(outcomes.outcomes());
     checkpoint_if_due();
+  }
+  while (true) {
+    {
+      const std::lock_guard lock{mutex_};
+      batch = std::exchange(late_, {});
+      ended_ = batch.empty();
+      if (ended_) {
+        return;
+      }
+    }
+    refuse(batch);
   }
 }
 

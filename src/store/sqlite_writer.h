@@ -34,7 +34,7 @@ class SqliteWriter {
   void start(CommitSink& sink);
   void commit(std::vector<CommitRequest> requests);
   std::size_t queued() const { return queued_.load(std::memory_order_relaxed); }
-  // Waits for what is queued; later commits answer `closed`.
+  // Waits for what is queued; later commits answer `closed`, after all earlier ones are reported.
   void stop();
   // Closes the connection, which writes the log back into the file. After stop() and after all other
   // connections are closed.
@@ -54,6 +54,7 @@ class SqliteWriter {
 
   void run();
   bool take(Batch& batch);
+  void refuse(const Batch& batch);
   Answers commit_batch(const Batch& batch);
   // BEGIN … COMMIT. With `one_by_one`, a refused transition is left out and its stream fails, while
   // the others go on. Without, false: nothing was committed, try one by one.
@@ -90,7 +91,9 @@ class SqliteWriter {
   std::condition_variable wake_;
   // Guarded by mutex_.
   std::vector<std::vector<CommitRequest>> queue_;
+  std::vector<CommitRequest> late_;  // came while closing: refused, in their turn
   bool closing_ = false;
+  bool ended_ = false;  // all that was queued is reported
 };
 
 }  // namespace pawl

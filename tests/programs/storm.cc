@@ -67,7 +67,7 @@ class SlowActions final : public ActionHost {
     }
     wake_.notify_one();
   }
-  void abort(const std::string&, int) override {}
+  void abort(AttemptId) override {}
 
  private:
   void run() {
@@ -82,8 +82,7 @@ class SlowActions final : public ActionHost {
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(random() % 4));
       for (auto& [task, sink] : taken) {
-        ActionOutcome outcome{
-            task.execution, task.position, task.idempotency_key, task.attempt, {}};
+        ActionOutcome outcome{task.id, task.execution, task.position, {}};
         if (random() % 20 == 0) {
           Failure failure;
           failure.message = "one in twenty fails";

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "model/attributes.h"
 #include "tests/support/four_ways.h"
@@ -260,6 +261,42 @@ TEST_F(Rules, AnAttemptThatTakesTooLongIsTriedAgain) {
   EXPECT_TRUE(recorded);
 }
 
+// A failed commit takes the execution back to what is durable, and its attempts with it. The action
+// is handed out once more, as the same attempt under the same key; what the first one still says is
+// not taken for the answer of the second.
+TEST_F(Rules, AnAttemptThatWasGivenUpDoesNotAnswerForItsTwin) {
+  code_ = [](Script& script) -> std::string {
+    const std::string charged = script.run("charge", "1");
+    script.wait_for({"Never"});
+    return charged;
+  };
+  WorldOptions options;
+  options.fail_commit = 2;
+  World world = make_world(options);
+  world.register_workflow("Story");
+  world.register_action(
+      "charge",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  start_until_told(world, start_of("a"));
+  ASSERT_EQ(world.actions_run().size(), 1U);
+  ASSERT_FALSE(world.submit(event_of("a", "Other"))->has_value()) << "its commit fails";
+  world.advance(1'000);
+  ASSERT_EQ(world.actions_run().size(), 2U);
+  const ActionTask first = world.actions_run()[0];
+  const ActionTask second = world.actions_run()[1];
+  EXPECT_EQ(first.idempotency_key, second.idempotency_key);
+  EXPECT_EQ(first.attempt, second.attempt);
+  EXPECT_NE(first.id, second.id);
+  Failure aborted;
+  aborted.name = "AbortError";
+  aborted.failure_class = FailureClass::permanent;
+  world.answer(first, aborted);
+  EXPECT_TRUE(world.data().results.empty());
+  world.answer(second, Payload::json("\"paid\""));
+  ASSERT_EQ(world.data().results.size(), 1U);
+  EXPECT_EQ(world.data().results.begin()->second.result.bytes, "\"paid\"");
+}
+
 TEST_F(Rules, AnActionOutsideOfAnExecutionRunsOncePerKey) {
   World world = make_world();
   int runs = 0;
@@ -285,6 +322,39 @@ TEST_F(Rules, AnActionOutsideOfAnExecutionRunsOncePerKey) {
   const auto unknown = world.execute(other);
   EXPECT_EQ(unknown->error().code, ErrorCode::unknown_action);
   EXPECT_NE(unknown->error().message.find("Charge"), std::string::npos);
+}
+
+TEST_F(Rules, OneKeyOfTwoTenantsIsTwoActionsAtOnce) {
+  World world = make_world();
+  world.register_action(
+      "Charge",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  const ExecuteActionRequest request{kTenant, "", "", "charge-1", "charge", Payload::json("{}")};
+  ExecuteActionRequest other = request;
+  other.tenant = "globex";
+  EXPECT_FALSE(world.execute(request));
+  EXPECT_FALSE(world.execute(other));
+  ASSERT_EQ(world.actions_run().size(), 2U) << "neither waits for the other";
+  const std::vector<ActionTask> tasks = world.actions_run();
+  world.answer(tasks[1], Payload::json("2"));
+  world.answer(tasks[0], Payload::json("1"));
+  EXPECT_EQ((*world.execute(request))->bytes, "1");
+  EXPECT_EQ((*world.execute(other))->bytes, "2");
+}
+
+// A key made here may go to a payment provider that remembers those of a store that is gone.
+TEST_F(Rules, AnotherStoreMakesOtherIdempotencyKeys) {
+  code_ = [](Script& script) -> std::string { return script.run("echo", "1"); };
+  std::set<std::string> keys;
+  for (int store = 0; store < 2; ++store) {
+    World world = make_world(WorldOptions{.seed = static_cast<std::uint64_t>(store) + 1});
+    world.register_workflow("Story");
+    world.register_action("echo", echo);
+    start_until_told(world, start_of("a"));
+    world.settle();
+    keys.insert(world.actions_run().at(0).idempotency_key);
+  }
+  EXPECT_EQ(keys.size(), 2U);
 }
 
 TEST_F(Rules, AFailureOutsideOfAnExecutionIsTriedAgainAndThenRecorded) {

@@ -108,9 +108,8 @@ void World::carry_out(Outputs& out) {
     });
     actions_run_.push_back(run.task);
     if (auto outcome = action->function(run.task)) {
-      inputs_.emplace_back(ActionOutcome{run.task.execution, run.task.position,
-                                         run.task.idempotency_key, run.task.attempt,
-                                         std::move(*outcome)});
+      inputs_.emplace_back(
+          ActionOutcome{run.task.id, run.task.execution, run.task.position, std::move(*outcome)});
     }
   }
   for (Reply& reply : out.replies) {
@@ -160,6 +159,11 @@ bool World::step() {
   return false;
 }
 
+void World::answer(const ActionTask& task, std::variant<Payload, Failure> outcome) {
+  feed(ActionOutcome{task.id, task.execution, task.position, std::move(outcome)});
+  settle();
+}
+
 void World::settle() {
   constexpr int kStepsMax = 1'000'000;
   try {
@@ -205,7 +209,7 @@ std::optional<Result<T>> World::answer_of(const RequestId request) {
 std::optional<Result<std::string>> World::start(StartRequest request) {
   StartRequested input;
   input.request = next_request_++;
-  input.seed = 7;
+  input.seed = 7 + options_.seed;
   input.generated = false;
   input.start = std::move(request);
   const RequestId id = input.request;

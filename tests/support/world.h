@@ -54,6 +54,9 @@ class World {
   std::optional<Result<EventReply>> submit(EventRequest request, bool enqueue = false);
   std::optional<Result<Payload>> execute(ExecuteActionRequest request);
 
+  // Of an attempt that its function left without an answer.
+  void answer(const ActionTask& task, std::variant<Payload, Failure> outcome);
+
   // Works until nothing is left to do at this time.
   void settle();
   void advance(DurationMs by);
