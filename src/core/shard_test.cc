@@ -75,8 +75,7 @@ class Surroundings {
     return last_request_;
   }
   void finish(const ActionTask& task, const std::string& result) {
-    give(ActionOutcome{task.execution, task.position, task.idempotency_key, task.attempt,
-                       Payload::json(result)});
+    give(ActionOutcome{task.id, task.execution, task.position, Payload::json(result)});
   }
   // To the moment at which the shard wants to be woken.
   void advance_to_tick() {
