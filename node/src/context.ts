@@ -1,3 +1,4 @@
+import type { WorkflowActions } from './action_types.js';
 import { decode, deepFreeze, encodeDetails, hasTags, type Encoded } from './codec.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
@@ -5,8 +6,22 @@ import type { Instance } from './instance.js';
 import { checkName } from './names.js';
 import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
 
-/** Names of events and the types of their payloads. */
+/** Names of events and the types of their payloads, as an object type or an interface. */
 export type EventMap = Record<string, any>;
+
+/**
+ * What is sent with an event of that name. If the name can be one of several, what fits all of them.
+ */
+export type PayloadOf<Events extends EventMap, Name extends keyof Events & string> = {
+  [N in Name]: (payload: Events[N]) => void;
+}[Name] extends (payload: infer Payload) => void
+  ? Payload
+  : never;
+
+/** The arguments behind an event's name: the payload may be left out where its type allows undefined. */
+export type PayloadArguments<Payload, More extends readonly unknown[] = []> = undefined extends Payload
+  ? [payload?: Payload, ...more: More]
+  : [payload: Payload, ...more: More];
 
 /** An event as workflow code gets it. */
 export interface ReceivedEvent<Name extends string = string, Payload = any> {
@@ -34,16 +49,23 @@ export interface WaitOptions {
 
 export interface WorkflowEvents<Events extends EventMap = EventMap> {
   /**
-   * The next event of that name, or of one of those names. Events that came before are waiting, the
-   * oldest first. A wait that lost a Promise.race is still there and may take an event; use `signal`
-   * or `context.any` to withdraw it.
+   * The next event of that name, or of one of those names; `event.name` tells which, and with it the
+   * type of `event.payload`. Events that came before are waiting, the oldest first. Rejects with a
+   * TimeoutError when `timeout` ran out. A wait that lost a Promise.race is still there and may take
+   * an event; use `signal` or `context.any` to withdraw it.
    */
   waitFor<Name extends keyof Events & string>(
     names: Name | readonly Name[],
     options?: WaitOptions,
   ): Promise<EventNamed<Events, Name>>;
-  /** An event to this execution itself, delivered after what is already under way. */
-  emit(name: string, payload?: unknown): Promise<void>;
+  /**
+   * An event to this execution itself, delivered after what is already under way. Rejects with a
+   * PayloadError when the payload can't be carried.
+   */
+  emit<Name extends keyof Events & string>(
+    name: Name,
+    ...payload: PayloadArguments<PayloadOf<Events, Name>>
+  ): Promise<void>;
 }
 
 export interface WorkflowData {
@@ -62,11 +84,6 @@ export interface WorkflowLogger {
   info(message: string, ...details: unknown[]): void;
   warn(message: string, ...details: unknown[]): void;
   error(message: string, ...details: unknown[]): void;
-}
-
-/** `actions.sendNotification({ … })` runs the action of that name, in any casing. */
-export interface WorkflowActions {
-  [name: string]: (parameters?: any, options?: ActionCallOptions) => Promise<any>;
 }
 
 /** What a workflow function gets. Every member also works detached: `const { setState } = context`. */

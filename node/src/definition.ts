@@ -11,16 +11,33 @@ export interface WorkflowMetadata {
   tags?: readonly string[];
 }
 
+/** The code of a workflow: `context` is typed by the events that it waits for and by its input. */
 export type WorkflowFunction<Events extends EventMap = EventMap, Input = any, Result = any> = (
   context: WorkflowContext<Events, Input>,
 ) => Promise<Result>;
 
+/**
+ * What defineWorkflow gives, and the types that callers are held to: `runtime.startWorkflow` and
+ * `runtime.getHandle` take them from here.
+ */
 export interface WorkflowDefinition<Events extends EventMap = any, Input = any, Result = any> {
   readonly name: string;
   readonly version: string;
   readonly metadata: Readonly<WorkflowMetadata>;
   readonly fn: WorkflowFunction<Events, Input, Result>;
 }
+
+/** The events of a definition: `EventsOf<typeof review>`. */
+export type EventsOf<Definition extends WorkflowDefinition> =
+  Definition extends WorkflowDefinition<infer Events, any, any> ? Events : never;
+
+/** The input of a definition: `InputOf<typeof review>`. */
+export type InputOf<Definition extends WorkflowDefinition> =
+  Definition extends WorkflowDefinition<any, infer Input, any> ? Input : never;
+
+/** The result of a definition: `ResultOf<typeof review>`. */
+export type ResultOf<Definition extends WorkflowDefinition> =
+  Definition extends WorkflowDefinition<any, any, infer Result> ? Result : never;
 
 /**
  * A workflow: a name, or more metadata, and an async function. Nothing runs before it is registered
@@ -31,6 +48,15 @@ export interface WorkflowDefinition<Events extends EventMap = any, Input = any, 
  *
  * The function must reach the same commands in the same order whenever it is given the same events:
  * what it needs from outside it gets through actions.
+ *
+ * The type arguments are, each `any` if left out: `Events`, from the name of an event to the type of
+ * its payload, so that `events.waitFor(['Approve', 'Reject'])` gives a union told apart by `name`;
+ * `Input`, of `context.input` and of `initialData`; `Result`, what the function returns. They
+ * describe what is carried, as JSON carries it: write `string` where a `Date` is given. Nothing
+ * checks at run time what comes from outside of the type-checker.
+ *
+ * Throws an InvalidArgumentError for a name or version that is empty or longer than 255 bytes, and
+ * where there is no function.
  */
 export function defineWorkflow<Events extends EventMap = EventMap, Input = any, Result = any>(
   nameOrMetadata: string | WorkflowMetadata,

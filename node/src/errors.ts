@@ -25,7 +25,7 @@ const codes = [
   'internal',
 ] as const;
 
-export type PawlErrorCode = (typeof codes)[number];
+export type PawlErrorCode = (typeof codes)[number] | 'execution_failed';
 
 export class PawlError extends Error {
   readonly code: PawlErrorCode;
@@ -121,6 +121,26 @@ export class ExecutionEndedError extends PawlError {
 
   static {
     this.prototype.name = 'ExecutionEndedError';
+  }
+}
+
+/** An execution ended without a result: `cause` is the error that its function threw, if it threw. */
+export class ExecutionFailedError extends PawlError {
+  readonly executionId: string;
+  /** 'failed', 'cancelled' or 'terminated'. */
+  readonly status: string;
+
+  constructor(message: string, executionId: string, status: string, cause?: Error) {
+    super('execution_failed', message);
+    this.executionId = executionId;
+    this.status = status;
+    if (cause !== undefined) {
+      Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
+    }
+  }
+
+  static {
+    this.prototype.name = 'ExecutionFailedError';
   }
 }
 

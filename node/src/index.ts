@@ -1,12 +1,22 @@
 /** Pawl: workflows as async functions that survive crashes. */
 export { defineWorkflow } from './definition.js';
-export type { WorkflowDefinition, WorkflowFunction, WorkflowMetadata } from './definition.js';
+export type {
+  EventsOf,
+  InputOf,
+  ResultOf,
+  WorkflowDefinition,
+  WorkflowFunction,
+  WorkflowMetadata,
+} from './definition.js';
+// With a star: an interface that is exported by its name could not be added to from outside.
+export * from './action_types.js';
 export type {
   EventMap,
   EventNamed,
+  PayloadArguments,
+  PayloadOf,
   ReceivedEvent,
   WaitOptions,
-  WorkflowActions,
   WorkflowContext,
   WorkflowData,
   WorkflowEvents,
@@ -24,10 +34,11 @@ export type {
   Limits,
   ListQuery,
   RuntimeOptions,
+  StartDefinitionOptions,
   StartWorkflowOptions,
   SubmitEventResult,
-  WorkflowHandle,
 } from './runtime.js';
+export type { EventOptions, WorkflowHandle } from './handle.js';
 export {
   ActionRegistry,
   createActionRegistry,
@@ -40,6 +51,7 @@ export type {
   ActionMetadata,
   ActionOptions,
   ExecuteActionRequest,
+  ExecuteActionRequestFor,
   Notification,
   NotificationChannel,
 } from './registry.js';
@@ -53,6 +65,7 @@ export {
   AlreadyExistsError,
   ClosedError,
   ExecutionEndedError,
+  ExecutionFailedError,
   InvalidArgumentError,
   NonRetryableError,
   NotDeterministicError,

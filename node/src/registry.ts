@@ -1,3 +1,4 @@
+import type { ActionParametersOf, ActionResultOf, AllOptional } from './action_types.js';
 import type { Duration } from './durations.js';
 import { registerBuiltIns } from './builtins.js';
 import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
@@ -41,6 +42,11 @@ export interface ActionContext {
   readonly scheduledAt: number;
 }
 
+/**
+ * Does what the action is for. Called again after a failure and after a crash, so what it does it
+ * must be able to do twice, or tell a repetition by `context.idempotencyKey`. What it throws is
+ * classified, and tried again unless that would not help (see NonRetryableError).
+ */
 export type ActionHandler<Parameters = any, Result = any> = (
   params: Parameters,
   context: ActionContext,
@@ -75,15 +81,19 @@ export interface ActionMetadata {
   readonly builtIn: boolean;
 }
 
-export interface ExecuteActionRequest {
+export interface ExecuteActionRequest<Parameters = any> {
   tenant: string;
   /** Noted with the result; the execution need not exist. */
   executionId?: string;
   eventId?: string;
   /** The same key again gives the recorded result and runs nothing. */
   idempotencyKey: string;
-  parameters?: unknown;
+  parameters?: Parameters;
 }
+
+/** As {@link ExecuteActionRequest}, for an action whose parameters are known. */
+export type ExecuteActionRequestFor<Parameters> = ExecuteActionRequest<Parameters> &
+  (AllOptional<Parameters> extends true ? unknown : { parameters: Parameters });
 
 export interface Notification {
   recipient: string;
@@ -102,7 +112,11 @@ export interface RegisteredAction {
   readonly handler: ActionHandler;
 }
 
-type ParametersOf<P extends ActionParameters> = P extends StandardSchema<infer Output> ? Output : any;
+// What a schema gives is more precise than what callers are asked for: it has the defaults.
+type HandlerFor<Name extends string, P extends ActionParameters> = ActionHandler<
+  [P] extends [StandardSchema<infer Output>] ? Output : ActionParametersOf<Name>,
+  ActionResultOf<Name>
+>;
 
 /** @internal What the runtime needs of a registry. */
 export interface RegistryLink {
@@ -158,18 +172,26 @@ export class ActionRegistry {
     }
   }
 
-  registerSimpleAction<const P extends ActionParameters>(
-    name: string,
+  /**
+   * Registers what has no need of options. The handler's types are those of {@link ActionTypes} for
+   * the name, or of the schema. The same handler again under the name changes nothing.
+   *
+   * Throws an InvalidArgumentError where the declaration makes no sense, and an AlreadyExistsError
+   * where another action has the name, in any casing.
+   */
+  registerSimpleAction<const P extends ActionParameters, const Name extends string = string>(
+    name: Name,
     description: string,
     parameters: P,
-    handler: ActionHandler<ParametersOf<P>>,
+    handler: HandlerFor<Name, P>,
   ): void {
     this.add({ name, description, parameters }, handler, false);
   }
 
-  registerAction<const P extends ActionParameters>(
-    action: ActionOptions<P>,
-    handler: ActionHandler<ParametersOf<P>>,
+  /** As registerSimpleAction, with retries, time-outs and the other options of an action. */
+  registerAction<const P extends ActionParameters, const Name extends string = string>(
+    action: ActionOptions<P> & { name: Name },
+    handler: HandlerFor<Name, P>,
   ): void {
     checkOptions('registerAction', action, actionOptionNames);
     this.add(action, handler, false);
@@ -185,10 +207,17 @@ export class ActionRegistry {
   }
 
   /**
-   * Runs an action outside of any workflow and gives its result; rejects with its error. Done once
-   * per tenant and idempotency key.
+   * Runs an action outside of any workflow and gives its result. Done once per tenant and
+   * idempotency key. For an action in {@link ActionTypes}, parameters and result are typed.
+   *
+   * Rejects with the action's own error; and before anything is recorded under the key, with an
+   * UnknownActionError for a name that nobody registered, a ValidationError for parameters that do
+   * not fit, an InvalidArgumentError without tenant or key.
    */
-  executeAction(name: string, request: ExecuteActionRequest): Promise<any> {
+  executeAction<const Name extends string>(
+    name: Name,
+    request: ExecuteActionRequestFor<ActionParametersOf<Name>>,
+  ): Promise<ActionResultOf<Name>> {
     return execute!(this, name, request);
   }
 

@@ -1,7 +1,7 @@
 import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
-import type { WorkflowDefinition } from './definition.js';
+import type { EventsOf, InputOf, ResultOf, WorkflowDefinition } from './definition.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import {
   AlreadyExistsError,
@@ -13,6 +13,7 @@ import {
 } from './errors.js';
 import { errorFromFailure, type Failure } from './failures.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
+import { makeHandle, type WorkflowHandle } from './handle.js';
 import { WorkflowHost } from './host.js';
 import { currentInstance } from './instance.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
@@ -69,6 +70,13 @@ export interface StartWorkflowOptions<Input = any> {
   correlationId?: string;
 }
 
+/** How an execution of a definition is started: with its input, unless that may be undefined. */
+export type StartDefinitionOptions<Input = any> = Omit<
+  StartWorkflowOptions<Input>,
+  'version' | 'initialData'
+> &
+  (undefined extends Input ? { initialData?: Input } : { initialData: Input });
+
 export interface EventSubmission {
   execution_id: string;
   event_name: string;
@@ -103,7 +111,7 @@ export type ExecutionStatus =
   | 'cancelled'
   | 'terminated';
 
-export interface ExecutionState {
+export interface ExecutionState<Result = any> {
   executionId: string;
   tenant: string;
   workflowName: string;
@@ -115,7 +123,7 @@ export interface ExecutionState {
   currentState: string;
   data: Record<string, any>;
   /** Of a completed one. */
-  result?: any;
+  result?: Result;
   /** Of a failed or stuck one. */
   error?: Failure;
   isComplete: boolean;
@@ -163,20 +171,6 @@ export interface ExecutionList {
   cursor?: string;
 }
 
-/** One execution, for repeated calls. */
-export interface WorkflowHandle {
-  readonly executionId: string;
-  readonly tenant: string;
-  submitEvent(
-    name: string,
-    payload?: unknown,
-    options?: { userId?: string; idempotencyKey?: string },
-  ): Promise<SubmitEventResult>;
-  getState(options?: { atSequence?: number }): Promise<ExecutionState>;
-  getHistory(): Promise<HistoryRecord[]>;
-  waitForCompletion(options?: { maxWait?: Duration }): Promise<ExecutionState>;
-}
-
 type Reply = [call: number, code: number, value: any, subject?: string];
 
 interface Pending {
@@ -208,6 +202,13 @@ function ignore(): void {}
 function mayBeLeft<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;
+}
+
+function checkDefinition(what: string, definition: WorkflowDefinition): WorkflowDefinition {
+  if (typeof definition !== 'object' || definition === null || typeof definition.fn !== 'function') {
+    throw new InvalidArgumentError(`${what} takes what defineWorkflow returned`);
+  }
+  return definition;
 }
 
 function stateFrom(carried: CarriedState): ExecutionState {
@@ -309,10 +310,7 @@ export class WorkflowRuntime {
   registerWorkflow(definition: WorkflowDefinition, options: { replace?: boolean } = {}): void {
     this.checkOpen();
     checkOptions('registerWorkflow', options, ['replace']);
-    if (typeof definition !== 'object' || definition === null || typeof definition.fn !== 'function') {
-      throw new InvalidArgumentError('registerWorkflow takes what defineWorkflow returned');
-    }
-    const { name, version } = definition;
+    const { name, version } = checkDefinition('registerWorkflow', definition);
     const key = `${name}\0${version}`;
     const before = this.definitions.get(key);
     if (before === definition) return;
@@ -327,10 +325,25 @@ export class WorkflowRuntime {
     if (this.engine !== undefined) this.tellWorkflow(this.engine, definition, before !== undefined);
   }
 
-  /** Gives the id of the new execution once its start is durable. */
-  startWorkflow<Input = any>(name: string, options: StartWorkflowOptions<Input>): Promise<string> {
+  /**
+   * Gives the id of the new execution once its start is durable. By name, of the highest version
+   * registered or of `options.version`; by definition, of that one, whose input then types
+   * `initialData`.
+   *
+   * Rejects with an UnknownWorkflowError if that is not registered, an AlreadyExistsError if the
+   * `executionId` is taken by a start with another input, a PayloadError if `initialData` can't be
+   * carried, an InvalidArgumentError for options that make no sense, and a StoreError if the store
+   * can't be written.
+   */
+  startWorkflow<Input = any>(name: string, options: StartWorkflowOptions<Input>): Promise<string>;
+  startWorkflow<Definition extends WorkflowDefinition>(
+    definition: Definition,
+    options: StartDefinitionOptions<InputOf<Definition>>,
+  ): Promise<string>;
+  startWorkflow(what: string | WorkflowDefinition, options: StartWorkflowOptions): Promise<string> {
     return this.call((engine, call) => {
-      const workflow = checkName(name, 'The name of a workflow');
+      const definition = typeof what === 'object' ? checkDefinition('startWorkflow', what) : undefined;
+      const workflow = checkName(definition?.name ?? what, 'The name of a workflow');
       checkOptions('startWorkflow', options, [
         'tenant',
         'initialData',
@@ -340,10 +353,22 @@ export class WorkflowRuntime {
         'correlationId',
       ]);
       const tenant = checkName(options?.tenant, 'tenant');
+      if (definition !== undefined && options.version !== undefined) {
+        throw new InvalidArgumentError(
+          `The definition given says the version, ${definition.version}. To start another one, give the name`,
+        );
+      }
+      const version = definition?.version ?? checkOptionalName(options.version, 'version');
       const names = [...this.definitions.values()].map((definition) => definition.name);
       if (!names.includes(workflow)) {
         throw new UnknownWorkflowError(
           `No workflow '${workflow}' is registered${didYouMean(workflow, names) || '. Call registerWorkflow first'}`,
+        );
+      }
+      if (definition !== undefined && !this.definitions.has(`${workflow}\0${version}`)) {
+        throw new UnknownWorkflowError(
+          `Workflow '${workflow}' is registered, but not with version ${version}. Call ` +
+            `registerWorkflow with the definition first`,
         );
       }
       engine.start(
@@ -351,7 +376,7 @@ export class WorkflowRuntime {
         workflow,
         tenant,
         encode(options.initialData, 'initialData'),
-        checkOptionalName(options.version, 'version'),
+        version,
         checkOptionalName(options.executionId, 'executionId'),
         checkOptionalName(options.userId, 'userId'),
         checkOptionalName(options.correlationId, 'correlationId'),
@@ -424,27 +449,29 @@ export class WorkflowRuntime {
     }).then(stateFrom);
   }
 
-  getHandle(executionId: string, tenant: string): WorkflowHandle {
-    checkName(executionId, 'executionId');
-    checkName(tenant, 'tenant');
-    return {
-      executionId,
-      tenant,
-      submitEvent: (name, payload, options = {}) =>
-        this.submitEvent({
-          execution_id: executionId,
-          tenant,
-          event_name: name,
-          payload,
-          ...(options.userId === undefined ? {} : { user_id: options.userId }),
-          ...(options.idempotencyKey === undefined
-            ? {}
-            : { idempotency_key: options.idempotencyKey }),
-        }),
-      getState: (options) => this.getExecutionState(executionId, tenant, options),
-      getHistory: () => this.getHistory(executionId, tenant),
-      waitForCompletion: (options) => this.waitForWorkflowCompletion(executionId, tenant, options),
-    };
+  /**
+   * One execution, for repeated calls; with a definition, typed by it. Reads nothing yet: an unknown
+   * execution shows with the first call.
+   *
+   * Throws an InvalidArgumentError for an id or a tenant that can be none.
+   */
+  getHandle(executionId: string, tenant: string): WorkflowHandle;
+  getHandle<Definition extends WorkflowDefinition>(
+    definition: Definition,
+    executionId: string,
+    tenant: string,
+  ): WorkflowHandle<EventsOf<Definition>, ResultOf<Definition>>;
+  getHandle(
+    ...given:
+      | [executionId: string, tenant: string]
+      | [definition: WorkflowDefinition, executionId: string, tenant: string]
+  ): WorkflowHandle {
+    if (typeof given[0] !== 'object') {
+      const [executionId, tenant] = given;
+      return makeHandle(this, executionId, tenant as string);
+    }
+    const [definition, executionId, tenant] = given;
+    return makeHandle(this, executionId, tenant as string, checkDefinition('getHandle', definition));
   }
 
   /**

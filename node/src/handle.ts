@@ -1,0 +1,135 @@
+import type { EventMap, PayloadArguments, PayloadOf } from './context.js';
+import type { WorkflowDefinition } from './definition.js';
+import type { Duration } from './durations.js';
+import { ExecutionFailedError, InvalidArgumentError } from './errors.js';
+import { errorFromFailure } from './failures.js';
+import { checkName } from './names.js';
+import { checkOptions } from './options.js';
+import type {
+  EnqueueEventResult,
+  ExecutionState,
+  HistoryRecord,
+  SubmitEventResult,
+  WorkflowRuntime,
+} from './runtime.js';
+
+/** What may go with an event beside its payload. */
+export interface EventOptions {
+  /** Who sent it: `event.user_id` for the workflow. */
+  userId?: string;
+  /** The same key again returns the first answer and has no second effect. */
+  idempotencyKey?: string;
+}
+
+/**
+ * One execution, for repeated calls. Holds nothing open: make as many as you like.
+ *
+ * One made for a definition takes that workflow's events only, and its state and result are typed.
+ * An execution of another workflow is told apart when its state is read: those calls then reject
+ * with an InvalidArgumentError.
+ *
+ * Every call rejects with an UnknownExecutionError if the tenant has no such execution, a StoreError
+ * if the store can't be read or written, and a ClosedError after `runtime.close()`.
+ */
+export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any> {
+  readonly executionId: string;
+  readonly tenant: string;
+  /**
+   * As `runtime.submitEvent`: answers once what the event led to at first is durable. Rejects with
+   * an ExecutionEndedError if the execution has ended, a PayloadError if the payload can't be
+   * carried.
+   */
+  submitEvent<Name extends keyof Events & string>(
+    name: Name,
+    ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: EventOptions]>
+  ): Promise<SubmitEventResult>;
+  /** As `runtime.enqueueEvent`: answers as soon as the event is durable. Rejects as submitEvent. */
+  enqueueEvent<Name extends keyof Events & string>(
+    name: Name,
+    ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: EventOptions]>
+  ): Promise<EnqueueEventResult>;
+  /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
+  getState(options?: { atSequence?: number }): Promise<ExecutionState<Result>>;
+  /** All records, the oldest first. */
+  getHistory(): Promise<HistoryRecord[]>;
+  /**
+   * The state once the execution has ended, however it ended. Rejects with a TimeoutError after
+   * `maxWait`; without it, waits for as long as it takes.
+   */
+  waitForCompletion(options?: { maxWait?: Duration }): Promise<ExecutionState<Result>>;
+  /**
+   * What the workflow's function returned, once it has. Rejects with an ExecutionFailedError if the
+   * execution ends otherwise (its `cause` is the error that the function threw), and with a
+   * TimeoutError after `maxWait`. A paused or stuck execution has not ended.
+   */
+  result(options?: { maxWait?: Duration }): Promise<Result>;
+}
+
+const endings: Partial<Record<ExecutionState['status'], string>> = {
+  cancelled: 'was cancelled',
+  terminated: 'was terminated',
+};
+
+function resultOf(state: ExecutionState): any {
+  if (state.status === 'completed') return state.result;
+  const { executionId, workflowName, status, error } = state;
+  const how = endings[status] ?? `${status}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`;
+  throw new ExecutionFailedError(
+    `Execution '${executionId}' of workflow '${workflowName}' ${how}`,
+    executionId,
+    status,
+    error === undefined ? undefined : errorFromFailure(error),
+  );
+}
+
+/** @internal */
+export function makeHandle(
+  runtime: WorkflowRuntime,
+  executionId: string,
+  tenant: string,
+  definition?: WorkflowDefinition,
+): WorkflowHandle {
+  checkName(executionId, 'executionId');
+  checkName(tenant, 'tenant');
+  const send = <Answer>(
+    call: 'submitEvent' | 'enqueueEvent',
+    name: string,
+    payload: unknown,
+    options: EventOptions | undefined,
+  ): Promise<Answer> => {
+    try {
+      checkOptions(call, options, ['userId', 'idempotencyKey']);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return runtime[call]({
+      execution_id: executionId,
+      tenant,
+      event_name: name,
+      payload,
+      ...(options?.userId === undefined ? {} : { user_id: options.userId }),
+      ...(options?.idempotencyKey === undefined ? {} : { idempotency_key: options.idempotencyKey }),
+    }) as Promise<Answer>;
+  };
+  const checked = (state: ExecutionState): ExecutionState => {
+    if (definition === undefined || state.workflowName === definition.name) return state;
+    throw new InvalidArgumentError(
+      `Execution '${executionId}' is one of workflow '${state.workflowName}', and its handle was made ` +
+        `for '${definition.name}': make it with the right definition, or without one`,
+    );
+  };
+  return {
+    executionId,
+    tenant,
+    submitEvent: (name, payload?: unknown, options?: EventOptions) =>
+      send('submitEvent', name, payload, options),
+    enqueueEvent: (name, payload?: unknown, options?: EventOptions) =>
+      send('enqueueEvent', name, payload, options),
+    getState: (options) => runtime.getExecutionState(executionId, tenant, options).then(checked),
+    getHistory: () => runtime.getHistory(executionId, tenant),
+    waitForCompletion: (options) =>
+      runtime.waitForWorkflowCompletion(executionId, tenant, options).then(checked),
+    result: (options) =>
+      runtime.waitForWorkflowCompletion(executionId, tenant, options).then(checked).then(resultOf),
+  };
+}

@@ -1,0 +1,167 @@
+// Every TypeScript snippet of the documentation passes the strict type-checker. Those of a page are
+// one program, in their order: a later one sees what an earlier one has declared, and may declare it
+// anew. What a page leaves to the reader is declared in a comment of its own line:
+// <!-- ts: declare const order: { id: string }; -->
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const packageFolder = fileURLToPath(new URL('..', import.meta.url));
+const root = join(packageFolder, '..');
+
+interface Page {
+  blocks: number;
+  /** The snippets, each line where it is on the page. */
+  module: string;
+  /** What they add to modules, which only the top of a file can do. */
+  augmentations: string;
+}
+
+/** The snippets of a page as a module: each in a scope inside of the one before. */
+function frame(markdown: string): Page {
+  const head: string[] = [];
+  const lines: string[] = [];
+  const augmentations: string[] = [];
+  let blocks = 0;
+  let inside: 'text' | 'snippet' | 'augmentation' | 'import' | 'other' = 'text';
+  for (const line of markdown.split('\n')) {
+    let code = '';
+    let augmentation = '';
+    if (inside === 'text') {
+      const fence = /^ *```(\w*)/.exec(line);
+      if (fence !== null) {
+        inside = /^(ts|typescript)$/.test(fence[1]!) ? 'snippet' : 'other';
+        if (inside === 'snippet') {
+          blocks++;
+          code = '{';
+        }
+      }
+      head.push(...[...line.matchAll(/^<!-- ts: (.*) -->$/g)].map(([, declared]) => declared!));
+    } else if (/^ *```/.test(line)) {
+      inside = 'text';
+    } else if (inside === 'import' || (inside === 'snippet' && /^import\b/.test(line))) {
+      head.push(line);
+      inside = line.trimEnd().endsWith(';') ? 'snippet' : 'import';
+    } else if (inside === 'augmentation' || (inside === 'snippet' && /^declare (module|global)\b/.test(line))) {
+      augmentation = line;
+      inside = line.startsWith('}') ? 'snippet' : 'augmentation';
+    } else if (inside === 'snippet') {
+      code = line.replace(/^export (default )?/, '');
+    }
+    lines.push(code);
+    augmentations.push(augmentation);
+  }
+  assert.equal(inside, 'text', 'a block is not closed');
+  // The title of a page has no code, so there is room for all of it in the first line.
+  assert.equal(lines[0], '', 'a page begins with its title');
+  const imports = [...new Set(head.join('\n').match(/^import\b[^;]*;/gm) ?? [])];
+  const names = new Map<string, Set<string>>();
+  const others: string[] = [];
+  for (const statement of imports) {
+    const named = /^import \{([^}]*)\} from ('[^']*');$/.exec(statement);
+    if (named === null) {
+      others.push(statement.replaceAll('\n', ' '));
+      continue;
+    }
+    const [, list, from] = named as unknown as [string, string, string];
+    const known = names.get(from) ?? new Set();
+    names.set(from, known);
+    for (const name of list.split(',').map((one) => one.trim())) if (name !== '') known.add(name);
+  }
+  lines[0] = [
+    ...[...names].map(([from, known]) => `import { ${[...known].join(', ')} } from ${from};`),
+    ...others,
+    ...head.filter((line) => line.startsWith('declare ')),
+    'export {};',
+  ].join(' ');
+  augmentations[0] = 'export {};';
+  return { blocks, module: lines.join('\n') + '}'.repeat(blocks), augmentations: augmentations.join('\n') };
+}
+
+function pages(): string[] {
+  const inFolder = (folder: string) =>
+    readdirSync(join(root, folder), { withFileTypes: true, recursive: folder !== '.' })
+      .filter((entry) => entry.isFile() && entry.name.endsWith('.md'))
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+  return [...inFolder('.'), ...inFolder('docs')].sort();
+}
+
+const planted = `# Planted
+
+\`\`\`ts
+import {
+  defineWorkflow,
+} from 'pawl';
+
+declare module 'pawl' {
+  interface ActionTypes {
+    planted: { parameters: { n: number } };
+  }
+}
+export const one = defineWorkflow('One', async ({ actions }) => actions.planted({ n: 1 }));
+\`\`\`
+
+Text.
+
+\`\`\`ts
+const two = defineWorkflow('Two', async ({ actions }) => actions.planted({ n: one.name }));
+\`\`\`
+`;
+
+test('snippets pass the strict type-checker, which finds a planted error in its line', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'pawl-docs-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const write = (file: string, content: string) => {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    writeFileSync(join(folder, file), content);
+  };
+  write('package.json', '{ "type": "module" }');
+  write(
+    'tsconfig.json',
+    JSON.stringify({
+      compilerOptions: {
+        target: 'es2022',
+        lib: ['es2023'],
+        types: ['node'],
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        strict: true,
+        skipLibCheck: true,
+        noEmit: true,
+      },
+    }),
+  );
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(packageFolder, join(folder, 'node_modules/pawl'));
+  symlinkSync(join(packageFolder, 'node_modules/@types'), join(folder, 'node_modules/@types'));
+
+  const blocks = new Map<string, number>();
+  for (const file of pages()) {
+    const page = frame(readFileSync(join(root, file), 'utf8'));
+    if (page.blocks === 0) continue;
+    blocks.set(file, page.blocks);
+    write(`${file}.ts`, page.module);
+    write(`${file}.augmentations.ts`, page.augmentations);
+  }
+  for (const file of ['README.md', 'docs/typescript.md']) assert.ok(blocks.has(file), `${file} has no snippet`);
+  const page = frame(planted);
+  write('planted.md.ts', page.module);
+  write('planted.md.augmentations.ts', page.augmentations);
+
+  const tsc = join(packageFolder, 'node_modules/typescript/bin/tsc');
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', folder, '--pretty', 'false'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  const errors = stdout.split('\n').filter((line) => /error TS\d/.test(line));
+  const place = `planted.md.ts(${planted.split('\n').findIndex((line) => line.startsWith('const two')) + 1},`;
+  const others = errors.filter((line) => !line.startsWith(place));
+  assert.deepEqual(others, [], 'FILE.md.ts(LINE,COLUMN) is that place of FILE.md');
+  assert.equal(errors.length, 1, `no error at ${place}`);
+  assert.match(errors[0]!, /error TS2322: Type 'string' is not assignable to type 'number'/);
+  assert.notEqual(status, 0);
+});
