@@ -82,16 +82,12 @@ test('a definition starts its own version, a name the highest', async (t) => {
     (error: Error) => error instanceof UnknownWorkflowError && /not with version 3\.0\.0/.test(error.message),
   );
   await assert.rejects(runtime.startWorkflow(review, { tenant, initialData: { amount: 1 } }), UnknownWorkflowError);
-  for (const start of [
-    // @ts-expect-error: the version is the definition's
-    runtime.startWorkflow(versions[0]!, { tenant, version: '2.0.0' }),
-    // @ts-expect-error: no definition
-    runtime.startWorkflow({ name: 'Versioned' }, { tenant }),
-    // @ts-expect-error: nothing at all
-    runtime.startWorkflow(null, { tenant }),
-  ]) {
-    await assert.rejects(start, InvalidArgumentError);
-  }
+  // @ts-expect-error: the version is the definition's
+  await assert.rejects(runtime.startWorkflow(versions[0]!, { tenant, version: '2.0.0' }), InvalidArgumentError);
+  // @ts-expect-error: no definition
+  await assert.rejects(runtime.startWorkflow({ name: 'Versioned' }, { tenant }), InvalidArgumentError);
+  // @ts-expect-error: nothing at all
+  await assert.rejects(runtime.startWorkflow(null, { tenant }), InvalidArgumentError);
 });
 
 test('result() rejects with what the function threw as its cause', async (t) => {
@@ -117,9 +113,9 @@ test('a handle refuses what can not be meant', async (t) => {
   const id = await runtime.startWorkflow(failing, { tenant });
 
   const wrong = runtime.getHandle(review, id, tenant);
-  for (const read of [wrong.result(), wrong.getState(), wrong.waitForCompletion()]) {
+  for (const read of ['result', 'getState', 'waitForCompletion'] as const) {
     await assert.rejects(
-      read,
+      wrong[read](),
       (error: Error) =>
         error instanceof InvalidArgumentError && /is one of workflow 'Failing', .* for 'Review'/.test(error.message),
     );
