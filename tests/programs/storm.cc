@@ -5,7 +5,8 @@
 //   storm record FILE               copies its standard input to the file, synced line by line, so
 //                                   that what was acknowledged is known whatever becomes of the worker
 //
-// A worker writes one line for each thing that it was told:
+// A worker writes a byte to its standard input, if that is a pipe's end for writing, when it is at
+// work; and to its standard output one line for each thing that it was told:
 //   started ID                 a start was acknowledged
 //   accepted ID EVENT-KEY      an event was acknowledged
 //   seen ID POSITION RESULT    the history that it read has this result
@@ -45,6 +46,8 @@ void say(const std::string& line) {
   const std::string text = line + '\n';
   if (write(STDOUT_FILENO, text.data(), text.size()) < 0) std::_Exit(3);
 }
+
+void tell_that_work_begins() { [[maybe_unused]] const ssize_t told = write(STDIN_FILENO, "", 1); }
 
 // Answers after a moment, with something that no other attempt answers with.
 class SlowActions final : public ActionHost {
@@ -295,6 +298,7 @@ int main(const int argc, char** const argv) {
   if (arguments.size() >= 3 && arguments[0] == "work") {
     const bool finish = arguments.size() == 4 && arguments[3] == "finish";
     pawl::testing::Worker worker(arguments[1], std::stoull(arguments[2]), finish);
+    pawl::testing::tell_that_work_begins();
     worker.work();
     return 0;
   }
