@@ -48,13 +48,13 @@ format: ## rewrite the sources in the project's format
 	@scripts/bootstrap test
 	@scripts/check_format --fix
 
-asan: ## C++ tests under the address and undefined behaviour sanitizers (PRESET=asan-clang for clang)
+asan: ## tests under the address and undefined behaviour sanitizers (PRESET=asan-clang: C++ only)
 	@$(MAKE) --no-print-directory sanitize PRESET=$(if $(filter release,$(PRESET)),asan,$(PRESET))
 
 tsan: ## C++ tests under the thread sanitizer
 	@$(MAKE) --no-print-directory sanitize PRESET=tsan
 
-sanitize:
+sanitize: dist
 	@scripts/bootstrap lint
 	@cmake --preset $(PRESET) > /dev/null
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
