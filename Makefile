@@ -7,8 +7,8 @@ export PATH := $(CURDIR)/.tools/node/node_modules/.bin:$(PATH)
 JOBS ?= $(shell nproc)
 PRESET ?= release
 
-.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench package \
-	clean bootstrap
+.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench docs \
+	package clean bootstrap
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -35,8 +35,8 @@ test: ## build, then every test and check but the long ones
 	@$(MAKE) --no-print-directory build
 	@scripts/run_tests
 
-test-long: ## the long tests too: every crash point, packages in a bare Debian, fuzzers
-	@scripts/bootstrap test lint package
+test-long: ## the long tests too: every crash point, packages in a bare Debian, fuzzers, docs
+	@scripts/bootstrap test lint package docs
 	@$(MAKE) --no-print-directory build
 	@scripts/run_tests --long
 
@@ -66,6 +66,10 @@ fuzz: ## run each fuzzer for a while (FUZZ_SECONDS=60)
 
 bench: build ## run the benchmarks
 	@scripts/bench
+
+docs: ## the reference of both languages, from the comments, in build/docs
+	@scripts/bootstrap docs
+	@scripts/docs
 
 package: bootstrap build ## dist/pawl.tgz for npm and dist/pawl-cpp-VERSION-linux-ARCH.tar.gz for CMake
 	@scripts/package

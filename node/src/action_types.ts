@@ -78,5 +78,6 @@ type ListedAction<Listed> = (
 export type WorkflowActions = {
   [Name in keyof ActionTypes as Name | CamelCase<Name & string>]: ListedAction<ActionTypes[Name]>;
 } & {
+  /** An action that is not listed. */
   [name: string]: (parameters?: any, options?: ActionCallOptions) => Promise<any>;
 };

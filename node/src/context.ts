@@ -40,6 +40,7 @@ export type EventNamed<Events extends EventMap, Name extends keyof Events & stri
   [N in Name]: ReceivedEvent<N, Events[N]>;
 }[Name];
 
+/** How long a wait lasts. */
 export interface WaitOptions {
   /** After this the wait rejects with a TimeoutError. */
   timeout?: Duration;
@@ -47,6 +48,7 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** The events of an execution: first in, first out, each taken at most once. */
 export interface WorkflowEvents<Events extends EventMap = EventMap> {
   /**
    * The next event of that name, or of one of those names; `event.name` tells which, and with it the
@@ -68,21 +70,34 @@ export interface WorkflowEvents<Events extends EventMap = EventMap> {
   ): Promise<void>;
 }
 
+/**
+ * Values under keys, for the workflow and for those who read its state: part of
+ * `ExecutionState.data`, at every point of the history. `set` throws a PayloadError for what can't be
+ * carried.
+ */
 export interface WorkflowData {
   /** A frozen snapshot, or undefined. */
   get<T = any>(key: string): T;
   /** Takes a snapshot: later changes of `value` have no effect. undefined deletes. */
   set(key: string, value: unknown): void;
+  /** No error if there is none. */
   delete(key: string): void;
   /** A frozen snapshot of everything. */
   all(): Readonly<Record<string, any>>;
 }
 
-/** Lines are written once what the code did is durable, and not again on replay. */
+/**
+ * Lines are written once what the code did is durable, and not again on replay. Details that can't
+ * be carried are written as text, never refused.
+ */
 export interface WorkflowLogger {
+  /** For who looks into a single execution. */
   debug(message: string, ...details: unknown[]): void;
+  /** What happens when all is well. */
   info(message: string, ...details: unknown[]): void;
+  /** What somebody should look at. */
   warn(message: string, ...details: unknown[]): void;
+  /** What went wrong. */
   error(message: string, ...details: unknown[]): void;
 }
 
@@ -99,9 +114,11 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   readonly data: WorkflowData;
   readonly events: WorkflowEvents<Events>;
   readonly logger: WorkflowLogger;
+  /** For people and queries: `ExecutionState.currentState`. Up to 255 bytes. */
   setState(state: string): void;
   /** 'initial' before the first setState. */
   getCurrentState(): string;
+  /** A durable pause: milliseconds, or text such as '3d'. Goes on over restarts. */
   sleep(duration: Duration): Promise<void>;
   /** The time of this activation in milliseconds since 1970; never runs backwards. */
   now(): number;
@@ -114,6 +131,7 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
    * take no event any more, and reject with an AbortError. Actions go on.
    */
   any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
+  /** The same, of however many there are. */
   any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
   /** Fires when the execution is cancelled. */
   readonly signal: AbortSignal;

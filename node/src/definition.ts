@@ -2,7 +2,9 @@ import type { WorkflowContext, EventMap } from './context.js';
 import { InvalidArgumentError } from './errors.js';
 import { checkName } from './names.js';
 
+/** What is known of a workflow beside its code. Names and versions have up to 255 bytes. */
 export interface WorkflowMetadata {
+  /** What executions are started by. */
   name: string;
   description?: string;
   /** Executions stay on the version that they started with. Default '1.0.0'. */
@@ -49,11 +51,12 @@ export type ResultOf<Definition extends WorkflowDefinition> =
  * The function must reach the same commands in the same order whenever it is given the same events:
  * what it needs from outside it gets through actions.
  *
- * The type arguments are, each `any` if left out: `Events`, from the name of an event to the type of
- * its payload, so that `events.waitFor(['Approve', 'Reject'])` gives a union told apart by `name`;
- * `Input`, of `context.input` and of `initialData`; `Result`, what the function returns. They
- * describe what is carried, as JSON carries it: write `string` where a `Date` is given. Nothing
- * checks at run time what comes from outside of the type-checker.
+ * The type arguments are optional: `Events`, from the name of an event to the type of its payload, so
+ * that `events.waitFor(['Approve', 'Reject'])` gives a union told apart by `name`; `Input`, of
+ * `context.input` and of `initialData`; `Result`, what the function returns. Without any of them,
+ * payloads and input are `any` and the result is inferred; those left out behind another one are
+ * `any`. They describe what is carried, as JSON carries it: write `string` where a `Date` is given.
+ * Nothing checks at run time what comes from outside of the type-checker.
  *
  * Throws an InvalidArgumentError for a name or version that is empty or longer than 255 bytes, and
  * where there is no function.

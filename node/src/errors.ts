@@ -25,8 +25,10 @@ const codes = [
   'internal',
 ] as const;
 
+/** What tells one refusal from another, for programs: permanent. */
 export type PawlErrorCode = (typeof codes)[number] | 'execution_failed';
 
+/** Every refusal of Pawl's: a subclass where one says more, or this with its `code`. */
 export class PawlError extends Error {
   readonly code: PawlErrorCode;
 
@@ -92,6 +94,7 @@ export class TimeoutError extends PawlError {
   }
 }
 
+/** No workflow of that name, or not in that version, is registered with the runtime. */
 export class UnknownWorkflowError extends PawlError {
   constructor(message: string) {
     super('unknown_workflow', message);
@@ -155,6 +158,7 @@ export class AlreadyExistsError extends PawlError {
   }
 }
 
+/** No action of that name is registered, in any casing. */
 export class UnknownActionError extends PawlError {
   constructor(message: string) {
     super('unknown_action', message);

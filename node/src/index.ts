@@ -1,4 +1,8 @@
-/** Pawl: workflows as async functions that survive crashes. */
+/**
+ * Pawl: workflows as async functions that survive crashes.
+ *
+ * @module pawl
+ */
 export { defineWorkflow } from './definition.js';
 export type {
   EventsOf,

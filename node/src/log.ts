@@ -16,6 +16,7 @@ export interface LogLine {
   correlationId?: string;
 }
 
+/** Takes the lines of everything that logs. What it throws is reported as a warning of the process. */
 export type LogFunction = (line: LogLine) => void;
 
 /** A line as the addon carries it. */
@@ -60,10 +61,15 @@ export function logToStandardError(line: LogLine): void {
   process.stderr.write(`${time} ${line.level.padEnd(5)} ${whose === '' ? 'pawl' : whose}: ${text}\n`);
 }
 
+/** The logger of an action: lines are written at once, also those of an attempt that then fails. */
 export interface Logger {
+  /** For who looks into a single execution. */
   debug(message: string, ...details: unknown[]): void;
+  /** What happens when all is well. */
   info(message: string, ...details: unknown[]): void;
+  /** What somebody should look at. */
   warn(message: string, ...details: unknown[]): void;
+  /** What went wrong. */
   error(message: string, ...details: unknown[]): void;
 }
 

@@ -2,8 +2,10 @@
 import { InvalidArgumentError, ValidationError } from './errors.js';
 import { checkName, didYouMean } from './names.js';
 
+/** What JSON knows, by its JavaScript names. */
 export type ParameterType = 'string' | 'number' | 'boolean' | 'object' | 'array' | 'any';
 
+/** One parameter of an action: checked, and its default filled in, before the handler is called. */
 export interface ActionParameter {
   name: string;
   /** 'any' takes every value. */
@@ -21,6 +23,7 @@ export interface StandardSchema<Output = unknown> {
   readonly '~standard': {
     readonly version: 1;
     readonly vendor: string;
+    /** Gives the value, with its defaults, or what is wrong with it. */
     readonly validate: (
       value: unknown,
     ) => StandardSchemaResult<Output> | Promise<StandardSchemaResult<Output>>;
@@ -37,6 +40,7 @@ type StandardSchemaResult<Output> =
       }[];
     };
 
+/** How parameters are declared: as a list, or with a validator. */
 export type ActionParameters = readonly ActionParameter[] | StandardSchema<any>;
 
 /** What becomes of parameters that were not declared. */

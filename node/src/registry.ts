@@ -52,6 +52,7 @@ export type ActionHandler<Parameters = any, Result = any> = (
   context: ActionContext,
 ) => Result | Promise<Result>;
 
+/** How an action is registered. */
 export interface ActionOptions<Parameters extends ActionParameters = ActionParameters> {
   name: string;
   description?: string;
@@ -81,6 +82,7 @@ export interface ActionMetadata {
   readonly builtIn: boolean;
 }
 
+/** An action to run outside of any workflow. */
 export interface ExecuteActionRequest<Parameters = any> {
   tenant: string;
   /** Noted with the result; the execution need not exist. */
@@ -95,6 +97,7 @@ export interface ExecuteActionRequest<Parameters = any> {
 export type ExecuteActionRequestFor<Parameters> = ExecuteActionRequest<Parameters> &
   (AllOptional<Parameters> extends true ? unknown : { parameters: Parameters });
 
+/** What send_notification was given. */
 export interface Notification {
   recipient: string;
   message: string;
@@ -102,6 +105,10 @@ export interface Notification {
   [more: string]: unknown;
 }
 
+/**
+ * Delivers a notification; what it gives is the receipt. Called again when it throws, as the handler
+ * of an action is.
+ */
 export type NotificationChannel = (notification: Notification, context: ActionContext) => unknown;
 
 /** @internal */
@@ -221,14 +228,17 @@ export class ActionRegistry {
     return execute!(this, name, request);
   }
 
+  /** Of the action of that name, in any casing. */
   getActionMetadata(name: string): ActionMetadata | undefined {
     return this.actions.get(foldName(name))?.metadata;
   }
 
+  /** Built-in ones too. */
   getAllActions(): ActionMetadata[] {
     return [...this.actions.values()].map(({ metadata }) => metadata);
   }
 
+  /** Those registered with exactly that category. */
   getActionsByCategory(category: string): ActionMetadata[] {
     return this.getAllActions().filter((action) => action.category === category);
   }
@@ -309,6 +319,7 @@ export function getActionRegistry(): ActionRegistry {
   return processRegistry;
 }
 
+/** A registry of its own, with the built-in actions unless `builtIns` is false. */
 export function createActionRegistry(options: { builtIns?: boolean } = {}): ActionRegistry {
   return new ActionRegistry(options);
 }

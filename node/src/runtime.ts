@@ -46,6 +46,7 @@ export interface Limits {
   actionsInFlightMax?: number;
 }
 
+/** What getWorkflowRuntime takes. */
 export interface RuntimeOptions {
   /** 'sqlite:FILE'. Default: PAWL_STORE of the environment, then 'sqlite:pawl.db'. */
   store?: string;
@@ -58,6 +59,7 @@ export interface RuntimeOptions {
   watchdog?: Duration;
 }
 
+/** How an execution is started. Ids and names have up to 255 bytes. */
 export interface StartWorkflowOptions<Input = any> {
   tenant: string;
   /** What the workflow gets as `input`, and the first content of its `data`. */
@@ -77,6 +79,7 @@ export type StartDefinitionOptions<Input = any> = Omit<
 > &
   (undefined extends Input ? { initialData?: Input } : { initialData: Input });
 
+/** An event on its way to an execution. */
 export interface EventSubmission {
   execution_id: string;
   event_name: string;
@@ -87,6 +90,7 @@ export interface EventSubmission {
   idempotency_key?: string;
 }
 
+/** The execution as the event left it. */
 export interface SubmitEventResult {
   executionId: string;
   eventId: string;
@@ -97,11 +101,13 @@ export interface SubmitEventResult {
   consumed: boolean;
 }
 
+/** The event is durable; `processingId` is that of its row in `workflow_event_processing`. */
 export interface EnqueueEventResult {
   eventId: string;
   processingId: string;
 }
 
+/** How an execution stands; the last four are ends. A stuck one waits for its code to be mended. */
 export type ExecutionStatus =
   | 'running'
   | 'paused'
@@ -111,6 +117,7 @@ export type ExecutionStatus =
   | 'cancelled'
   | 'terminated';
 
+/** An execution at one point of its history, read from the store alone. */
 export interface ExecutionState<Result = any> {
   executionId: string;
   tenant: string;
@@ -136,6 +143,7 @@ export interface ExecutionState<Result = any> {
   updatedAt: number;
 }
 
+/** One record of a history: append-only, without gaps. */
 export interface HistoryRecord {
   sequence: number;
   /** 'ExecutionStarted', 'EventReceived', 'ActionScheduled' … */
@@ -154,6 +162,7 @@ export interface HistoryRecord {
   attributes: Record<string, any>;
 }
 
+/** Which executions listExecutions gives. */
 export interface ListQuery {
   tenant: string;
   workflow?: string;
@@ -164,6 +173,7 @@ export interface ListQuery {
   cursor?: string;
 }
 
+/** A page of executions. */
 export interface ExecutionList {
   /** The newest first, without data. */
   executions: Omit<ExecutionState, 'data'>[];
@@ -410,12 +420,14 @@ export class WorkflowRuntime {
     }).then(stateFrom);
   }
 
+  /** All records, the oldest first. */
   getHistory(executionId: string, tenant: string): Promise<HistoryRecord[]> {
     return this.call((engine, call) =>
       engine.history(call, checkName(tenant, 'tenant'), checkName(executionId, 'executionId')),
     ).then(historyFrom);
   }
 
+  /** Those of a tenant, page by page. */
   listExecutions(query: ListQuery): Promise<ExecutionList> {
     return this.call((engine, call) => {
       checkOptions('listExecutions', query, ['tenant', 'workflow', 'status', 'limit', 'cursor']);

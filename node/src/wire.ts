@@ -31,11 +31,13 @@ export const enum JobKind {
 }
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+/** How much a log line matters. */
 export type LogLevel = (typeof logLevels)[number];
 
 /** A payload inside of JSON text: [] is undefined. */
 export type CarriedPayload = [] | [unknown];
 
+/** When a failed attempt is followed by another one. */
 export interface RetryOptions {
   /** In all, with the first. Default 4. */
   maxAttempts?: number;
@@ -51,6 +53,7 @@ export interface RetryOptions {
   nonRetryable?: readonly string[];
 }
 
+/** For one call of an action: what it gives goes over what the action was registered with. */
 export interface ActionCallOptions {
   retry?: RetryOptions;
   /** Of one attempt. Default 60 s. */
