@@ -130,10 +130,14 @@ export class ExecutionEndedError extends PawlError {
 /** An execution ended without a result: `cause` is the error that its function threw, if it threw. */
 export class ExecutionFailedError extends PawlError {
   readonly executionId: string;
-  /** 'failed', 'cancelled' or 'terminated'. */
-  readonly status: string;
+  readonly status: 'failed' | 'cancelled' | 'terminated';
 
-  constructor(message: string, executionId: string, status: string, cause?: Error) {
+  constructor(
+    message: string,
+    executionId: string,
+    status: ExecutionFailedError['status'],
+    cause?: Error,
+  ) {
     super('execution_failed', message);
     this.executionId = executionId;
     this.status = status;

@@ -65,17 +65,15 @@ export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any
   result(options?: { maxWait?: Duration }): Promise<Result>;
 }
 
-const endings: Partial<Record<ExecutionState['status'], string>> = {
-  cancelled: 'was cancelled',
-  terminated: 'was terminated',
-};
+const endings = { failed: 'failed', cancelled: 'was cancelled', terminated: 'was terminated' };
 
 function resultOf(state: ExecutionState): any {
   if (state.status === 'completed') return state.result;
-  const { executionId, workflowName, status, error } = state;
-  const how = endings[status] ?? `${status}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`;
+  const { executionId, workflowName, error } = state;
+  const status = state.status as ExecutionFailedError['status'];
+  const why = error === undefined ? '' : `: ${error.name}: ${error.message}`;
   throw new ExecutionFailedError(
-    `Execution '${executionId}' of workflow '${workflowName}' ${how}`,
+    `Execution '${executionId}' of workflow '${workflowName}' ${endings[status]}${why}`,
     executionId,
     status,
     error === undefined ? undefined : errorFromFailure(error),

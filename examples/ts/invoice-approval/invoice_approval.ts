@@ -23,6 +23,15 @@ type Events = {
   Reject: { by: string; reason: string };
 };
 
+// What the actions take and give, for the type-checker: in the workflow and where they are registered.
+declare module 'pawl' {
+  interface ActionTypes {
+    checkBudget: { parameters: { amount: number }; result: boolean };
+    bookInvoice: { parameters: { invoice: string; amount: number }; result: number };
+    payInvoice: { parameters: { invoice: string; customer: string }; result: void };
+  }
+}
+
 // --- The workflow: one function, from the first draft to the payment, over days if need be. -------
 
 export const invoiceApproval = defineWorkflow<Events, Invoice, string>(
@@ -111,7 +120,7 @@ const server = createServer(async (request, response) => {
     }
     const body = (await json(request)) as Invoice;
     if (what === undefined) {
-      await runtime.startWorkflow('InvoiceApproval', { tenant, executionId: id, initialData: body });
+      await runtime.startWorkflow(invoiceApproval, { tenant, executionId: id, initialData: body });
       return answer(201, { executionId: id });
     }
     const event = { execution_id: id, event_name: what, payload: body, tenant };

@@ -201,7 +201,6 @@ async function start(): Promise<void> {
 async function use(): Promise<void> {
   const handle = runtime.getHandle(review, 'r-1', tenant);
   same<typeof handle, WorkflowHandle<Events, Receipt>>(true);
-  for (const send of ['submitEvent', 'enqueueEvent'] as const) handle[send] satisfies Function;
 
   const answer = await handle.submitEvent('Approve', { by: 'ann' }, { userId: 'ann', idempotencyKey: 'k' });
   answer.consumed satisfies boolean;
@@ -257,7 +256,7 @@ async function use(): Promise<void> {
   runtime.getHandle('r-1');
 
   // Each can be kept where less is known.
-  const handles: WorkflowHandle[] = [plain, handle as WorkflowHandle<any, any>];
+  const handles: WorkflowHandle[] = [plain, handle];
   const definitions: WorkflowDefinition[] = [review, reminder, untyped];
   const states: ExecutionState[] = [state];
   void [handles, definitions, states];
