@@ -86,7 +86,8 @@ function pages(): string[] {
   const inFolder = (folder: string) =>
     readdirSync(join(root, folder), { withFileTypes: true, recursive: folder !== '.' })
       .filter((entry) => entry.isFile() && entry.name.endsWith('.md'))
-      .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+      .filter((path) => !path.includes('node_modules'));
   return [...inFolder('.'), ...inFolder('docs')].sort();
 }
 
