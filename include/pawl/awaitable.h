@@ -32,6 +32,19 @@
 
 namespace pawl {
 
+// Thrown by a co_await when the execution is cancelled. Not a std::exception, so that a handler for
+// those does not swallow it. Catch it to clean up, and throw it on: an execution whose workflow ends by
+// it is `cancelled`, one that returns is `completed`.
+class Cancelled {
+ public:
+  explicit Cancelled(std::string reason) : reason_(std::move(reason)) {}
+  // As the one who cancelled gave it; may be empty.
+  const std::string& reason() const { return reason_; }
+
+ private:
+  std::string reason_;
+};
+
 namespace detail {
 
 class Instance;
@@ -79,6 +92,7 @@ struct Pending {
   Kind kind = Kind::action;
   bool done = false;
   bool withdrawn = false;
+  bool cancelled = false;
   bool taken = false;
   Position position = 0;
   unsigned references = 0;

@@ -31,6 +31,7 @@ enum class ErrorCode : int {
   not_deterministic = 17,  // workflow code departed from its history
   action_failed = 18,      // the action ran and failed; failure() has what it threw
   internal = 19,           // an assertion of ours: please report it
+  wrong_status = 20,       // the execution's status does not allow it; the message names it
 };
 
 // The permanent, readable name of a code: "unknown_execution".

@@ -74,7 +74,13 @@ struct ActionJob {
   std::variant<Payload, Failure> outcome;
 };
 
-using Job = std::variant<StartJob, EventJob, WaitTimedOutJob, TimerJob, ActionJob>;
+// The execution is asked to end: everything that is open is so no longer, and rejects, in order of
+// creation. Once at most. What the code begins afterwards works as ever, so that it can clean up.
+struct CancelJob {
+  std::string reason;
+};
+
+using Job = std::variant<StartJob, EventJob, WaitTimedOutJob, TimerJob, ActionJob, CancelJob>;
 
 struct Activation {
   ExecutionRef execution = 0;
@@ -162,14 +168,19 @@ struct FailCommand {
   Failure failure;
 };
 
+// The code ended by the cancellation that it was told of, and by nothing else.
+struct CancelCommand {
+  Failure failure;
+};
+
 using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
                              SetStateCommand, SetDataCommand, EmitCommand, LogCommand,
-                             CompleteCommand, FailCommand>;
+                             CompleteCommand, FailCommand, CancelCommand>;
 
 struct ActivationResult {
   ExecutionRef execution = 0;
   std::int64_t sequence = 0;  // that of the activation
-  // In program order. A Complete or Fail is the last one.
+  // In program order. A Complete, Fail or Cancel is the last one.
   std::vector<Command> commands;
   // The code broke the rules in a way that only the host sees: it awaits something foreign, used the
   // context outside of an activation, has no definition any more. The execution is set aside as

@@ -86,6 +86,20 @@ struct EnqueueReply {
   std::string processing_id;
 };
 
+// What an operator does to an execution. Both texts go into its history.
+struct ControlRequest {
+  std::string tenant;
+  std::string execution_id;
+  std::string by;      // who asks; empty: not said
+  std::string reason;  // for people; the code sees that of a cancellation
+};
+
+struct ControlReply {
+  std::string execution_id;
+  std::string status;  // from now on
+  std::string current_state;
+};
+
 struct ExecutionState {
   std::string execution_id;
   std::string tenant;
@@ -192,6 +206,18 @@ class Runtime {
   // Errors: unknown_execution, timeout (after `wait_max`), closed.
   void wait_for_completion(std::string tenant, std::string execution_id,
                            std::optional<DurationMs> wait_max, Callback<ExecutionState> done);
+  // Reports as soon as the wish is durable. The code is told when its turn comes (a paused or stuck
+  // execution's: when it goes on): all that it waits for rejects with CancelledError, actions under
+  // way are told to stop, and what it begins afterwards works as ever. If it ends by that error the
+  // status is `cancelled`; if it returns, `completed`. Again: no effect.
+  // Errors of all four: invalid_argument, unknown_execution, execution_ended.
+  void cancel_workflow(ControlRequest request, Callback<ControlReply> done);
+  // Ends it at once, as `terminated`; its code is not told, and runs no clean-up.
+  void terminate_workflow(ControlRequest request, Callback<ControlReply> done);
+  // From now on no code of it runs and no action begins. Actions under way end and are recorded,
+  // events wait in the inbox, timers fire when it is resumed. Errors: also wrong_status (stuck).
+  void pause_workflow(ControlRequest request, Callback<ControlReply> done);
+  void resume_workflow(ControlRequest request, Callback<ControlReply> done);
   // Reports the recorded result. Errors: validation, action_failed with the failure as JSON in
   // `subject`, already_exists (same key, other parameters).
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);

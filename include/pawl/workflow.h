@@ -20,6 +20,9 @@
 // PAWL_DESCRIBE for parameters; name any others before), `a ? b : c` between awaitables, and braced
 // lists such as {"a", "b"} as arguments. Clang and GCC 13 take them all.
 //
+// Cancelling makes each co_await that is open throw Cancelled; an execution whose coroutine ends by that
+// is cancelled. What it begins afterwards works as ever, so that it can put things right.
+//
 // An exception that leaves the coroutine ends the execution as failed, with the type's name and what().
 
 #include <chrono>
@@ -228,6 +231,9 @@ class Context {
 
   // Durable: survives restarts, and takes no thread.
   Sleep sleep(std::chrono::milliseconds duration) { return Sleep(start_timer(duration)); }
+
+  // Whether the execution was cancelled. Every co_await of what was open then throws Cancelled.
+  bool is_cancelled() const;
 
   // "initial" before the first set_state.
   const std::string& current_state() const;

@@ -72,6 +72,12 @@ struct ExecuteOptions {
   std::string event_id = {};
 };
 
+struct ControlOptions {
+  std::string tenant;
+  std::string reason = {};  // goes into the history; a cancelled workflow sees it
+  std::string by = {};      // who asks; goes into the history
+};
+
 // How an execution ended.
 template <class T>
 struct Completion {
@@ -183,6 +189,21 @@ class WorkflowRuntime {
     completion.state = std::move(*state);
     return completion;
   }
+
+  // Asks the execution to end. Answers as soon as that is durable. All that its code waits for then
+  // throws Cancelled, actions under way are asked to stop; what the code begins afterwards works as
+  // ever, so that it can clean up. A paused or stuck one is told when it goes on. Again: no effect.
+  // Errors of all four: invalid_argument, unknown_execution, execution_ended.
+  Result<ControlReply> cancel_workflow(std::string_view execution_id,
+                                       const ControlOptions& options);
+  // Ends it at once, as "terminated"; its code is not told.
+  Result<ControlReply> terminate_workflow(std::string_view execution_id,
+                                          const ControlOptions& options);
+  // From now on none of its code runs and no action begins. Actions under way end and are recorded,
+  // events wait, timers fire when it is resumed. Errors: also wrong_status, where it is stuck.
+  Result<ControlReply> pause_workflow(std::string_view execution_id, const ControlOptions& options);
+  Result<ControlReply> resume_workflow(std::string_view execution_id,
+                                       const ControlOptions& options);
 
   // Runs an action outside of any workflow, once per idempotency key.
   // Errors: validation; action_failed; already_exists (that key, other parameters); unknown_action.

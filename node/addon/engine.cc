@@ -116,7 +116,7 @@ Napi::Function Engine::define(Napi::Env env) {
        InstanceMethod("start", &Engine::start), InstanceMethod("submit", &Engine::submit),
        InstanceMethod("enqueue", &Engine::enqueue), InstanceMethod("wait", &Engine::wait),
        InstanceMethod("state", &Engine::state), InstanceMethod("history", &Engine::history),
-       InstanceMethod("list", &Engine::list),
+       InstanceMethod("list", &Engine::list), InstanceMethod("control", &Engine::control),
        InstanceMethod("executeAction", &Engine::execute_action),
        InstanceMethod("actionsFinished", &Engine::actions_finished),
        InstanceMethod("counters", &Engine::counters), InstanceMethod("close", &Engine::close),
@@ -341,6 +341,27 @@ void Engine::list(const Napi::CallbackInfo& info) {
                          append_string(out, page.cursor);
                          out += '}';
                        }));
+}
+
+void Engine::control(const Napi::CallbackInfo& info) {
+  auto& runtime = this->runtime(info.Env());
+  ControlRequest request{text_of(info, 2), text_of(info, 3), text_of(info, 4), text_of(info, 5)};
+  auto done = replying<ControlReply>(info, [](std::string& out, const ControlReply& reply) {
+    out += R"({"executionId":)";
+    append_string(out, reply.execution_id);
+    out += R"(,"status":)";
+    append_string(out, reply.status);
+    out += R"(,"currentState":)";
+    append_string(out, reply.current_state);
+    out += '}';
+  });
+  // The numbers are those of node/src/runtime.ts.
+  switch (integer_of(info, 1)) {
+    case 0: return runtime.cancel_workflow(std::move(request), std::move(done));
+    case 1: return runtime.terminate_workflow(std::move(request), std::move(done));
+    case 2: return runtime.pause_workflow(std::move(request), std::move(done));
+    default: return runtime.resume_workflow(std::move(request), std::move(done));
+  }
 }
 
 void Engine::execute_action(const Napi::CallbackInfo& info) {

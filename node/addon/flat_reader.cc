@@ -18,6 +18,7 @@ enum class CommandKind : int {
   log = 7,
   complete = 8,
   fail = 9,
+  cancel = 10,
 };
 
 class Scope {
@@ -167,6 +168,7 @@ Command FlatReader::command() {
     }
     case CommandKind::complete: return CompleteCommand{payload()};
     case CommandKind::fail: return FailCommand{failure()};
+    case CommandKind::cancel: return CancelCommand{failure()};
   }
   unexpected("command", next_ - 1);
 }

@@ -14,6 +14,7 @@ enum class JobKind : int {
   timer = 3,
   action_completed = 4,
   action_failed = 5,
+  cancel = 6,
 };
 
 void open_job(std::string& out, JobKind kind) {
@@ -62,6 +63,12 @@ struct AppendJob {
   void operator()(const WaitTimedOutJob& job) const {
     open_job(out, JobKind::wait_timed_out);
     append_number(out, job.position);
+    out += ']';
+  }
+
+  void operator()(const CancelJob& job) const {
+    open_job(out, JobKind::cancel);
+    append_string(out, job.reason);
     out += ']';
   }
 

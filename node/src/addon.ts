@@ -38,6 +38,8 @@ export interface NativeEngine {
   state(call: number, tenant: string, executionId: string, atSequence: number): void;
   history(call: number, tenant: string, executionId: string): void;
   list(call: number, tenant: string, workflow: string, status: string, cursor: string, limit: number): void;
+  /** 0: cancel, 1: terminate, 2: pause, 3: resume. */
+  control(call: number, verb: number, tenant: string, executionId: string, by: string, reason: string): void;
   /** tenant, executionId, eventId, idempotencyKey, name, parameters */
   executeAction(call: number, ...fields: string[]): void;
   actionsFinished(outcomes: FlatWriter): void;

@@ -133,7 +133,10 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
   /** The same, of however many there are. */
   any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
-  /** Fires when the execution is cancelled. */
+  /**
+   * Fires when the execution is cancelled; its reason is the CancelledError that what was awaited
+   * then rejects with. What the code begins afterwards works as ever, so that it can clean up.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -352,7 +355,6 @@ function makeLogger(instance: Instance): WorkflowLogger {
 export function makeContext(instance: Instance): WorkflowContext {
   const { start } = instance;
   let input: { value: any } | undefined;
-  let signal: AbortSignal | undefined;
   return {
     executionId: start.executionId,
     tenant: start.tenant,
@@ -401,8 +403,11 @@ export function makeContext(instance: Instance): WorkflowContext {
     },
     any: (promises: Iterable<unknown>) => any(instance, promises),
     get signal() {
-      signal ??= new AbortController().signal;
-      return signal;
+      if (instance.abort === undefined) {
+        instance.abort = new AbortController();
+        if (instance.cancelled !== undefined) instance.abort.abort(instance.cancelled);
+      }
+      return instance.abort.signal;
     },
   };
 }

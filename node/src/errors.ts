@@ -23,10 +23,11 @@ const codes = [
   'not_deterministic',
   'action_failed',
   'internal',
+  'wrong_status',
 ] as const;
 
 /** What tells one refusal from another, for programs: permanent. */
-export type PawlErrorCode = (typeof codes)[number] | 'execution_failed';
+export type PawlErrorCode = (typeof codes)[number] | 'execution_failed' | 'cancelled';
 
 /** Every refusal of Pawl's: a subclass where one says more, or this with its `code`. */
 export class PawlError extends Error {
@@ -191,6 +192,31 @@ export class ClosedError extends PawlError {
   }
 }
 
+/**
+ * What the awaits of a cancelled execution reject with. Catch it to clean up, and throw it on: an
+ * execution that ends by it is `cancelled`, one that returns is `completed`.
+ */
+export class CancelledError extends PawlError {
+  constructor(message: string) {
+    super('cancelled', message);
+  }
+
+  static {
+    this.prototype.name = 'CancelledError';
+  }
+}
+
+/** The execution's status does not allow it. */
+export class WrongStatusError extends PawlError {
+  constructor(message: string) {
+    super('wrong_status', message);
+  }
+
+  static {
+    this.prototype.name = 'WrongStatusError';
+  }
+}
+
 /** Workflow code did what it can't do and stay replayable. */
 export class NotDeterministicError extends PawlError {
   constructor(message: string) {
@@ -239,6 +265,8 @@ export function errorFromCode(number: number, message: string, subject: string):
     case 'store_invalid':
     case 'outcome_unknown':
       return new StoreError(code, message);
+    case 'wrong_status':
+      return new WrongStatusError(message);
     case 'closed':
       return new ClosedError(message);
     case 'not_deterministic':

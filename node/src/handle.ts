@@ -6,6 +6,8 @@ import { errorFromFailure } from './failures.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
 import type {
+  ControlOptions,
+  ControlResult,
   EnqueueEventResult,
   ExecutionState,
   HistoryRecord,
@@ -48,6 +50,11 @@ export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any
     name: Name,
     ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: EventOptions]>
   ): Promise<EnqueueEventResult>;
+  /** As `runtime.cancelWorkflow` and its like. Reject with an ExecutionEndedError if it has ended. */
+  cancel(options?: ControlOptions): Promise<ControlResult>;
+  terminate(options?: ControlOptions): Promise<ControlResult>;
+  pause(options?: ControlOptions): Promise<ControlResult>;
+  resume(options?: ControlOptions): Promise<ControlResult>;
   /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
   getState(options?: { atSequence?: number }): Promise<ExecutionState<Result>>;
   /** All records, the oldest first. */
@@ -123,6 +130,10 @@ export function makeHandle(
       send('submitEvent', name, payload, options),
     enqueueEvent: (name, payload?: unknown, options?: EventOptions) =>
       send('enqueueEvent', name, payload, options),
+    cancel: (options) => runtime.cancelWorkflow(executionId, tenant, options),
+    terminate: (options) => runtime.terminateWorkflow(executionId, tenant, options),
+    pause: (options) => runtime.pauseWorkflow(executionId, tenant, options),
+    resume: (options) => runtime.resumeWorkflow(executionId, tenant, options),
     getState: (options) => runtime.getExecutionState(executionId, tenant, options).then(checked),
     getHistory: () => runtime.getHistory(executionId, tenant),
     waitForCompletion: (options) =>

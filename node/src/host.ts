@@ -18,7 +18,8 @@ type Job =
   | [JobKind.waitTimedOut, number]
   | [JobKind.timer, number]
   | [JobKind.actionCompleted, number, CarriedPayload]
-  | [JobKind.actionFailed, number, Failure];
+  | [JobKind.actionFailed, number, Failure]
+  | [JobKind.cancel, string];
 
 type Activation = [ref: number, sequence: number, now: number, replaying: boolean, jobs: Job[]];
 
@@ -156,6 +157,10 @@ export class WorkflowHost {
 
   private apply(instance: Instance, job: Job): void {
     if (job[0] === JobKind.start) return;
+    if (job[0] === JobKind.cancel) {
+      instance.cancel(job[1]);
+      return;
+    }
     const awaitable = instance.take(job[1]);
     if (awaitable === undefined) {
       instance.violation ||=

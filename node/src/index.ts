@@ -29,6 +29,8 @@ export type {
 export type { EngineCounters } from './addon.js';
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
 export type {
+  ControlOptions,
+  ControlResult,
   EnqueueEventResult,
   EventSubmission,
   ExecutionList,
@@ -67,6 +69,7 @@ export type {
 } from './parameters.js';
 export {
   AlreadyExistsError,
+  CancelledError,
   ClosedError,
   ExecutionEndedError,
   ExecutionFailedError,
@@ -81,6 +84,7 @@ export {
   UnknownExecutionError,
   UnknownWorkflowError,
   ValidationError,
+  WrongStatusError,
 } from './errors.js';
 export type { PawlErrorCode } from './errors.js';
 export type { Failure, FailureClass } from './failures.js';

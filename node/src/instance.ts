@@ -1,5 +1,5 @@
 import { encode, type Encoded } from './codec.js';
-import { NotDeterministicError, PayloadError } from './errors.js';
+import { CancelledError, NotDeterministicError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { SeededRandom } from './random.js';
 import { CommandKind, type FlatWriter } from './wire.js';
@@ -45,6 +45,10 @@ export class Instance {
   /** Why the execution is to be set aside as stuck; '' if it is not. */
   violation = '';
   state = 'initial';
+  /** Why it was cancelled, once the code was told. */
+  cancelled: CancelledError | undefined;
+  /** Fires when the execution is cancelled; made when the code first asks for it. */
+  abort: AbortController | undefined;
   readonly awaitables = new Map<number, Awaitable>();
   readonly out: FlatWriter = [];
   commands = 0;
@@ -122,6 +126,14 @@ export class Instance {
     awaitable.reject(reason);
   }
 
+  /** All that is open rejects, in order of creation; then the signal fires. */
+  cancel(reason: string): void {
+    this.cancelled = new CancelledError(reason === '' ? 'The execution was cancelled' : reason);
+    // In order of creation: a Map keeps it, and positions only rise.
+    for (const position of [...this.awaitables.keys()]) this.take(position)!.reject(this.cancelled);
+    this.abort?.abort(this.cancelled);
+  }
+
   withdrawPromise(promise: unknown, reason: unknown): void {
     const place = (promise as Positioned | null | undefined)?.[positionKey];
     if (place !== undefined && place.instance === this) this.withdraw(place.position, reason);
@@ -142,7 +154,9 @@ export class Instance {
 
   fail(error: unknown): void {
     if (!this.mayEnd()) return;
-    this.out.push(CommandKind.fail);
+    // An error of that class that something else threw ends it as any other error does.
+    const cancelled = this.cancelled !== undefined && error === this.cancelled;
+    this.out.push(cancelled ? CommandKind.cancel : CommandKind.fail);
     writeFailure(this.out, error);
     this.commands++;
     this.done = true;

@@ -107,6 +107,22 @@ export interface EnqueueEventResult {
   processingId: string;
 }
 
+/** What goes with what an operator does. */
+export interface ControlOptions {
+  /** For people. Kept in the history; a cancelled workflow sees it as the error's message. */
+  reason?: string;
+  /** Who asks. Kept in the history. */
+  by?: string;
+}
+
+/** How the execution stands now. */
+export interface ControlResult {
+  executionId: string;
+  /** From now on. */
+  status: ExecutionStatus;
+  currentState: string;
+}
+
 /** How an execution stands; the last four are ends. A stuck one waits for its code to be mended. */
 export type ExecutionStatus =
   | 'running'
@@ -179,6 +195,14 @@ export interface ExecutionList {
   executions: Omit<ExecutionState, 'data'>[];
   /** Of the next page; absent on the last one. */
   cursor?: string;
+}
+
+/** The numbers are those of the addon. */
+const enum ControlVerb {
+  cancel = 0,
+  terminate = 1,
+  pause = 2,
+  resume = 3,
 }
 
 type Reply = [call: number, code: number, value: any, subject?: string];
@@ -462,6 +486,34 @@ export class WorkflowRuntime {
   }
 
   /**
+   * Asks an execution to end; settles as soon as that is durable. What its code awaits rejects with
+   * a CancelledError, `context.signal` fires, actions under way are told to stop; what the code
+   * begins afterwards works as ever, so that it can clean up. If it ends by that error the status is
+   * 'cancelled', if it returns 'completed'. A paused or stuck execution is told when it goes on.
+   * Asking again has no effect.
+   */
+  cancelWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.control('cancelWorkflow', ControlVerb.cancel, executionId, tenant, options);
+  }
+
+  /** Ends an execution at once, as 'terminated'. Its code is not told and cleans nothing up. */
+  terminateWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.control('terminateWorkflow', ControlVerb.terminate, executionId, tenant, options);
+  }
+
+  /**
+   * From now on none of its code runs and no action begins. Actions under way end and are recorded,
+   * events wait, timers fire when it is resumed. Rejects with a WrongStatusError where it is stuck.
+   */
+  pauseWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.control('pauseWorkflow', ControlVerb.pause, executionId, tenant, options);
+  }
+
+  resumeWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.control('resumeWorkflow', ControlVerb.resume, executionId, tenant, options);
+  }
+
+  /**
    * One execution, for repeated calls; with a definition, typed by it. Reads nothing yet: an unknown
    * execution shows with the first call.
    *
@@ -528,6 +580,30 @@ export class WorkflowRuntime {
       await validateFor(action, reviveParsed(JSON.parse(fields[5]!)));
       engine.executeAction(call, ...fields);
     }).then((result: CarriedPayload) => result[0]);
+  }
+
+  private control(
+    what: string,
+    verb: ControlVerb,
+    executionId: string,
+    tenant: string,
+    options: ControlOptions = {},
+  ): Promise<ControlResult> {
+    return this.call((engine, call) => {
+      checkOptions(what, options, ['reason', 'by']);
+      const { reason = '', by } = options;
+      if (typeof reason !== 'string') {
+        throw new InvalidArgumentError(`The reason is a text, not ${typeof reason}`);
+      }
+      engine.control(
+        call,
+        verb,
+        checkName(tenant, 'tenant'),
+        checkName(executionId, 'executionId'),
+        checkOptionalName(by, 'by'),
+        reason,
+      );
+    });
   }
 
   private eventFields(what: string, event: EventSubmission): string[] {

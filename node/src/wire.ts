@@ -19,6 +19,7 @@ export const enum CommandKind {
   log = 7,
   complete = 8,
   fail = 9,
+  cancel = 10,
 }
 
 export const enum JobKind {
@@ -28,6 +29,7 @@ export const enum JobKind {
   timer = 3,
   actionCompleted = 4,
   actionFailed = 5,
+  cancel = 6,
 }
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;

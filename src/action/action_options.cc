@@ -76,6 +76,7 @@ Failure failure_of(const Error& error) {
     case ErrorCode::already_exists:
     case ErrorCode::unknown_action:
     case ErrorCode::store_invalid:
+    case ErrorCode::wrong_status:
     case ErrorCode::not_deterministic: failure.failure_class = FailureClass::permanent; break;
   }
   return failure;

@@ -25,6 +25,7 @@ std::string_view to_string(ErrorCode code) {
     case ErrorCode::not_deterministic: return "not_deterministic";
     case ErrorCode::action_failed: return "action_failed";
     case ErrorCode::internal: return "internal";
+    case ErrorCode::wrong_status: return "wrong_status";
   }
   return "unknown_error";
 }

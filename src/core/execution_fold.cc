@@ -5,6 +5,7 @@
 #include <set>
 
 #include "model/attributes.h"
+#include "model/failure_codec.h"
 
 namespace pawl {
 namespace {
@@ -17,6 +18,15 @@ Error misfit(const HistoryEvent& event, const std::string_view why) {
 }
 
 }  // namespace
+
+Failure termination_of(const OperatorAttributes& attributes) {
+  Failure failure;
+  failure.name = "TerminatedError";
+  failure.code = "terminated";
+  failure.message = attributes.reason.empty() ? "The execution was terminated" : attributes.reason;
+  failure.failure_class = FailureClass::permanent;
+  return failure;
+}
 
 Result<void> ExecutionFold::open(const Position position) {
   if (position != next_position_) {
@@ -78,9 +88,37 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       if (sleeps_.erase(event.position) == 0) return misfit(event, "there is no such timer");
       return {};
     case EventType::action_completed:
-    case EventType::action_failed:
-      if (actions_.erase(event.position) == 0) return misfit(event, "there is no such action");
+    case EventType::action_failed: {
+      const auto found = actions_.find(event.position);
+      if (found == actions_.end()) return misfit(event, "there is no such action");
+      if (found->second.held) --held_;
+      actions_.erase(found);
       return {};
+    }
+    case EventType::action_outcome_held: {
+      const auto attributes = decode<HeldAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      const auto found = actions_.find(event.position);
+      if (found == actions_.end()) return misfit(event, "there is no such action");
+      if (found->second.held) return misfit(event, "its outcome is held already");
+      found->second.held =
+          HeldOutcome{event.sequence, attributes->failed, attributes->attempts, event.payload};
+      found->second.retry_at.reset();
+      ++held_;
+      return {};
+    }
+    case EventType::cancel_requested:
+      if (cancel_requested()) return misfit(event, "it was asked to end before");
+      cancel_due_ = PendingCancel{event.sequence, event.attributes};
+      return {};
+    case EventType::cancel_delivered:
+      if (!cancel_due_) return misfit(event, "nobody asked it to end");
+      cancel_due_.reset();
+      cancel_delivered_ = true;
+      close_all();
+      return {};
+    case EventType::execution_paused: record_.status = ExecutionStatus::paused; return {};
+    case EventType::execution_resumed: record_.status = ExecutionStatus::running; return {};
     case EventType::action_attempt_failed: {
       const auto attributes = decode<AttemptFailedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -138,11 +176,50 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       record_.status = ExecutionStatus::failed;
       record_.error_json = event.payload.bytes;
       break;
+    case EventType::execution_cancelled:
+      record_.status = ExecutionStatus::cancelled;
+      record_.error_json = event.payload.bytes;
+      break;
+    case EventType::execution_terminated: {
+      const auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      record_.status = ExecutionStatus::terminated;
+      record_.error_json = encode_failure(termination_of(*attributes));
+      break;
+    }
   }
+  close_all();
+  return {};
+}
+
+bool ExecutionFold::closes_all(const EventType type) {
+  switch (type) {
+    case EventType::cancel_delivered:
+    case EventType::execution_completed:
+    case EventType::execution_failed:
+    case EventType::execution_cancelled:
+    case EventType::execution_terminated: return true;
+    default: return false;
+  }
+}
+
+void ExecutionFold::close_all() {
   actions_.clear();
   waits_.clear();
   sleeps_.clear();
-  return {};
+  held_ = 0;
+}
+
+std::vector<Position> ExecutionFold::held_outcomes() const {
+  std::vector<Position> positions;
+  if (held_ == 0) return positions;
+  for (const auto& [position, action] : actions_) {
+    if (action.held) positions.push_back(position);
+  }
+  std::sort(positions.begin(), positions.end(), [this](const Position left, const Position right) {
+    return actions_.at(left).held->sequence < actions_.at(right).held->sequence;
+  });
+  return positions;
 }
 
 std::optional<Position> ExecutionFold::wait_for(const std::string_view event_name) const {
@@ -171,7 +248,7 @@ bool ExecutionFold::in_flight() const {
   if (ended()) return false;
   const bool action_under_way = std::any_of(
       actions_.begin(), actions_.end(), [](const auto& entry) { return !entry.second.retry_at; });
-  return action_under_way || next_delivery().has_value();
+  return action_under_way || cancel_due_.has_value() || next_delivery().has_value();
 }
 
 std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {

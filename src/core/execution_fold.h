@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "model/attributes.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
 #include "pawl/error.h"
@@ -17,7 +18,16 @@
 
 namespace pawl {
 
+// Of an action that ended while the execution could run no code.
+struct HeldOutcome {
+  std::int64_t sequence = 0;  // of the record
+  bool failed = false;
+  int attempts = 1;
+  Payload payload;  // the result, or the failure as JSON
+};
+
 // Scheduled --ActionCompleted | ActionFailed--> (gone)
+// Scheduled --ActionOutcomeHeld--> Held --ActionCompleted | ActionFailed--> (gone)
 // Scheduled --ActionAttemptFailed--> Scheduled, with one more failed attempt and a time for the next
 struct PendingAction {
   std::string name;
@@ -27,6 +37,13 @@ struct PendingAction {
   std::optional<Timestamp> retry_at;  // of the next attempt; none before the first failed
   std::int64_t cause = 0;
   Timestamp scheduled_at = 0;
+  std::optional<HeldOutcome> held;
+};
+
+// A cancellation that was asked for and that the code has not been told of.
+struct PendingCancel {
+  std::int64_t sequence = 0;  // of its CancelRequested record
+  std::string attributes;
 };
 
 // Open --EventReceived with its position | EventDelivered | WaitTimedOut | Withdrawn--> (gone)
@@ -47,6 +64,9 @@ struct Delivery {
   std::size_t buffered = 0;
   Position position = 0;
 };
+
+// What is stored as the error of an execution that an operator ended.
+Failure termination_of(const OperatorAttributes& attributes);
 
 class ExecutionFold {
  public:
@@ -72,6 +92,14 @@ class ExecutionFold {
   const std::deque<ReceivedEvent>& buffer() const { return buffer_; }
   std::size_t awaitables() const { return actions_.size() + waits_.size() + sleeps_.size(); }
 
+  const std::optional<PendingCancel>& cancel_due() const { return cancel_due_; }
+  bool cancel_requested() const { return cancel_due_.has_value() || cancel_delivered_; }
+  // Whether such a record leaves nothing open.
+  static bool closes_all(EventType type);
+  bool holds_outcomes() const { return held_ > 0; }
+  // Actions whose outcome is held, in the order in which they ended.
+  std::vector<Position> held_outcomes() const;
+
   // The wait that is first offered an event of that name: the oldest one that names it.
   std::optional<Position> wait_for(std::string_view event_name) const;
   // The oldest wait for which something is buffered, with the oldest such event.
@@ -89,6 +117,7 @@ class ExecutionFold {
 
  private:
   Result<void> open(Position position);
+  void close_all();
   void remember_event(std::int64_t sequence, std::string id);
   Result<void> close_wait(Position position, const HistoryEvent& event);
 
@@ -101,6 +130,9 @@ class ExecutionFold {
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;
   std::deque<ReceivedEvent> buffer_;
+  std::optional<PendingCancel> cancel_due_;
+  bool cancel_delivered_ = false;
+  std::size_t held_ = 0;  // actions whose outcome is held
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

@@ -41,7 +41,8 @@ std::string describe(const HistoryEvent& event) {
 
 bool same_command(const HistoryEvent& expected, const HistoryEvent& actual) {
   // The stack of a failure names lines of the code, which a deployment moves.
-  if (expected.type == EventType::execution_failed) {
+  if (expected.type == EventType::execution_failed ||
+      expected.type == EventType::execution_cancelled) {
     return actual.type == expected.type && actual.name == expected.name;
   }
   return expected.type == actual.type && expected.position == actual.position &&
@@ -105,6 +106,11 @@ struct RecordMaker {
     event.payload = Payload::json(encode_failure(command.failure));
     return make(EventType::execution_failed);
   }
+  std::optional<HistoryEvent> operator()(const CancelCommand& command) {
+    event.name = command.failure.name;
+    event.payload = Payload::json(encode_failure(command.failure));
+    return make(EventType::execution_cancelled);
+  }
 };
 
 }  // namespace
@@ -142,6 +148,11 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
     case EventType::action_completed: return Job{ActionJob{event.position, event.payload}};
     case EventType::action_failed:
       return Job{ActionJob{event.position, decode_failure(event.payload.bytes)}};
+    case EventType::cancel_delivered: {
+      auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      return Job{CancelJob{std::move(attributes->reason)}};
+    }
     default:
       return broken(execution,
                     fmt::format("record {} ({}) is no job", event.sequence, to_string(event.type)));

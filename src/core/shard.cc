@@ -148,6 +148,12 @@ void Shard::on(CompletionAwaited input) {
   give(tenant, execution_id, std::move(input));
 }
 
+void Shard::on(ControlRequested input) {
+  const std::string tenant = input.control.tenant;
+  const std::string execution_id = input.control.execution_id;
+  give(tenant, execution_id, std::move(input));
+}
+
 void Shard::on(ResumeExecutions input) {
   to_resume_.insert(to_resume_.end(), input.executions.begin(), input.executions.end());
   resume_some();
@@ -373,6 +379,9 @@ void Shard::refuse(const Work& work, const Error& error) {
   if (const auto* const event = std::get_if<EventSubmitted>(&work)) reply(event->request, error);
   if (const auto* const start = std::get_if<StartRequested>(&work)) reply(start->request, error);
   if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) reply(wait->request, error);
+  if (const auto* const control = std::get_if<ControlRequested>(&work)) {
+    reply(control->request, error);
+  }
 }
 
 // ---- commits

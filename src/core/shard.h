@@ -71,6 +71,15 @@ struct ActionRequested {
   ExecuteActionRequest action;
 };
 
+enum class ControlVerb { cancel, terminate, pause, resume };
+
+// An operator's hand on an execution.
+struct ControlRequested {
+  RequestId request = 0;
+  ControlVerb verb = ControlVerb::cancel;
+  ControlRequest control;
+};
+
 struct ResumeExecutions {
   std::vector<ExecutionRef> executions;
 };
@@ -114,10 +123,10 @@ struct ActionRegistered {
 // Time has passed: something may be due.
 struct Tick {};
 
-using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ActionRequested,
-                           ResumeExecutions, ExecutionLoaded, TimersLoaded, InboxFound,
-                           ActionResultFound, WorkflowRegistered, ActionRegistered, Tick,
-                           ActivationResult, ActionOutcome, CommitOutcome>;
+using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested,
+                           ActionRequested, ResumeExecutions, ExecutionLoaded, TimersLoaded,
+                           InboxFound, ActionResultFound, WorkflowRegistered, ActionRegistered,
+                           Tick, ActivationResult, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -165,7 +174,9 @@ struct CompletionReached {
 
 struct Reply {
   RequestId request = 0;
-  std::variant<Error, std::string, EventReply, EnqueueReply, CompletionReached, Payload> answer;
+  std::variant<Error, std::string, EventReply, EnqueueReply, ControlReply, CompletionReached,
+               Payload>
+      answer;
 };
 
 // Carried out in the order of the members.
@@ -233,7 +244,7 @@ class Shard {
     std::variant<Payload, Failure> outcome;
   };
   using Work = std::variant<EventSubmitted, InboxEvent, AttemptFinished, TimerDue, StartRequested,
-                            CompletionAwaited>;
+                            CompletionAwaited, ControlRequested>;
 
   // What a commit lets go once it is durable.
   struct Held {
@@ -258,6 +269,7 @@ class Shard {
   void on(StartRequested input);
   void on(EventSubmitted input);
   void on(CompletionAwaited input);
+  void on(ControlRequested input);
   void on(ActionRequested input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
@@ -292,7 +304,16 @@ class Shard {
   void take_actions(Execution& execution, const AttemptFinished& finished);
   void take_timer(Execution& execution, const TimerRecord& timer);
   void take_start(Execution& execution, const StartRequested& start);
+  void take_control(Execution& execution, const ControlRequested& control);
+  void pause(Execution& execution);
+  void terminate(Execution& execution);
   void record_outcome(Execution& execution, const AttemptFinished& finished);
+  void hold_outcome(Execution& execution, const AttemptFinished& finished);
+  struct Outcome {
+    HistoryEvent event;
+    std::optional<ActionResultRecord> result;  // none: there will be another attempt
+  };
+  std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
   void answer_event(Execution& execution);
   EventReply event_reply(const Execution& execution, const std::string& event_id,
@@ -302,9 +323,12 @@ class Shard {
   // Transitions.
   HistoryEvent& append(Execution& execution, HistoryEvent event);
   Timestamp activation_time(const Execution& execution) const;
+  void clear_timer(Execution& execution, const TimerRecord& timer);
   void add_job(Execution& execution, HistoryEvent event, Job job);
   void activate(Execution& execution);
-  void deliver_buffered(Execution& execution);
+  void deliver_next(Execution& execution);
+  void deliver_held(Execution& execution);
+  void deliver_cancel(Execution& execution);
   bool rebuild(Execution& execution);
   void finish_activation(Execution& execution, ActivationResult result);
   void apply_command(Execution& execution, const Command& command);
@@ -315,6 +339,7 @@ class Shard {
   // Actions.
   void dispatch(Execution& execution, Position position, bool just_scheduled = false);
   void dispatch_all(Execution& execution);
+  void dispatch_once_durable(Execution& execution, Position position);
   void run_ready();
   // Puts it in line for its host. The task's attempt and key are set.
   void hand_out(const Catalog::Action& registered, ActionTask task);

@@ -33,6 +33,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   const AttemptKey key{record.ref, position};
   if (attempts_.contains(key)) return;
   const PendingAction& action = found->second;
+  if (action.held) return;
   const Catalog::Action* const registered = catalog_.find_action(action.name);
   if (registered == nullptr) {
     // After a restart the registrations are still to come: not worth a warning.
@@ -79,6 +80,13 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
   ready_.push_back(RunAction{registered.host, std::move(task)});
 }
 
+// At once, or when the commit under way is durable that lets it run.
+void Shard::dispatch_once_durable(Execution& execution, const Position position) {
+  if (is_durable(execution)) return dispatch(execution, position);
+  held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)].actions.push_back(
+      position);
+}
+
 // Every action that is under way as far as the history tells, and whose outcome is not waiting already.
 void Shard::dispatch_all(Execution& execution) {
   for (const auto& [position, action] : execution.fold.actions()) {
@@ -88,7 +96,7 @@ void Shard::dispatch_all(Execution& execution) {
           const auto* const outcome = std::get_if<AttemptFinished>(&work);
           return outcome != nullptr && outcome->position == at;
         });
-    if (!finished) dispatch(execution, position);
+    if (!finished) dispatch_once_durable(execution, position);
   }
 }
 

@@ -37,16 +37,15 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   event.at = activation_time(execution);
   if (event.cause == 0) event.cause = execution.cause;
   const Position position = event.position;
+  const bool closes_all = execution.fold.closes_all(event.type);
   const auto before = position == 0 ? std::nullopt : execution.fold.timer(position);
+  if (closes_all) {
+    for (const TimerRecord& timer : execution.fold.timers()) clear_timer(execution, timer);
+  }
   require(execution.fold.apply(event));
   const auto after = position == 0 ? std::nullopt : execution.fold.timer(position);
   if (before && (!after || after->fire_at != before->fire_at)) {
-    const auto set = std::erase_if(
-        open.timers_set, [&](const TimerRecord& timer) { return timer.position == position; });
-    std::erase_if(execution.effects.timers,
-                  [&](const TimerRecord& timer) { return timer.position == position; });
-    if (set == 0) open.timers_cleared.push_back(position);
-    timers_.disarm(*before);
+    clear_timer(execution, *before);
   }
   if (after && (!before || after->fire_at != before->fire_at)) {
     open.timers_set.push_back(*after);
@@ -54,6 +53,14 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   }
   open.records.push_back(std::move(event));
   return open.records.back();
+}
+
+void Shard::clear_timer(Execution& execution, const TimerRecord& timer) {
+  const auto same = [&](const TimerRecord& other) { return other.position == timer.position; };
+  const auto set = std::erase_if(execution.open.timers_set, same);
+  std::erase_if(execution.effects.timers, same);
+  if (set == 0) execution.open.timers_cleared.push_back(timer.position);
+  timers_.disarm(timer);
 }
 
 void Shard::add_job(Execution& execution, HistoryEvent event, Job job) {
@@ -222,14 +229,18 @@ void Shard::close_execution(Execution& execution) {
   }
 }
 
-void Shard::deliver_buffered(Execution& execution) {
-  if (execution.phase != Execution::Phase::idle) return;
+// What is recorded already and waits for code to run: outcomes of actions that ended meanwhile, a
+// cancellation, events in the buffer.
+void Shard::deliver_next(Execution& execution) {
   const auto delivery = execution.fold.next_delivery();
-  if (!delivery) return;
+  const bool held = execution.fold.holds_outcomes();
+  if (!delivery && !held && !execution.fold.cancel_due()) return;
   if (!can_run(execution)) {
     without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
     return;
   }
+  if (held) return deliver_held(execution);
+  if (execution.fold.cancel_due()) return deliver_cancel(execution);
   const ReceivedEvent event = execution.fold.buffer()[delivery->buffered];
   HistoryEvent delivered;
   delivered.type = EventType::event_delivered;
@@ -239,6 +250,38 @@ void Shard::deliver_buffered(Execution& execution) {
   delivered.attributes = encode(DeliveredAttributes{event.sequence});
   execution.cause = event.sequence;
   add_job(execution, std::move(delivered), EventJob{delivery->position, event});
+  activate(execution);
+}
+
+void Shard::deliver_held(Execution& execution) {
+  for (const Position position : execution.fold.held_outcomes()) {
+    const PendingAction action = execution.fold.actions().at(position);
+    HistoryEvent event;
+    event.type = action.held->failed ? EventType::action_failed : EventType::action_completed;
+    event.name = action.name;
+    event.position = position;
+    event.cause = action.cause;
+    event.payload = action.held->payload;
+    event.attributes = encode(OutcomeAttributes{action.held->attempts});
+    if (execution.jobs.empty()) execution.cause = event.cause;
+    ActionJob job{position, action.held->payload};
+    if (action.held->failed) job.outcome = decode_failure(action.held->payload.bytes);
+    add_job(execution, std::move(event), std::move(job));
+  }
+  activate(execution);
+}
+
+void Shard::deliver_cancel(Execution& execution) {
+  const PendingCancel cancel = *execution.fold.cancel_due();
+  HistoryEvent event;
+  event.type = EventType::cancel_delivered;
+  event.cause = cancel.sequence;
+  event.attributes = cancel.attributes;
+  execution.cause = cancel.sequence;
+  const auto attributes = decode<OperatorAttributes>(cancel.attributes, kHistoryCodec);
+  abandon_attempts(execution.fold.ref());
+  without_handler_erase(execution.fold.ref());
+  add_job(execution, std::move(event), CancelJob{attributes ? attributes->reason : std::string{}});
   activate(execution);
 }
 
@@ -370,6 +413,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
     const auto result = std::find_if(
         execution.open.results.begin(), execution.open.results.end(),
         [&](const ActionResultRecord& known) { return known.position == finished->position; });
+    // One that was held is in the history, and found there again.
+    if (result == execution.open.results.end()) continue;
     execution.work.push_front(
         AttemptFinished{ref, finished->position, result->attempts, finished->outcome});
   }

@@ -51,10 +51,11 @@ void Shard::proceed(Execution& execution) {
       rebuild(execution);
     }
   }
-  // An event that is buffered goes before all that came later.
-  deliver_buffered(execution);
   std::deque<Work> blocked;
-  while (execution.phase == Execution::Phase::idle && !execution.work.empty()) {
+  while (execution.phase == Execution::Phase::idle) {
+    // What is recorded and waits for code goes before all that came later.
+    deliver_next(execution);
+    if (execution.phase != Execution::Phase::idle || execution.work.empty()) break;
     Work work = std::move(execution.work.front());
     execution.work.pop_front();
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
@@ -62,7 +63,12 @@ void Shard::proceed(Execution& execution) {
                             std::holds_alternative<TimerDue>(work);
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
-      blocked.push_back(std::move(work));
+      const auto* const finished = std::get_if<AttemptFinished>(&work);
+      if (finished != nullptr && execution.fold.record().status != ExecutionStatus::stuck) {
+        hold_outcome(execution, *finished);
+      } else {
+        blocked.push_back(std::move(work));
+      }
       continue;
     }
     if (auto* const event = std::get_if<EventSubmitted>(&work)) {
@@ -75,6 +81,8 @@ void Shard::proceed(Execution& execution) {
       take_timer(execution, due->timer);
     } else if (const auto* const start = std::get_if<StartRequested>(&work)) {
       take_start(execution, *start);
+    } else if (const auto* const control = std::get_if<ControlRequested>(&work)) {
+      take_control(execution, *control);
     } else if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) {
       const ExecutionRecord& record = execution.fold.record();
       if (execution.fold.ended()) {
@@ -90,6 +98,10 @@ void Shard::proceed(Execution& execution) {
   }
   execution.work.insert(execution.work.begin(), std::make_move_iterator(blocked.begin()),
                         std::make_move_iterator(blocked.end()));
+  // One of those behind it was the resumption.
+  if (!blocked.empty() && execution.phase == Execution::Phase::idle && can_run(execution)) {
+    return proceed(execution);
+  }
   if (execution.fold.ended() && execution.phase == Execution::Phase::idle &&
       execution.work.empty() && is_durable(execution)) {
     forget(execution);
@@ -387,15 +399,18 @@ void Shard::take_actions(Execution& execution, const AttemptFinished& finished) 
   }
 }
 
-void Shard::record_outcome(Execution& execution, const AttemptFinished& finished) {
+// What the end of an attempt makes of its action; none if nobody waits for it any more.
+std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
+                                                const AttemptFinished& finished) {
   const auto found = execution.fold.actions().find(finished.position);
-  if (found == execution.fold.actions().end()) return;
+  if (found == execution.fold.actions().end() || found->second.held) return std::nullopt;
   const PendingAction& action = found->second;
   const int attempt = action.attempts_failed + 1;
-  if (finished.attempt != attempt) return;
+  if (finished.attempt != attempt) return std::nullopt;
 
   const ExecutionRecord& record = execution.fold.record();
-  HistoryEvent event;
+  Outcome outcome;
+  HistoryEvent& event = outcome.event;
   event.name = action.name;
   event.position = finished.position;
   event.cause = action.cause;
@@ -414,17 +429,10 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
     if (const auto delay = retry_delay(policy, *failure, attempt, seed)) {
       event.type = EventType::action_attempt_failed;
       event.attributes = encode(AttemptFailedAttributes{attempt, now_ + *delay});
-      // Bookkeeping stands between activations. The jobs of this one are recorded already, so this
-      // waits until it is over.
-      if (execution.jobs.empty()) {
-        append(execution, std::move(event));
-      } else {
-        execution.after_activation.push_back(std::move(event));
-      }
-      return;
+      return outcome;
     }
   }
-  ActionResultRecord result;
+  ActionResultRecord& result = outcome.result.emplace();
   result.execution = record.ref;
   result.position = finished.position;
   result.tenant = record.tenant;
@@ -441,9 +449,41 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
   } else {
     result.error_json = event.payload.bytes;
   }
-  execution.open.results.push_back(std::move(result));
+  return outcome;
+}
+
+void Shard::record_outcome(Execution& execution, const AttemptFinished& finished) {
+  std::optional<Outcome> outcome = outcome_of(execution, finished);
+  if (!outcome) return;
+  HistoryEvent event = std::move(outcome->event);
+  if (!outcome->result) {
+    // Bookkeeping stands between activations. The jobs of this one are recorded already, so this
+    // waits until it is over.
+    if (execution.jobs.empty()) {
+      append(execution, std::move(event));
+    } else {
+      execution.after_activation.push_back(std::move(event));
+    }
+    return;
+  }
+  execution.open.results.push_back(std::move(*outcome->result));
   if (execution.jobs.empty()) execution.cause = event.cause;
   add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
+}
+
+// Nobody can run its code now (it is paused, or its code is missing), but what the action did is not
+// to be done again.
+void Shard::hold_outcome(Execution& execution, const AttemptFinished& finished) {
+  std::optional<Outcome> outcome = outcome_of(execution, finished);
+  if (!outcome) return;
+  if (outcome->result) {
+    outcome->event.type = EventType::action_outcome_held;
+    outcome->event.attributes =
+        encode(HeldAttributes{outcome->result->attempts, !outcome->result->succeeded});
+    execution.open.results.push_back(std::move(*outcome->result));
+  }
+  append(execution, std::move(outcome->event));
+  commit(execution);
 }
 
 // ---- timers
@@ -451,7 +491,7 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
 void Shard::take_timer(Execution& execution, const TimerRecord& timer) {
   const auto current = execution.fold.timer(timer.position);
   if (!current || current->kind != timer.kind || current->fire_at != timer.fire_at) return;
-  if (timer.kind == TimerKind::retry) return dispatch(execution, timer.position);
+  if (timer.kind == TimerKind::retry) return dispatch_once_durable(execution, timer.position);
   HistoryEvent event;
   event.position = timer.position;
   if (timer.kind == TimerKind::sleep) {

@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 #include <map>
 
+#include "core/execution_fold.h"
+#include "model/attributes.h"
 #include "model/failure_codec.h"
 #include "model/json_members.h"
 
@@ -111,6 +113,20 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
         state.is_complete = true;
         state.error = decode_failure(event.payload.bytes);
         break;
+      case EventType::execution_cancelled:
+        state.status = to_string(ExecutionStatus::cancelled);
+        state.is_complete = true;
+        state.error = decode_failure(event.payload.bytes);
+        break;
+      case EventType::execution_terminated:
+        state.status = to_string(ExecutionStatus::terminated);
+        state.is_complete = true;
+        if (const auto by = decode<OperatorAttributes>(event.attributes, event.codec)) {
+          state.error = termination_of(*by);
+        }
+        break;
+      case EventType::execution_paused: state.status = to_string(ExecutionStatus::paused); break;
+      case EventType::execution_resumed: state.status = to_string(ExecutionStatus::running); break;
       default: break;
     }
     if (index < whole) {

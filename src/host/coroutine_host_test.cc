@@ -51,6 +51,56 @@ using testing_support::CoroutineDriver;
 using testing_support::describe;
 using Lines = std::vector<std::string>;
 
+// --- cancellation ---------------------------------------------------------------------------
+
+TEST(CoroutineHost, CancellingThrowsAtEachOpenAwaitInOrderOfCreationAndWhatFollowsWorks) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    auto step = ctx.run<Quiet>();
+    auto wait = ctx.wait_for("Approve");
+    std::string thrown;
+    try {
+      co_await wait;
+    } catch (const Cancelled& cancelled) {
+      thrown = cancelled.reason();
+    }
+    EXPECT_TRUE(ctx.is_cancelled());
+    EXPECT_THROW(co_await step, Cancelled);
+    ctx.set_state("cleaning up: " + thrown);
+    co_await ctx.run<Quiet>();
+    throw Cancelled(thrown);
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({CancelJob{"too late"}})),
+              ElementsAre("state cleaning up: too late", "run 3 Quiet {}"));
+  EXPECT_THAT(describe(driver.deliver({CoroutineDriver::completed(3)})),
+              ElementsAre("cancel too late"));
+}
+
+TEST(CoroutineHost, AllAndTasksThrowCancelledToo) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    auto task = [](Context& inner) -> Task<int> {
+      co_await inner.sleep(1h);
+      co_return 1;
+    };
+    try {
+      co_await pawl::all(ctx.run<Quiet>(), task(ctx));
+    } catch (const Cancelled&) {
+      co_return "returned";
+    }
+    co_return "not reached";
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({CancelJob{}})), ElementsAre("complete \"returned\""));
+}
+
+TEST(CoroutineHost, CancelledOfItsOwnAccordIsAFailure) {
+  CoroutineDriver driver(+[](Context&) -> Workflow<> {
+    throw Cancelled("nobody asked");
+    co_return;
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("fail CancelledError: nobody asked"));
+}
+
 // --- what the context gives -------------------------------------------------------------------
 
 TEST(CoroutineHost, StateDataAndEventsBecomeCommandsInProgramOrder) {

@@ -140,6 +140,23 @@ void Instance::apply(ActionJob& job) {
   }
 }
 
+void Instance::apply(CancelJob& job) {
+  cancel_reason = std::move(job.reason);
+  std::vector<PendingPointer> all;
+  all.reserve(open_.size());
+  for (auto& [position, pending] : open_) all.push_back(pending);
+  std::sort(all.begin(), all.end(), [](const PendingPointer& left, const PendingPointer& right) {
+    return left->position < right->position;
+  });
+  open_.clear();
+  for (const PendingPointer& pending : all) {
+    pending->done = true;
+    pending->cancelled = true;
+    pending->order = next_order();
+    if (pending->waiter != nullptr) std::exchange(pending->waiter, nullptr)->notify();
+  }
+}
+
 void Instance::finish(Pending::Kind kind, Position position, Pending::Outcome outcome) {
   const auto found = open_.find(position);
   if (found == open_.end()) {
@@ -187,6 +204,17 @@ void Instance::end() {
   if (root_.promise->thrown) {
     try {
       std::rethrow_exception(root_.promise->thrown);
+    } catch (const Cancelled& cancelled) {
+      Failure failure{.name = "CancelledError",
+                      .message = cancelled.reason().empty() ? "The execution was cancelled"
+                                                            : cancelled.reason(),
+                      .code = "cancelled"};
+      failure.failure_class = FailureClass::permanent;
+      if (cancel_reason) {
+        commands_->push_back(CancelCommand{std::move(failure)});
+      } else {
+        commands_->push_back(FailCommand{std::move(failure)});
+      }
     } catch (...) {
       commands_->push_back(FailCommand{failure_from_current_exception()});
     }
@@ -291,6 +319,7 @@ void PendingAwaitable::subscribe(Waiter* waiter) {
 
 Pending::Outcome PendingAwaitable::take_outcome() {
   pending_->taken = true;
+  if (pending_->cancelled) throw Cancelled(pending_->instance->cancel_reason.value_or(""));
   return std::move(pending_->outcome);
 }
 
@@ -367,6 +396,8 @@ PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
                                    .duration = std::max<DurationMs>(0, duration.count())});
   return pending;
 }
+
+bool Context::is_cancelled() const { return instance_.cancel_reason.has_value(); }
 
 const std::string& Context::current_state() const {
   instance_.may_use("ctx.current_state()");

@@ -49,6 +49,7 @@ class Instance {
   std::string uuid();
 
   StartJob start;
+  std::optional<std::string> cancel_reason;  // once it was cancelled
   std::string state = "initial";
   std::map<std::string, std::string, std::less<>> data;  // JSON text
   Timestamp now = 0;
@@ -60,6 +61,7 @@ class Instance {
   void apply(WaitTimedOutJob& job);
   void apply(TimerJob& job);
   void apply(ActionJob& job);
+  void apply(CancelJob& job);
   void finish(Pending::Kind kind, Position position, Pending::Outcome outcome);
   void run_ready();
   void end();

@@ -193,6 +193,18 @@ void read(ObjectReader& reader, AttemptFailedAttributes& attributes) {
   reader.number("nextAttemptAt", attributes.next_attempt_at);
 }
 
+void read(ObjectReader& reader, OperatorAttributes& attributes) {
+  reader.text("by", attributes.by);
+  reader.text("reason", attributes.reason);
+}
+
+void read(ObjectReader& reader, HeldAttributes& attributes) {
+  reader.number("attempts", attributes.attempts);
+  int failed = 0;
+  reader.number("failed", failed);
+  attributes.failed = failed != 0;
+}
+
 Error unreadable(const std::string_view text, const std::string_view why) {
   return {ErrorCode::internal,
           fmt::format("the attributes of a history record can't be read ({}): {}", why,
@@ -261,6 +273,20 @@ std::string encode(const AttemptFailedAttributes& attributes) {
   return std::move(writer).finish();
 }
 
+std::string encode(const OperatorAttributes& attributes) {
+  ObjectWriter writer;
+  writer.text("by", attributes.by);
+  writer.text("reason", attributes.reason);
+  return std::move(writer).finish();
+}
+
+std::string encode(const HeldAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("attempts", attributes.attempts, 1);
+  writer.number("failed", attributes.failed ? 1 : 0, 0);
+  return std::move(writer).finish();
+}
+
 template <class Attributes>
 Result<Attributes> decode(const std::string_view text, const int codec) {
   if (codec != kHistoryCodec) {
@@ -286,5 +312,7 @@ template Result<OutcomeAttributes> decode(std::string_view, int);
 template Result<WaitAttributes> decode(std::string_view, int);
 template Result<TimerAttributes> decode(std::string_view, int);
 template Result<AttemptFailedAttributes> decode(std::string_view, int);
+template Result<OperatorAttributes> decode(std::string_view, int);
+template Result<HeldAttributes> decode(std::string_view, int);
 
 }  // namespace pawl

@@ -72,6 +72,21 @@ struct AttemptFailedAttributes {
   friend bool operator==(const AttemptFailedAttributes&, const AttemptFailedAttributes&) = default;
 };
 
+// Who asked for it, and why; each as the caller gave it, or empty.
+struct OperatorAttributes {
+  std::string by;
+  std::string reason;
+
+  friend bool operator==(const OperatorAttributes&, const OperatorAttributes&) = default;
+};
+
+struct HeldAttributes {
+  int attempts = 1;
+  bool failed = false;
+
+  friend bool operator==(const HeldAttributes&, const HeldAttributes&) = default;
+};
+
 std::string encode(const StartedAttributes& attributes);
 std::string encode(const ReceivedAttributes& attributes);
 std::string encode(const DeliveredAttributes& attributes);
@@ -80,6 +95,8 @@ std::string encode(const OutcomeAttributes& attributes);
 std::string encode(const WaitAttributes& attributes);
 std::string encode(const TimerAttributes& attributes);
 std::string encode(const AttemptFailedAttributes& attributes);
+std::string encode(const OperatorAttributes& attributes);
+std::string encode(const HeldAttributes& attributes);
 
 // Text that is not what encode() wrote under `codec` is an `internal` error that names the type.
 template <class Attributes>

@@ -15,6 +15,7 @@ constexpr std::array kEventTypes{
     std::pair{EventType::timer_fired, std::string_view{"TimerFired"}},
     std::pair{EventType::action_completed, std::string_view{"ActionCompleted"}},
     std::pair{EventType::action_failed, std::string_view{"ActionFailed"}},
+    std::pair{EventType::cancel_delivered, std::string_view{"CancelDelivered"}},
     std::pair{EventType::action_scheduled, std::string_view{"ActionScheduled"}},
     std::pair{EventType::wait_started, std::string_view{"WaitStarted"}},
     std::pair{EventType::withdrawn, std::string_view{"Withdrawn"}},
@@ -25,8 +26,14 @@ constexpr std::array kEventTypes{
     std::pair{EventType::event_emitted, std::string_view{"EventEmitted"}},
     std::pair{EventType::execution_completed, std::string_view{"ExecutionCompleted"}},
     std::pair{EventType::execution_failed, std::string_view{"ExecutionFailed"}},
+    std::pair{EventType::execution_cancelled, std::string_view{"ExecutionCancelled"}},
     std::pair{EventType::action_attempt_failed, std::string_view{"ActionAttemptFailed"}},
     std::pair{EventType::event_discarded, std::string_view{"EventDiscarded"}},
+    std::pair{EventType::cancel_requested, std::string_view{"CancelRequested"}},
+    std::pair{EventType::execution_terminated, std::string_view{"ExecutionTerminated"}},
+    std::pair{EventType::execution_paused, std::string_view{"ExecutionPaused"}},
+    std::pair{EventType::execution_resumed, std::string_view{"ExecutionResumed"}},
+    std::pair{EventType::action_outcome_held, std::string_view{"ActionOutcomeHeld"}},
 };
 
 }  // namespace

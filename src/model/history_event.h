@@ -28,6 +28,7 @@ enum class EventType : std::uint8_t {
   timer_fired = 5,       // position
   action_completed = 6,  // name; position; payload: result; OutcomeAttributes
   action_failed = 7,     // name; position; payload: the failure as JSON; OutcomeAttributes
+  cancel_delivered = 8,  // OperatorAttributes, as of the CancelRequested record
   // commands
   action_scheduled = 32,     // name; position; payload: parameters; ScheduledAttributes
   wait_started = 33,         // name: names joined by ", "; position; WaitAttributes
@@ -39,10 +40,19 @@ enum class EventType : std::uint8_t {
   event_emitted = 39,        // name; payload
   execution_completed = 40,  // payload: result
   execution_failed = 41,     // name: of the error; payload: the failure as JSON
+  execution_cancelled = 42,  // name: of the error; payload: the failure as JSON
   // bookkeeping
   action_attempt_failed =
       64,                // name; position; payload: the failure as JSON; AttemptFailedAttributes
   event_discarded = 65,  // name; DeliveredAttributes: an event that nothing took before the end
+  // What operators did: OperatorAttributes. The cause is the record itself.
+  cancel_requested = 66,
+  execution_terminated = 67,
+  execution_paused = 68,
+  execution_resumed = 69,
+  // The outcome of an action whose execution can't run code now; delivered by an ActionCompleted or
+  // ActionFailed later. name; position; payload: result or failure; HeldAttributes
+  action_outcome_held = 70,
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };
@@ -59,7 +69,8 @@ struct HistoryEvent {
   EventType type = EventType::execution_started;
   Timestamp at = 0;  // the same for all records of an activation
   std::int64_t cause =
-      0;  // sequence of the EventReceived or ExecutionStarted that led to it; its own for those
+      0;  // sequence of the EventReceived, ExecutionStarted or operator's record that led to it; its
+          // own for those
   Position position = 0;  // 0: none
   bool ends_activation = false;
   int codec = kHistoryCodec;

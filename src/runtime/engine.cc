@@ -244,6 +244,27 @@ void Engine::wait_for_completion(std::string tenant, std::string execution_id,
   }
 }
 
+void Engine::control(const ControlVerb verb, ControlRequest request, Callback<ControlReply> done) {
+  constexpr std::size_t kReasonBytesMax = 4'096;
+  const Limits& limits = options_.limits;
+  std::optional<Error> error = check_text("tenant", request.tenant, limits);
+  if (!error) error = check_text("execution id", request.execution_id, limits);
+  if (!error) error = check_text("name of who asks", request.by, limits, true);
+  if (!error && request.reason.size() > kReasonBytesMax) {
+    error = invalid(fmt::format("The reason has {} bytes; at most {} are kept.",
+                                request.reason.size(), kReasonBytesMax));
+  }
+  if (!error && find_invalid_utf8(request.reason) != std::string_view::npos) {
+    error = invalid("The reason has bytes that are no text (UTF-8).");
+  }
+  if (error) return done(*error);
+  ControlRequested input{0, verb, std::move(request)};
+  if (const auto id = admit(done)) {
+    input.request = *id;
+    mailbox_->post(std::move(input));
+  }
+}
+
 void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done) {
   const Limits& limits = options_.limits;
   std::optional<Error> error = check_text("tenant", request.tenant, limits);
@@ -472,6 +493,8 @@ void Engine::answer(Reply reply) {
           callback(std::get<EventReply>(std::move(reply.answer)));
         } else if constexpr (std::is_same_v<Answer, Callback<EnqueueReply>>) {
           callback(std::get<EnqueueReply>(std::move(reply.answer)));
+        } else if constexpr (std::is_same_v<Answer, Callback<ControlReply>>) {
+          callback(std::get<ControlReply>(std::move(reply.answer)));
         } else {
           callback(std::get<Payload>(std::move(reply.answer)));
         }

@@ -41,6 +41,7 @@ class Engine final : public CommitSink {
   void enqueue_event(EventRequest request, Callback<EnqueueReply> done);
   void wait_for_completion(std::string tenant, std::string execution_id,
                            std::optional<DurationMs> wait_max, Callback<ExecutionState> done);
+  void control(ControlVerb verb, ControlRequest request, Callback<ControlReply> done);
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);
   void get_execution_state(std::string tenant, std::string execution_id,
                            std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
@@ -54,7 +55,7 @@ class Engine final : public CommitSink {
 
  private:
   using Waiting = std::variant<Callback<std::string>, Callback<EventReply>, Callback<EnqueueReply>,
-                               Callback<ExecutionState>, Callback<Payload>>;
+                               Callback<ControlReply>, Callback<ExecutionState>, Callback<Payload>>;
 
   template <class T>
   std::optional<RequestId> admit(Callback<T>& done);

@@ -73,6 +73,22 @@ void Runtime::wait_for_completion(std::string tenant, std::string execution_id,
                                     std::move(done));
 }
 
+void Runtime::cancel_workflow(ControlRequest request, Callback<ControlReply> done) {
+  impl_->engine.control(ControlVerb::cancel, std::move(request), std::move(done));
+}
+
+void Runtime::terminate_workflow(ControlRequest request, Callback<ControlReply> done) {
+  impl_->engine.control(ControlVerb::terminate, std::move(request), std::move(done));
+}
+
+void Runtime::pause_workflow(ControlRequest request, Callback<ControlReply> done) {
+  impl_->engine.control(ControlVerb::pause, std::move(request), std::move(done));
+}
+
+void Runtime::resume_workflow(ControlRequest request, Callback<ControlReply> done) {
+  impl_->engine.control(ControlVerb::resume, std::move(request), std::move(done));
+}
+
 void Runtime::execute_action(ExecuteActionRequest request, Callback<Payload> done) {
   impl_->engine.execute_action(std::move(request), std::move(done));
 }

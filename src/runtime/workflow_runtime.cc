@@ -170,6 +170,47 @@ Result<ExecutionState> WorkflowRuntime::wait(std::string_view execution_id,
   });
 }
 
+namespace {
+
+ControlRequest control_request(std::string_view execution_id, const ControlOptions& options) {
+  ControlRequest request;
+  request.tenant = options.tenant;
+  request.execution_id = execution_id;
+  request.by = options.by;
+  request.reason = options.reason;
+  return request;
+}
+
+}  // namespace
+
+Result<ControlReply> WorkflowRuntime::cancel_workflow(std::string_view execution_id,
+                                                      const ControlOptions& options) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->cancel_workflow(control_request(execution_id, options), std::move(done));
+  });
+}
+
+Result<ControlReply> WorkflowRuntime::terminate_workflow(std::string_view execution_id,
+                                                         const ControlOptions& options) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->terminate_workflow(control_request(execution_id, options), std::move(done));
+  });
+}
+
+Result<ControlReply> WorkflowRuntime::pause_workflow(std::string_view execution_id,
+                                                     const ControlOptions& options) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->pause_workflow(control_request(execution_id, options), std::move(done));
+  });
+}
+
+Result<ControlReply> WorkflowRuntime::resume_workflow(std::string_view execution_id,
+                                                      const ControlOptions& options) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->resume_workflow(control_request(execution_id, options), std::move(done));
+  });
+}
+
 Result<Payload> WorkflowRuntime::execute(std::string_view action, Payload parameters,
                                          const ExecuteOptions& options) {
   ExecuteActionRequest request;

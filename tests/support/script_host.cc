@@ -40,12 +40,15 @@ std::variant<Payload, Failure> Script::action(const Position position) {
 std::optional<ReceivedEvent> Script::event(const Position position) {
   const auto found = settled_.find(position);
   if (found == settled_.end()) throw Blocked{};
+  if (const auto* const cancelled = std::get_if<Failure>(&found->second)) throw *cancelled;
   if (const auto* const event = std::get_if<ReceivedEvent>(&found->second)) return *event;
   return std::nullopt;
 }
 
 void Script::slept(const Position position) {
-  if (!settled(position)) throw Blocked{};
+  const auto found = settled_.find(position);
+  if (found == settled_.end()) throw Blocked{};
+  if (const auto* const cancelled = std::get_if<Failure>(&found->second)) throw *cancelled;
 }
 
 Position Script::first(const std::vector<Position>& positions) const {
@@ -63,6 +66,17 @@ std::string Script::run(std::string name, std::string parameters) {
 
 ReceivedEvent Script::wait_for(std::vector<std::string> names) {
   return *event(start_wait(std::move(names)));
+}
+
+void Script::cancel(const std::string& reason) {
+  cancelled_ = true;
+  Failure failure;
+  failure.name = "CancelledError";
+  failure.code = "cancelled";
+  failure.message = reason;
+  for (Position position = 1; position < next_; ++position) {
+    if (settled_.emplace(position, failure).second) order_.push_back(position);
+  }
 }
 
 void ScriptHost::define(const std::string& workflow, ScriptFunction function) {
@@ -96,7 +110,9 @@ ActivationResult ScriptHost::run(const Activation& activation) {
     std::visit(
         [&script](const auto& value) {
           using Kind = std::decay_t<decltype(value)>;
-          if constexpr (std::is_same_v<Kind, EventJob>) {
+          if constexpr (std::is_same_v<Kind, CancelJob>) {
+            script.cancel(value.reason);
+          } else if constexpr (std::is_same_v<Kind, EventJob>) {
             script.settled_.emplace(value.position, value.event);
           } else if constexpr (std::is_same_v<Kind, ActionJob>) {
             if (const auto* const failure = std::get_if<Failure>(&value.outcome)) {
@@ -107,7 +123,9 @@ ActivationResult ScriptHost::run(const Activation& activation) {
           } else if constexpr (!std::is_same_v<Kind, StartJob>) {
             script.settled_.emplace(value.position, std::monostate{});
           }
-          if constexpr (!std::is_same_v<Kind, StartJob>) script.order_.push_back(value.position);
+          if constexpr (!std::is_same_v<Kind, StartJob> && !std::is_same_v<Kind, CancelJob>) {
+            script.order_.push_back(value.position);
+          }
         },
         job);
   }
@@ -121,7 +139,11 @@ ActivationResult ScriptHost::run(const Activation& activation) {
   } catch (const Script::Violation& violation) {
     result.violation = violation.report;
   } catch (const Failure& failure) {
-    script.fresh_.emplace_back(FailCommand{failure});
+    if (script.cancelled_ && failure.code == "cancelled") {
+      script.fresh_.emplace_back(CancelCommand{failure});
+    } else {
+      script.fresh_.emplace_back(FailCommand{failure});
+    }
   }
   script.given_ += script.fresh_.size();
   result.commands = std::move(script.fresh_);

@@ -47,6 +47,7 @@ class Script {
     emit(EmitCommand{std::move(name), Payload::json(std::move(json))});
   }
   void log(std::string message) { emit(LogCommand{LogLevel::info, std::move(message), {}}); }
+  bool is_cancelled() const { return cancelled_; }
   const StartJob& started() const { return start_; }
   Timestamp now() const { return now_; }
   // Breaks the rules in the way that only a host sees.
@@ -60,6 +61,7 @@ class Script {
   using Settled = std::variant<Payload, Failure, ReceivedEvent, std::monostate>;
 
   void emit(Command command);
+  void cancel(const std::string& reason);
 
   StartJob start_;
   Timestamp now_ = 0;
@@ -67,6 +69,7 @@ class Script {
   std::vector<Position> order_;  // in which they settled
   std::size_t given_ = 0;        // commands that earlier activations gave
   bool ended_ = false;
+  bool cancelled_ = false;
   // Of the run under way.
   std::size_t counted_ = 0;
   Position next_ = 1;

@@ -112,6 +112,7 @@ void World::carry_out(Outputs& out) {
           ActionOutcome{run.task.id, run.task.execution, run.task.position, std::move(*outcome)});
     }
   }
+  for (const AbortAction& abort : out.aborts) aborts_.push_back(abort.attempt);
   for (Reply& reply : out.replies) {
     const RequestId request = reply.request;
     if (!replies_.emplace(request, std::move(reply)).second) {
@@ -235,6 +236,16 @@ std::optional<Result<EventReply>> World::submit(EventRequest request, const bool
   EventReply reply;
   reply.event_id = (*accepted)->event_id;
   return Result<EventReply>(std::move(reply));
+}
+
+std::optional<Result<ControlReply>> World::control(const ControlVerb verb,
+                                                   const std::string& execution_id,
+                                                   const std::string& reason) {
+  const RequestId id = next_request_++;
+  inputs_.emplace_back(
+      ControlRequested{id, verb, ControlRequest{"acme", execution_id, "ann", reason}});
+  settle();
+  return answer_of<ControlReply>(id);
 }
 
 std::optional<Result<Payload>> World::execute(ExecuteActionRequest request) {

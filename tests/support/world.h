@@ -52,6 +52,8 @@ class World {
   // Each returns what the client was told; none if the world crashed before it was.
   std::optional<Result<std::string>> start(StartRequest request);
   std::optional<Result<EventReply>> submit(EventRequest request, bool enqueue = false);
+  std::optional<Result<ControlReply>> control(ControlVerb verb, const std::string& execution_id,
+                                              const std::string& reason = "");
   std::optional<Result<Payload>> execute(ExecuteActionRequest request);
 
   // Of an attempt that its function left without an answer.
@@ -72,6 +74,7 @@ class World {
   std::uint64_t commits() const { return commits_; }
   std::uint64_t crashes() const { return crashes_; }
   const std::vector<ActionTask>& actions_run() const { return actions_run_; }
+  const std::vector<AttemptId>& aborts() const { return aborts_; }
   const std::vector<LogLine>& logs() const { return logs_; }
   WorkflowHost& host() { return *host_; }
   Shard& shard() { return *shard_; }
@@ -105,6 +108,7 @@ class World {
   std::vector<std::pair<std::string, std::string>> workflows_;
   std::vector<RegisteredAction> actions_;
   std::vector<ActionTask> actions_run_;
+  std::vector<AttemptId> aborts_;
   std::vector<LogLine> logs_;
   std::map<RequestId, Reply> replies_;
 

@@ -78,6 +78,11 @@ struct RenderCommand {
     append_failure(out, command.failure);
     out += ']';
   }
+  void operator()(const CancelCommand& command) const {
+    out += R"(["cancel",)";
+    append_failure(out, command.failure);
+    out += ']';
+  }
 
  private:
   void open(std::string_view kind, Position position) const {

@@ -25,7 +25,7 @@ registry.registerAction({ name: 'Broken' }, () => {
   throw new NonRetryableError('broken');
 });
 
-/** Sends events, in order, each once. */
+/** Sends events, in order, each once. '!cancel', '!pause' and '!resume' are an operator's. */
 type Events = [name: string, payload?: unknown][];
 
 interface Story {
@@ -127,6 +127,26 @@ const stories: Record<string, Story> = {
       return heard;
     },
   },
+  cancelled: {
+    async run({ events, actions, sleep, signal, setState }) {
+      try {
+        await Promise.all([events.waitFor('Never'), sleep('1d'), events.waitFor('Nor', { signal })]);
+      } catch (error) {
+        await actions['echo']!({ why: (error as Error).message, aborted: signal.aborted });
+        setState('cleaned');
+        throw error;
+      }
+    },
+    events: [['!cancel']],
+  },
+  paused: {
+    async run({ events, actions, setState }) {
+      const first = await events.waitFor('First');
+      setState('first');
+      return [first.payload, await actions['echo']!({}), (await events.waitFor('Second')).payload];
+    },
+    events: [['!pause'], ['First', 1], ['Second', 2], ['!resume']],
+  },
   planted: {
     async run({ events, setState }) {
       setState(`run ${++planted}`);
@@ -170,7 +190,7 @@ async function rests(id: string): Promise<boolean> {
   for (;;) {
     const { isComplete, status, condition } = await runtime.getExecutionState(id, tenant);
     if (isComplete || status === 'stuck') return true;
-    if (condition === 'waiting') return false;
+    if (condition === 'waiting' || status === 'paused') return false;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
@@ -185,7 +205,12 @@ for (const name of names) {
     await between();
     if (over) break;
     try {
-      await runtime!.submitEvent({ execution_id: name, tenant, event_name, payload, idempotency_key: `${name} ${n}` });
+      if (event_name === '!cancel') await runtime!.cancelWorkflow(name, tenant, { reason: 'told to' });
+      else if (event_name === '!pause') await runtime!.pauseWorkflow(name, tenant);
+      else if (event_name === '!resume') await runtime!.resumeWorkflow(name, tenant);
+      else {
+        await runtime!.submitEvent({ execution_id: name, tenant, event_name, payload, idempotency_key: `${name} ${n}` });
+      }
     } catch (error) {
       // Told again after a crash: it may have ended meanwhile.
       if ((error as { code?: string }).code !== 'execution_ended') throw error;

@@ -1,0 +1,357 @@
+// What operators do to an execution, told four ways: each is durable, visible in the history with who
+// did it, and the same however often the engine crashes around it.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "model/attributes.h"
+#include "tests/support/four_ways.h"
+#include "tests/support/script_host.h"
+
+namespace pawl::testing {
+namespace {
+
+constexpr const char* kTenant = "acme";
+
+World::HostMaker host_with(ScriptFunction function) {
+  return [function = std::move(function)] {
+    auto host = std::make_unique<ScriptHost>();
+    host->define("Story", function);
+    return host;
+  };
+}
+
+StartRequest start_of(const std::string& id) {
+  StartRequest request;
+  request.workflow = "Story";
+  request.tenant = kTenant;
+  request.execution_id = id;
+  request.input = Payload::json("{}");
+  return request;
+}
+
+EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
+  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
+}
+
+// As a client does: again, until it is told. What it asked for may have been done before the crash.
+void control_until_told(World& world, const ControlVerb verb, const std::string& id,
+                        const std::string& reason = "") {
+  for (int tries = 0; tries < 100; ++tries) {
+    const auto told = world.control(verb, id, reason);
+    if (!told) continue;
+    if (told->has_value() || told->error().code == ErrorCode::execution_ended) return;
+    world.advance(1'000);
+  }
+  FAIL() << "never told";
+}
+
+std::variant<Payload, Failure> echo(const ActionTask& task) { return task.parameters; }
+
+std::vector<std::string> types_of(const std::vector<HistoryEvent>& history) {
+  std::vector<std::string> types;
+  for (const HistoryEvent& event : history) types.emplace_back(to_string(event.type));
+  return types;
+}
+
+const HistoryEvent* find_type(const std::vector<HistoryEvent>& history, const EventType type) {
+  const auto found = std::find_if(history.begin(), history.end(),
+                                  [type](const auto& event) { return event.type == type; });
+  return found == history.end() ? nullptr : &*found;
+}
+
+std::string cleans_up(Script& script) {
+  script.set_state("waiting");
+  const Position sleep = script.start_sleep(86'400'000);
+  try {
+    script.wait_for({"Approve"});
+  } catch (const Failure& cancelled) {
+    if (cancelled.code != "cancelled") throw;
+    script.set_data("reason", "\"" + cancelled.message + "\"");
+    script.run("echo", "\"refund\"");
+    script.set_state("refunded");
+    throw;
+  }
+  script.slept(sleep);
+  return "1";
+}
+
+TEST(Operators, CancellingRejectsWhatIsOpenAndLetsTheCodeCleanUp) {
+  tell_four_ways({host_with(cleans_up),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    control_until_told(world, ControlVerb::cancel, "a", "changed their mind");
+                  },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "a");
+                    EXPECT_EQ(state.status, "cancelled");
+                    EXPECT_EQ(state.current_state, "refunded");
+                    EXPECT_EQ(state.data.bytes, R"({"reason":"changed their mind"})");
+                    ASSERT_TRUE(state.error);
+                    EXPECT_EQ(state.error->name, "CancelledError");
+                    EXPECT_TRUE(world.data().timers.empty()) << "the sleep is gone too";
+                    const auto& history = world.history(kTenant, "a");
+                    const HistoryEvent* const asked =
+                        find_type(history, EventType::cancel_requested);
+                    ASSERT_NE(asked, nullptr);
+                    const auto who = decode<OperatorAttributes>(asked->attributes, asked->codec);
+                    EXPECT_EQ(who->by, "ann");
+                    EXPECT_EQ(who->reason, "changed their mind");
+                    const HistoryEvent* const scheduled =
+                        find_type(history, EventType::action_scheduled);
+                    ASSERT_NE(scheduled, nullptr);
+                    EXPECT_EQ(scheduled->cause, asked->sequence);
+                  }});
+}
+
+TEST(Operators, ACancelledExecutionThatReturnsIsCompleted) {
+  tell_four_ways({host_with([](Script& script) -> std::string {
+                    try {
+                      script.wait_for({"Approve"});
+                    } catch (const Failure&) {
+                      return "\"went on\"";
+                    }
+                    return "1";
+                  }),
+                  [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    control_until_told(world, ControlVerb::cancel, "a");
+                    control_until_told(world, ControlVerb::cancel, "a");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"went on\"");
+                  }});
+}
+
+TEST(Operators, AnActionUnderWayIsToldToStopAndItsLateAnswerIsIgnored) {
+  World world({}, host_with([](Script& script) { return script.run("slow", "1"); }));
+  world.register_workflow("Story");
+  world.register_action(
+      "slow",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  start_until_told(world, start_of("a"));
+  control_until_told(world, ControlVerb::cancel, "a");
+  EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
+  ASSERT_EQ(world.aborts().size(), 1U);
+  EXPECT_EQ(world.aborts()[0], world.actions_run()[0].id);
+  world.answer(world.actions_run()[0], Payload::json("1"));
+  EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
+  EXPECT_TRUE(world.data().results.empty());
+}
+
+TEST(Operators, TerminatingEndsAtOnce) {
+  tell_four_ways({host_with(cleans_up),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    submit_until_told(world, event_of("a", "Unheard", "k-1"));
+                    control_until_told(world, ControlVerb::terminate, "a", "runs amok");
+                  },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "a");
+                    EXPECT_EQ(state.status, "terminated");
+                    EXPECT_EQ(state.current_state, "waiting");
+                    ASSERT_TRUE(state.error);
+                    EXPECT_EQ(state.error->name, "TerminatedError");
+                    EXPECT_EQ(state.error->message, "runs amok");
+                    EXPECT_TRUE(world.data().timers.empty());
+                    EXPECT_TRUE(world.actions_run().empty()) << "no clean-up";
+                    const auto types = types_of(world.history(kTenant, "a"));
+                    EXPECT_EQ(types[types.size() - 2], "ExecutionTerminated");
+                    EXPECT_EQ(types.back(), "EventDiscarded");
+                  }});
+}
+
+TEST(Operators, WhatIsPausedKeepsEverythingForLater) {
+  tell_four_ways({host_with([](Script& script) {
+                    const Position sleep = script.start_sleep(60'000);
+                    script.slept(sleep);
+                    script.set_state("slept");
+                    const ReceivedEvent go = script.wait_for({"Go"});
+                    return script.run("echo", "\"" + go.name + "\"");
+                  }),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    control_until_told(world, ControlVerb::pause, "a", "an incident");
+                    world.advance(120'000);
+                    const EventReply reply = submit_until_told(world, event_of("a", "Go", "k-1"));
+                    EXPECT_EQ(reply.status, "paused");
+                    EXPECT_FALSE(reply.consumed);
+                    EXPECT_EQ(world.state(kTenant, "a").status, "paused");
+                    EXPECT_EQ(world.state(kTenant, "a").current_state, "initial")
+                        << "the timer waits";
+                    EXPECT_TRUE(world.actions_run().empty());
+                    control_until_told(world, ControlVerb::resume, "a");
+                    world.run_out();
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"Go\"");
+                  }});
+}
+
+// It ran, so it is not to run again: neither for the pause nor for a crash within it.
+TEST(Operators, AnActionThatEndsWhilePausedIsRecordedAndNotRunAgain) {
+  World world({}, host_with([](Script& script) { return script.run("slow", "1"); }));
+  world.register_workflow("Story");
+  world.register_action(
+      "slow",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  start_until_told(world, start_of("a"));
+  control_until_told(world, ControlVerb::pause, "a");
+  world.answer(world.actions_run().at(0), Payload::json("\"paid\""));
+  ASSERT_EQ(world.data().results.size(), 1U);
+  EXPECT_EQ(world.state(kTenant, "a").status, "paused");
+  world.restart();
+  world.settle();
+  EXPECT_EQ(world.actions_run().size(), 1U);
+  control_until_told(world, ControlVerb::resume, "a");
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"paid\"");
+  EXPECT_EQ(world.actions_run().size(), 1U);
+}
+
+TEST(Operators, AnActionThatEndsBeforeItsCodeIsDeployedIsRecordedToo) {
+  World world({}, host_with([](Script& script) { return script.run("slow", "1"); }));
+  const auto slow = [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> {
+    return {};
+  };
+  world.register_workflow("Story");
+  world.register_action("slow", slow);
+  start_until_told(world, start_of("a"));
+  world.forget_registrations();
+  world.restart();
+  world.register_action("slow", slow);
+  world.settle();
+  ASSERT_EQ(world.actions_run().size(), 2U) << "an attempt was lost with the crash";
+  world.answer(world.actions_run()[1], Payload::json("\"paid\""));
+  ASSERT_EQ(world.data().results.size(), 1U);
+  world.restart();
+  world.settle();
+  EXPECT_EQ(world.actions_run().size(), 2U);
+  world.register_workflow("Story");
+  world.settle();
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"paid\"");
+}
+
+TEST(Operators, AFailedAttemptIsTriedAgainOnlyAfterThePause) {
+  World world({}, host_with([](Script& script) { return script.run("shaky", "1"); }));
+  world.register_workflow("Story");
+  world.register_action(
+      "shaky", [](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+        if (task.attempt == 1) return std::nullopt;
+        return task.parameters;
+      });
+  start_until_told(world, start_of("a"));
+  control_until_told(world, ControlVerb::pause, "a");
+  Failure failure;
+  failure.message = "try again";
+  world.answer(world.actions_run().at(0), failure);
+  world.advance(3'600'000);
+  EXPECT_EQ(world.actions_run().size(), 1U);
+  control_until_told(world, ControlVerb::resume, "a");
+  world.run_out();
+  EXPECT_EQ(world.actions_run().size(), 2U);
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+}
+
+TEST(Operators, WhatIsCancelledWhilePausedIsToldWhenItGoesOn) {
+  tell_four_ways({host_with(cleans_up),
+                  [](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    control_until_told(world, ControlVerb::pause, "a");
+                    control_until_told(world, ControlVerb::cancel, "a", "late");
+                    EXPECT_EQ(world.state(kTenant, "a").status, "paused");
+                    control_until_told(world, ControlVerb::resume, "a");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
+                    EXPECT_EQ(world.state(kTenant, "a").current_state, "refunded");
+                  }});
+}
+
+TEST(Operators, AStuckExecutionCanBeTerminatedAndNotPaused) {
+  bool broken = false;
+  World world({}, host_with([&broken](Script& script) -> std::string {
+                if (broken) script.violate("the code is broken");
+                script.wait_for({"Go"});
+                script.wait_for({"Go"});
+                return "1";
+              }));
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  broken = true;
+  submit_until_told(world, event_of("a", "Go", "k-1"));
+  ASSERT_EQ(world.state(kTenant, "a").status, "stuck");
+  for (const ControlVerb verb : {ControlVerb::pause, ControlVerb::resume}) {
+    const auto refused = world.control(verb, "a");
+    ASSERT_TRUE(refused);
+    EXPECT_EQ(refused->error().code, ErrorCode::wrong_status);
+    EXPECT_NE(refused->error().message.find("stuck"), std::string::npos);
+  }
+  EXPECT_EQ((*world.control(ControlVerb::terminate, "a"))->status, "terminated");
+  EXPECT_EQ(world.state(kTenant, "a").status, "terminated");
+  EXPECT_EQ(world.control(ControlVerb::cancel, "a")->error().code, ErrorCode::execution_ended);
+  EXPECT_EQ(world.control(ControlVerb::cancel, "b")->error().code, ErrorCode::unknown_execution);
+  world.restart();
+  world.settle();
+  EXPECT_EQ(world.state(kTenant, "a").status, "terminated");
+}
+
+TEST(Operators, AStuckExecutionIsToldOfItsCancellationOnceMended) {
+  bool broken = false;
+  World world({}, host_with([&broken](Script& script) -> std::string {
+                if (broken) script.violate("the code is broken");
+                script.wait_for({"Go"});
+                script.wait_for({"Go"});
+                return "1";
+              }));
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  broken = true;
+  submit_until_told(world, event_of("a", "Go", "k-1"));
+  EXPECT_EQ((*world.control(ControlVerb::cancel, "a"))->status, "stuck");
+  broken = false;
+  world.restart();
+  world.settle();
+  EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
+}
+
+TEST(Operators, NothingIsLeftOfTheTimersOfAnExecutionThatEnded) {
+  tell_four_ways({host_with([](Script& script) {
+                    script.start_sleep(86'400'000);
+                    script.start_wait({"Never"}, 86'400'000);
+                    script.wait_for({"Go"});
+                    return std::string("1");
+                  }),
+                  [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    submit_until_told(world, event_of("a", "Go", "k-1"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+                    EXPECT_TRUE(world.data().timers.empty());
+                  }});
+}
+
+}  // namespace
+}  // namespace pawl::testing
