@@ -12,8 +12,12 @@ export type {
   WorkflowFunction,
   WorkflowMetadata,
 } from './definition.js';
-// With a star: an interface that is exported by its name could not be added to from outside.
-export * from './action_types.js';
+export type {
+  ActionParametersOf,
+  ActionResultOf,
+  ActionTypes,
+  WorkflowActions,
+} from './action_types.js';
 export type {
   EventMap,
   EventNamed,
