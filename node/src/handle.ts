@@ -50,10 +50,16 @@ export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any
     name: Name,
     ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: EventOptions]>
   ): Promise<EnqueueEventResult>;
-  /** As `runtime.cancelWorkflow` and its like. Reject with an ExecutionEndedError if it has ended. */
+  /** As `runtime.cancelWorkflow`. Rejects with an ExecutionEndedError if it has ended. */
   cancel(options?: ControlOptions): Promise<ControlResult>;
+  /** As `runtime.terminateWorkflow`. Rejects with an ExecutionEndedError if it has ended. */
   terminate(options?: ControlOptions): Promise<ControlResult>;
+  /**
+   * As `runtime.pauseWorkflow`. Rejects with an ExecutionEndedError if it has ended, a
+   * WrongStatusError where it is stuck.
+   */
   pause(options?: ControlOptions): Promise<ControlResult>;
+  /** As `runtime.resumeWorkflow`. Rejects as `pause` does. */
   resume(options?: ControlOptions): Promise<ControlResult>;
   /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
   getState(options?: { atSequence?: number }): Promise<ExecutionState<Result>>;

@@ -509,6 +509,10 @@ export class WorkflowRuntime {
     return this.control('pauseWorkflow', ControlVerb.pause, executionId, tenant, options);
   }
 
+  /**
+   * A paused execution goes on: what waited is delivered, each once. A running one is left as it
+   * is. Rejects with a WrongStatusError where it is stuck: `registerWorkflow` mends that.
+   */
   resumeWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
     return this.control('resumeWorkflow', ControlVerb.resume, executionId, tenant, options);
   }

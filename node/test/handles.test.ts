@@ -106,6 +106,24 @@ test('result() rejects with what the function threw as its cause', async (t) => 
   await assert.rejects(handle.enqueueEvent('Late'), ExecutionEndedError);
 });
 
+test('result() tells of a cancelled and a terminated execution', async (t) => {
+  const { runtime } = setUp(t);
+  runtime.registerWorkflow(review);
+  for (const [verb, status] of [['cancel', 'cancelled'], ['terminate', 'terminated']] as const) {
+    const handle = runtime.getHandle(
+      review,
+      await runtime.startWorkflow(review, { tenant, initialData: { amount: 1 } }),
+      tenant,
+    );
+    await handle[verb]({ reason: 'out of stock' });
+    const error = await handle.result().then(() => assert.fail(), (error: unknown) => error);
+    assert.ok(error instanceof ExecutionFailedError);
+    assert.equal(error.status, status);
+    assert.match(error.message, new RegExp(`^Execution '.*' of workflow 'Review' was ${status}: .*: out of stock$`));
+    assert.equal((error.cause as Error).message, 'out of stock');
+  }
+});
+
 test('a handle refuses what can not be meant', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(review);
