@@ -94,6 +94,16 @@ struct ControlRequest {
   std::string reason;  // for people; the code sees that of a cancellation
 };
 
+// A new execution that begins as another one was at a point of its history.
+struct ForkRequest {
+  std::string tenant;
+  std::string execution_id;                 // of the other one
+  std::optional<std::int64_t> at_sequence;  // within an activation: its start. None: as it is now
+  std::string fork_id;                      // of the new one; empty: a new UUIDv7
+  std::string by;
+  std::string reason;
+};
+
 struct ControlReply {
   std::string execution_id;
   std::string status;  // from now on
@@ -218,6 +228,12 @@ class Runtime {
   // events wait in the inbox, timers fire when it is resumed. Errors: also wrong_status (stuck).
   void pause_workflow(ControlRequest request, Callback<ControlReply> done);
   void resume_workflow(ControlRequest request, Callback<ControlReply> done);
+  // Reports the id of the new execution. It has the other's history up to that point, its version,
+  // input, user and correlation id, and goes on from there by itself: actions that were under way
+  // run again under keys of its own, timers keep their times. The other one is not touched. The same
+  // fork again, under the same id, is the same execution.
+  // Errors: invalid_argument, unknown_execution, wrong_status (the point is its end), already_exists.
+  void fork_workflow(ForkRequest request, Callback<std::string> done);
   // Reports the recorded result. Errors: validation, action_failed with the failure as JSON in
   // `subject`, already_exists (same key, other parameters).
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);

@@ -72,6 +72,15 @@ struct ExecuteOptions {
   std::string event_id = {};
 };
 
+struct ForkOptions {
+  std::string tenant;
+  // The point of the other one's history; within an activation: its start. None: as it is now.
+  std::optional<std::int64_t> at_sequence = std::nullopt;
+  std::string execution_id = {};  // of the fork; empty: a new UUIDv7
+  std::string reason = {};        // both go into the history
+  std::string by = {};
+};
+
 struct ControlOptions {
   std::string tenant;
   std::string reason = {};  // goes into the history; a cancelled workflow sees it
@@ -204,6 +213,12 @@ class WorkflowRuntime {
   Result<ControlReply> pause_workflow(std::string_view execution_id, const ControlOptions& options);
   Result<ControlReply> resume_workflow(std::string_view execution_id,
                                        const ControlOptions& options);
+
+  // Gives the id of a new execution that begins as this one was at a point of its history, and goes
+  // on from there. Actions that were under way at that point run again, under keys of their own.
+  // Errors: invalid_argument, unknown_execution, wrong_status (that point is its end),
+  // already_exists.
+  Result<std::string> fork_workflow(std::string_view execution_id, const ForkOptions& options);
 
   // Runs an action outside of any workflow, once per idempotency key.
   // Errors: validation; action_failed; already_exists (that key, other parameters); unknown_action.

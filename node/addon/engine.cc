@@ -117,6 +117,7 @@ Napi::Function Engine::define(Napi::Env env) {
        InstanceMethod("enqueue", &Engine::enqueue), InstanceMethod("wait", &Engine::wait),
        InstanceMethod("state", &Engine::state), InstanceMethod("history", &Engine::history),
        InstanceMethod("list", &Engine::list), InstanceMethod("control", &Engine::control),
+       InstanceMethod("fork", &Engine::fork),
        InstanceMethod("executeAction", &Engine::execute_action),
        InstanceMethod("actionsFinished", &Engine::actions_finished),
        InstanceMethod("counters", &Engine::counters), InstanceMethod("close", &Engine::close),
@@ -362,6 +363,21 @@ void Engine::control(const Napi::CallbackInfo& info) {
     case 2: return runtime.pause_workflow(std::move(request), std::move(done));
     default: return runtime.resume_workflow(std::move(request), std::move(done));
   }
+}
+
+void Engine::fork(const Napi::CallbackInfo& info) {
+  ForkRequest request;
+  request.tenant = text_of(info, 1);
+  request.execution_id = text_of(info, 2);
+  if (const auto at = integer_of(info, 3); at >= 0) request.at_sequence = at;
+  request.fork_id = text_of(info, 4);
+  request.by = text_of(info, 5);
+  request.reason = text_of(info, 6);
+  runtime(info.Env())
+      .fork_workflow(std::move(request),
+                     replying<std::string>(info, [](std::string& out, const std::string& id) {
+                       append_string(out, id);
+                     }));
 }
 
 void Engine::execute_action(const Napi::CallbackInfo& info) {

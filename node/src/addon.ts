@@ -40,6 +40,16 @@ export interface NativeEngine {
   list(call: number, tenant: string, workflow: string, status: string, cursor: string, limit: number): void;
   /** 0: cancel, 1: terminate, 2: pause, 3: resume. */
   control(call: number, verb: number, tenant: string, executionId: string, by: string, reason: string): void;
+  /** atSequence: -1 is the latest. */
+  fork(
+    call: number,
+    tenant: string,
+    executionId: string,
+    atSequence: number,
+    forkId: string,
+    by: string,
+    reason: string,
+  ): void;
   /** tenant, executionId, eventId, idempotencyKey, name, parameters */
   executeAction(call: number, ...fields: string[]): void;
   actionsFinished(outcomes: FlatWriter): void;

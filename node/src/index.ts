@@ -40,6 +40,7 @@ export type {
   ExecutionList,
   ExecutionState,
   ExecutionStatus,
+  ForkOptions,
   HistoryRecord,
   Limits,
   ListQuery,

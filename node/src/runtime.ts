@@ -115,6 +115,13 @@ export interface ControlOptions {
   by?: string;
 }
 
+export interface ForkOptions extends ControlOptions {
+  /** The point of the history; within an activation: its start. Default: as it is now. */
+  atSequence?: number;
+  /** Of the new one. Default: a new UUIDv7. */
+  executionId?: string;
+}
+
 /** How the execution stands now. */
 export interface ControlResult {
   executionId: string;
@@ -203,6 +210,18 @@ const enum ControlVerb {
   terminate = 1,
   pause = 2,
   resume = 3,
+}
+
+/** -1 is the latest. */
+function checkSequence(at: number | undefined): number {
+  if (at === undefined) return -1;
+  if (Number.isSafeInteger(at) && at >= 1) return at;
+  throw new InvalidArgumentError(`atSequence must be a whole number from 1, not ${at}`);
+}
+
+function checkReason(reason: string | undefined): string {
+  if (reason === undefined || typeof reason === 'string') return reason ?? '';
+  throw new InvalidArgumentError(`The reason is a text, not ${typeof reason}`);
 }
 
 type Reply = [call: number, code: number, value: any, subject?: string];
@@ -436,10 +455,7 @@ export class WorkflowRuntime {
   ): Promise<ExecutionState> {
     return this.call((engine, call) => {
       checkOptions('getExecutionState', options, ['atSequence']);
-      const at = options.atSequence ?? -1;
-      if (options.atSequence !== undefined && !(Number.isSafeInteger(at) && at >= 1)) {
-        throw new InvalidArgumentError(`atSequence must be a whole number from 1, not ${at}`);
-      }
+      const at = checkSequence(options.atSequence);
       engine.state(call, checkName(tenant, 'tenant'), checkName(executionId, 'executionId'), at);
     }).then(stateFrom);
   }
@@ -586,6 +602,30 @@ export class WorkflowRuntime {
     }).then((result: CarriedPayload) => result[0]);
   }
 
+  /**
+   * Gives the id of a new execution that has this one's history up to `atSequence` (within an
+   * activation: up to its start; default: now), its version and input, and goes on from there.
+   * Actions under way at that point run again, under keys of their own. This one is not touched. The
+   * same fork again, under the same id, is the same execution.
+   *
+   * Rejects with a WrongStatusError if that point is its end, an AlreadyExistsError if `executionId`
+   * is another execution's.
+   */
+  forkWorkflow(executionId: string, tenant: string, options: ForkOptions = {}): Promise<string> {
+    return this.call((engine, call) => {
+      checkOptions('forkWorkflow', options, ['atSequence', 'executionId', 'reason', 'by']);
+      engine.fork(
+        call,
+        checkName(tenant, 'tenant'),
+        checkName(executionId, 'executionId'),
+        checkSequence(options.atSequence),
+        checkOptionalName(options.executionId, 'executionId'),
+        checkOptionalName(options.by, 'by'),
+        checkReason(options.reason),
+      );
+    });
+  }
+
   private control(
     what: string,
     verb: ControlVerb,
@@ -595,10 +635,8 @@ export class WorkflowRuntime {
   ): Promise<ControlResult> {
     return this.call((engine, call) => {
       checkOptions(what, options, ['reason', 'by']);
-      const { reason = '', by } = options;
-      if (typeof reason !== 'string') {
-        throw new InvalidArgumentError(`The reason is a text, not ${typeof reason}`);
-      }
+      const { by } = options;
+      const reason = checkReason(options.reason);
       engine.control(
         call,
         verb,

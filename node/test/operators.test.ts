@@ -6,7 +6,9 @@ import {
   defineWorkflow,
   ExecutionEndedError,
   InvalidArgumentError,
+  PawlError,
   UnknownExecutionError,
+  WrongStatusError,
   type WorkflowContext,
 } from 'pawl';
 import { setUp, until } from './support/runtime.js';
@@ -101,6 +103,41 @@ test('terminating ends at once and the code learns nothing', async (t) => {
   assert.deepEqual([ended.status, ended.error!.message, ended.isComplete], ['terminated', 'runs amok', true]);
   await assert.rejects(handle.submitEvent('Pay'), ExecutionEndedError);
   assert.equal((await runtime.counters()).executionsCached, 0);
+});
+
+test('a fork goes its own way from a point of the history', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const ran: string[] = [];
+  registry.registerAction({ name: 'Note', parameters: [], unknown: 'allow' }, (_, { executionId, idempotencyKey }) => {
+    ran.push(executionId);
+    return idempotencyKey;
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('Decides', async ({ events, actions, setState, input, uuid }: WorkflowContext) => {
+      const key = await actions['note']!({});
+      setState('asked');
+      return [input.amount, key, uuid(), (await events.waitFor(['Approve', 'Reject'])).name];
+    }),
+  );
+  const id = await runtime.startWorkflow('Decides', { tenant, initialData: { amount: 5 } });
+  await until(() => runtime.getExecutionState(id, tenant), ({ currentState }) => currentState === 'asked');
+  await runtime.submitEvent({ execution_id: id, event_name: 'Reject', tenant });
+  const first = await runtime.waitForWorkflowCompletion(id, tenant);
+  const received = (await runtime.getHistory(id, tenant)).find(({ type }) => type === 'EventReceived')!;
+
+  const options = { atSequence: received.sequence, executionId: 'other', by: 'ann', reason: 'wrong button' };
+  assert.equal(await runtime.forkWorkflow(id, tenant, options), 'other');
+  assert.equal(await runtime.forkWorkflow(id, tenant, options), 'other', 'again is the same');
+  await runtime.submitEvent({ execution_id: 'other', event_name: 'Approve', tenant });
+  const second = await runtime.waitForWorkflowCompletion('other', tenant);
+  assert.deepEqual(second.result, [...first.result.slice(0, 3), 'Approve']);
+  assert.deepEqual(ran, [id], 'what was done is not done again');
+  const forked = (await runtime.getHistory('other', tenant)).find(({ type }) => type === 'ExecutionForked')!;
+  assert.deepEqual([forked.name, forked.attributes['by']], [id, 'ann']);
+
+  await assert.rejects(runtime.forkWorkflow(id, tenant), WrongStatusError);
+  await assert.rejects(runtime.forkWorkflow(id, tenant, { atSequence: 0 }), InvalidArgumentError);
+  await assert.rejects(runtime.forkWorkflow(id, tenant, { ...options, atSequence: 2, executionId: id }), PawlError);
 });
 
 test('wrong input is refused', async (t) => {

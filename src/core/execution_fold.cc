@@ -117,6 +117,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       cancel_delivered_ = true;
       close_all();
       return {};
+    case EventType::execution_forked: return {};
     case EventType::execution_paused: record_.status = ExecutionStatus::paused; return {};
     case EventType::execution_resumed: record_.status = ExecutionStatus::running; return {};
     case EventType::action_attempt_failed: {
@@ -193,8 +194,11 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
 }
 
 bool ExecutionFold::closes_all(const EventType type) {
+  return type == EventType::cancel_delivered || ends(type);
+}
+
+bool ExecutionFold::ends(const EventType type) {
   switch (type) {
-    case EventType::cancel_delivered:
     case EventType::execution_completed:
     case EventType::execution_failed:
     case EventType::execution_cancelled:

@@ -94,6 +94,7 @@ class ExecutionFold {
 
   const std::optional<PendingCancel>& cancel_due() const { return cancel_due_; }
   bool cancel_requested() const { return cancel_due_.has_value() || cancel_delivered_; }
+  static bool ends(EventType type);
   // Whether such a record leaves nothing open.
   static bool closes_all(EventType type);
   bool holds_outcomes() const { return held_ > 0; }

@@ -154,6 +154,12 @@ void Shard::on(ControlRequested input) {
   give(tenant, execution_id, std::move(input));
 }
 
+void Shard::on(ForkPrepared input) {
+  const std::string tenant = input.fork.tenant;
+  const std::string execution_id = input.fork.fork_id;
+  give(tenant, execution_id, std::move(input));
+}
+
 void Shard::on(ResumeExecutions input) {
   to_resume_.insert(to_resume_.end(), input.executions.begin(), input.executions.end());
   resume_some();
@@ -284,12 +290,14 @@ void Shard::on(ExecutionLoaded input) {
     while (!work.empty()) {
       Work next = std::move(work.front());
       work.pop_front();
-      const StartRequested* const start = std::get_if<StartRequested>(&next);
-      if (start == nullptr) {
+      if (const auto* const start = std::get_if<StartRequested>(&next)) {
+        begin(*start);
+      } else if (auto* const fork = std::get_if<ForkPrepared>(&next)) {
+        begin(std::move(*fork));
+      } else {
         refuse(next, unknown_execution(input.tenant, input.execution_id));
         continue;
       }
-      begin(*start);
       for (Work& later : work) give(input.tenant, input.execution_id, std::move(later));
       break;
     }
@@ -382,6 +390,7 @@ void Shard::refuse(const Work& work, const Error& error) {
   if (const auto* const control = std::get_if<ControlRequested>(&work)) {
     reply(control->request, error);
   }
+  if (const auto* const fork = std::get_if<ForkPrepared>(&work)) reply(fork->request, error);
 }
 
 // ---- commits

@@ -80,6 +80,14 @@ struct ControlRequested {
   ControlRequest control;
 };
 
+// A fork, with what it begins with.
+struct ForkPrepared {
+  RequestId request = 0;
+  ForkRequest fork;  // fork_id is set
+  ExecutionRecord source;
+  std::vector<HistoryEvent> records;
+};
+
 struct ResumeExecutions {
   std::vector<ExecutionRef> executions;
 };
@@ -124,9 +132,9 @@ struct ActionRegistered {
 struct Tick {};
 
 using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested,
-                           ActionRequested, ResumeExecutions, ExecutionLoaded, TimersLoaded,
-                           InboxFound, ActionResultFound, WorkflowRegistered, ActionRegistered,
-                           Tick, ActivationResult, ActionOutcome, CommitOutcome>;
+                           ForkPrepared, ActionRequested, ResumeExecutions, ExecutionLoaded,
+                           TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
+                           ActionRegistered, Tick, ActivationResult, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -244,7 +252,7 @@ class Shard {
     std::variant<Payload, Failure> outcome;
   };
   using Work = std::variant<EventSubmitted, InboxEvent, AttemptFinished, TimerDue, StartRequested,
-                            CompletionAwaited, ControlRequested>;
+                            CompletionAwaited, ControlRequested, ForkPrepared>;
 
   // What a commit lets go once it is durable.
   struct Held {
@@ -270,6 +278,7 @@ class Shard {
   void on(EventSubmitted input);
   void on(CompletionAwaited input);
   void on(ControlRequested input);
+  void on(ForkPrepared input);
   void on(ActionRequested input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
@@ -319,6 +328,9 @@ class Shard {
   EventReply event_reply(const Execution& execution, const std::string& event_id,
                          bool consumed) const;
   void begin(const StartRequested& start);
+  void begin(ForkPrepared fork);
+  void take_fork(Execution& execution, const ForkPrepared& fork);
+  Execution& add(ExecutionRecord record);
 
   // Transitions.
   HistoryEvent& append(Execution& execution, HistoryEvent event);

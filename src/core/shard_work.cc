@@ -83,6 +83,8 @@ void Shard::proceed(Execution& execution) {
       take_start(execution, *start);
     } else if (const auto* const control = std::get_if<ControlRequested>(&work)) {
       take_control(execution, *control);
+    } else if (const auto* const fork = std::get_if<ForkPrepared>(&work)) {
+      take_fork(execution, *fork);
     } else if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) {
       const ExecutionRecord& record = execution.fold.record();
       if (execution.fold.ended()) {
@@ -124,18 +126,10 @@ void Shard::begin(const StartRequested& input) {
   record.input_digest = digest_of(start);
   record.created_at = now_;
   record.updated_at = now_;
-  auto created = std::make_unique<Execution>(record);
-  Execution& execution = *created;
+  Execution& execution = add(record);
   execution.host = workflow->host;
   execution.hosted = true;
   execution.start_request = input.request;
-  recently_used_.push_front(&execution);
-  execution.used = recently_used_.begin();
-  by_ref_.emplace(record.ref, &execution);
-  std::string key = record.tenant;
-  key.push_back('\0');
-  key += record.execution_id;
-  executions_.insert_or_assign(std::move(key), std::move(created));
 
   HistoryEvent event;
   event.type = EventType::execution_started;
@@ -148,6 +142,19 @@ void Shard::begin(const StartRequested& input) {
           StartJob{record.tenant, record.execution_id, record.workflow, record.version,
                    start.user_id, start.correlation_id, start.input, input.seed});
   activate(execution);
+}
+
+Shard::Execution& Shard::add(ExecutionRecord record) {
+  std::string key = record.tenant;
+  key.push_back('\0');
+  key += record.execution_id;
+  auto created = std::make_unique<Execution>(std::move(record));
+  Execution& execution = *created;
+  recently_used_.push_front(&execution);
+  execution.used = recently_used_.begin();
+  by_ref_.emplace(execution.fold.ref(), &execution);
+  executions_.insert_or_assign(std::move(key), std::move(created));
+  return execution;
 }
 
 void Shard::take_start(Execution& execution, const StartRequested& start) {

@@ -6,26 +6,13 @@
 #include <map>
 
 #include "core/execution_fold.h"
+#include "core/history_cut.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 #include "model/json_members.h"
 
 namespace pawl {
 namespace {
-
-// The number of records, from the first, that make whole activations and end at or before `at`.
-std::size_t whole_until(const std::vector<HistoryEvent>& history, const std::int64_t at) {
-  std::size_t whole = 0;
-  bool open = false;
-  for (std::size_t index = 0; index < history.size() && history[index].sequence <= at; ++index) {
-    const HistoryEvent& event = history[index];
-    const bool buffered = event.type == EventType::event_received && event.position == 0;
-    const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
-    if (!stands_alone) open = !event.ends_activation;
-    if (!open) whole = index + 1;
-  }
-  return whole;
-}
 
 std::string object_text(const std::map<std::string, std::string>& members) {
   std::string text = "{";

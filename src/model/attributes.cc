@@ -198,6 +198,12 @@ void read(ObjectReader& reader, OperatorAttributes& attributes) {
   reader.text("reason", attributes.reason);
 }
 
+void read(ObjectReader& reader, ForkedAttributes& attributes) {
+  reader.number("at", attributes.at);
+  reader.text("by", attributes.by);
+  reader.text("reason", attributes.reason);
+}
+
 void read(ObjectReader& reader, HeldAttributes& attributes) {
   reader.number("attempts", attributes.attempts);
   int failed = 0;
@@ -280,6 +286,14 @@ std::string encode(const OperatorAttributes& attributes) {
   return std::move(writer).finish();
 }
 
+std::string encode(const ForkedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("at", attributes.at, std::int64_t{0});
+  writer.text("by", attributes.by);
+  writer.text("reason", attributes.reason);
+  return std::move(writer).finish();
+}
+
 std::string encode(const HeldAttributes& attributes) {
   ObjectWriter writer;
   writer.number("attempts", attributes.attempts, 1);
@@ -313,6 +327,7 @@ template Result<WaitAttributes> decode(std::string_view, int);
 template Result<TimerAttributes> decode(std::string_view, int);
 template Result<AttemptFailedAttributes> decode(std::string_view, int);
 template Result<OperatorAttributes> decode(std::string_view, int);
+template Result<ForkedAttributes> decode(std::string_view, int);
 template Result<HeldAttributes> decode(std::string_view, int);
 
 }  // namespace pawl

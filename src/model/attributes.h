@@ -80,6 +80,14 @@ struct OperatorAttributes {
   friend bool operator==(const OperatorAttributes&, const OperatorAttributes&) = default;
 };
 
+struct ForkedAttributes {
+  std::int64_t at = 0;  // sequence, of the other one, up to which it is the same
+  std::string by;
+  std::string reason;
+
+  friend bool operator==(const ForkedAttributes&, const ForkedAttributes&) = default;
+};
+
 struct HeldAttributes {
   int attempts = 1;
   bool failed = false;
@@ -96,6 +104,7 @@ std::string encode(const WaitAttributes& attributes);
 std::string encode(const TimerAttributes& attributes);
 std::string encode(const AttemptFailedAttributes& attributes);
 std::string encode(const OperatorAttributes& attributes);
+std::string encode(const ForkedAttributes& attributes);
 std::string encode(const HeldAttributes& attributes);
 
 // Text that is not what encode() wrote under `codec` is an `internal` error that names the type.

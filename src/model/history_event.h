@@ -53,6 +53,7 @@ enum class EventType : std::uint8_t {
   // The outcome of an action whose execution can't run code now; delivered by an ActionCompleted or
   // ActionFailed later. name; position; payload: result or failure; HeldAttributes
   action_outcome_held = 70,
+  execution_forked = 71,  // name: the execution it was forked from; ForkedAttributes
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };

@@ -7,6 +7,7 @@
 #include "base/name.h"
 #include "base/random.h"
 #include "base/utf8.h"
+#include "core/history_cut.h"
 #include "core/time_travel.h"
 
 namespace pawl {
@@ -244,19 +245,50 @@ void Engine::wait_for_completion(std::string tenant, std::string execution_id,
   }
 }
 
-void Engine::control(const ControlVerb verb, ControlRequest request, Callback<ControlReply> done) {
+std::optional<Error> Engine::check_operator(const std::string& tenant,
+                                            const std::string& execution_id, const std::string& by,
+                                            const std::string& reason) const {
   constexpr std::size_t kReasonBytesMax = 4'096;
   const Limits& limits = options_.limits;
-  std::optional<Error> error = check_text("tenant", request.tenant, limits);
-  if (!error) error = check_text("execution id", request.execution_id, limits);
-  if (!error) error = check_text("name of who asks", request.by, limits, true);
-  if (!error && request.reason.size() > kReasonBytesMax) {
-    error = invalid(fmt::format("The reason has {} bytes; at most {} are kept.",
-                                request.reason.size(), kReasonBytesMax));
+  std::optional<Error> error = check_text("tenant", tenant, limits);
+  if (!error) error = check_text("execution id", execution_id, limits);
+  if (!error) error = check_text("name of who asks", by, limits, true);
+  if (!error && reason.size() > kReasonBytesMax) {
+    error = invalid(fmt::format("The reason has {} bytes; at most {} are kept.", reason.size(),
+                                kReasonBytesMax));
   }
-  if (!error && find_invalid_utf8(request.reason) != std::string_view::npos) {
+  if (!error && find_invalid_utf8(reason) != std::string_view::npos) {
     error = invalid("The reason has bytes that are no text (UTF-8).");
   }
+  return error;
+}
+
+void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
+  auto error = check_operator(request.tenant, request.execution_id, request.by, request.reason);
+  if (!error) error = check_text("id of the fork", request.fork_id, options_.limits, true);
+  if (error) return done(*error);
+  ForkPrepared input;
+  if (request.fork_id.empty()) {
+    request.fork_id = uuid_v7(clock_.now(), random_bits(), random_bits());
+  }
+  input.fork = std::move(request);
+  const auto id = admit(done);
+  if (!id) return;
+  input.request = *id;
+  readers_.post([this, prepared = std::move(input)]() mutable {
+    auto source = read_execution(prepared.fork.tenant, prepared.fork.execution_id, true);
+    if (!source) return answer(Reply{prepared.request, source.error()});
+    auto records = records_to_fork(*source, prepared.fork.at_sequence);
+    if (!records) return answer(Reply{prepared.request, records.error()});
+    prepared.source = std::move(source->record);
+    prepared.records = std::move(*records);
+    mailbox_->post(std::move(prepared));
+  });
+}
+
+void Engine::control(const ControlVerb verb, ControlRequest request, Callback<ControlReply> done) {
+  const auto error =
+      check_operator(request.tenant, request.execution_id, request.by, request.reason);
   if (error) return done(*error);
   ControlRequested input{0, verb, std::move(request)};
   if (const auto id = admit(done)) {

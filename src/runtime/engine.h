@@ -42,6 +42,7 @@ class Engine final : public CommitSink {
   void wait_for_completion(std::string tenant, std::string execution_id,
                            std::optional<DurationMs> wait_max, Callback<ExecutionState> done);
   void control(ControlVerb verb, ControlRequest request, Callback<ControlReply> done);
+  void fork_workflow(ForkRequest request, Callback<std::string> done);
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);
   void get_execution_state(std::string tenant, std::string execution_id,
                            std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
@@ -67,6 +68,8 @@ class Engine final : public CommitSink {
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
                                          bool with_history);
+  std::optional<Error> check_operator(const std::string& tenant, const std::string& execution_id,
+                                      const std::string& by, const std::string& reason) const;
   Error closed() const;
 
   const RuntimeOptions options_;

@@ -211,6 +211,20 @@ Result<ControlReply> WorkflowRuntime::resume_workflow(std::string_view execution
   });
 }
 
+Result<std::string> WorkflowRuntime::fork_workflow(std::string_view execution_id,
+                                                   const ForkOptions& options) {
+  ForkRequest request;
+  request.tenant = options.tenant;
+  request.execution_id = execution_id;
+  request.at_sequence = options.at_sequence;
+  request.fork_id = options.execution_id;
+  request.by = options.by;
+  request.reason = options.reason;
+  return wait_for_report<std::string>([&](Callback<std::string> done) {
+    impl_->runtime->fork_workflow(std::move(request), std::move(done));
+  });
+}
+
 Result<Payload> WorkflowRuntime::execute(std::string_view action, Payload parameters,
                                          const ExecuteOptions& options) {
   ExecuteActionRequest request;

@@ -335,6 +335,96 @@ TEST(Operators, AStuckExecutionIsToldOfItsCancellationOnceMended) {
   EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
 }
 
+// ---- forks
+
+void fork_until_told(World& world, const std::string& of, const std::string& id,
+                     const std::int64_t at) {
+  for (int tries = 0; tries < 100; ++tries) {
+    const auto told = world.fork(of, id, at);
+    if (told && told->has_value()) return;
+    world.advance(1'000);
+  }
+  FAIL() << "never told";
+}
+
+std::string approves(Script& script) {
+  const std::string first = script.run("echo", "\"first\"");
+  script.set_state("asked");
+  const ReceivedEvent decision = script.wait_for({"Approve", "Reject"});
+  script.set_state(decision.name);
+  return script.run("echo", "\"" + decision.name + "\"");
+}
+
+TEST(Operators, AForkGoesItsOwnWayFromAPointOfTheHistory) {
+  tell_four_ways(
+      {host_with(approves),
+       [](World& world) {
+         world.register_workflow("Story");
+         world.register_action("echo", echo);
+       },
+       [](World& world) {
+         start_until_told(world, start_of("a"));
+         world.run_out();
+         submit_until_told(world, event_of("a", "Reject", "k-1"));
+         world.run_out();
+         const auto& history = world.history(kTenant, "a");
+         const auto asked = std::find_if(history.begin(), history.end(), [](const auto& event) {
+           return event.type == EventType::event_received;
+         });
+         // Within the activation that the event began, so from before the event.
+         fork_until_told(world, "a", "b", asked->sequence);
+         EXPECT_EQ(world.state(kTenant, "b").current_state, "asked");
+         submit_until_told(world, event_of("b", "Approve", "k-1"));
+       },
+       [](const World& world) {
+         EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"Reject\"");
+         EXPECT_EQ(world.state(kTenant, "b").result.bytes, "\"Approve\"");
+         const auto first = std::count_if(
+             world.actions_run().begin(), world.actions_run().end(),
+             [](const ActionTask& task) { return task.parameters.bytes == "\"first\""; });
+         EXPECT_GE(first, 1);
+         for (const ActionTask& task : world.actions_run()) {
+           if (task.execution_id == "b") {
+             EXPECT_NE(task.parameters.bytes, "\"first\"") << "it is done already";
+           }
+         }
+         const HistoryEvent* const forked =
+             find_type(world.history(kTenant, "b"), EventType::execution_forked);
+         ASSERT_NE(forked, nullptr);
+         EXPECT_EQ(forked->name, "a");
+         EXPECT_EQ(decode<ForkedAttributes>(forked->attributes, forked->codec)->by, "ann");
+       }});
+}
+
+TEST(Operators, WhatWasUnderWayRunsInTheForkUnderItsOwnKey) {
+  World world({}, host_with([](Script& script) {
+                const Position sleep = script.start_sleep(60'000);
+                const std::string paid = script.run("slow", "1");
+                script.slept(sleep);
+                return paid;
+              }));
+  world.register_workflow("Story");
+  world.register_action(
+      "slow",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  start_until_told(world, start_of("a"));
+  ASSERT_TRUE(world.fork("a", "b")->has_value());
+  ASSERT_TRUE(world.fork("a", "b")->has_value()) << "the same fork again";
+  ASSERT_EQ(world.actions_run().size(), 2U);
+  const ActionTask of_a = world.actions_run()[0];
+  const ActionTask of_b = world.actions_run()[1];
+  EXPECT_NE(of_a.idempotency_key, of_b.idempotency_key);
+  EXPECT_EQ(of_b.execution_id, "b");
+  world.answer(of_b, Payload::json("2"));
+  world.answer(of_a, Payload::json("1"));
+  world.run_out();
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "1");
+  EXPECT_EQ(world.state(kTenant, "b").result.bytes, "2");
+  EXPECT_EQ(world.fork("a", "b")->error().code, ErrorCode::wrong_status) << "that is its end";
+  EXPECT_EQ(world.fork("a", "c", 99)->error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(world.fork("b", "a", 4)->error().code, ErrorCode::already_exists);
+}
+
 TEST(Operators, NothingIsLeftOfTheTimersOfAnExecutionThatEnded) {
   tell_four_ways({host_with([](Script& script) {
                     script.start_sleep(86'400'000);

@@ -5,6 +5,7 @@
 
 #include "base/name.h"
 #include "base/random.h"
+#include "core/history_cut.h"
 #include "core/time_travel.h"
 
 namespace pawl::testing {
@@ -246,6 +247,20 @@ std::optional<Result<ControlReply>> World::control(const ControlVerb verb,
       ControlRequested{id, verb, ControlRequest{"acme", execution_id, "ann", reason}});
   settle();
   return answer_of<ControlReply>(id);
+}
+
+std::optional<Result<std::string>> World::fork(const std::string& execution_id,
+                                               const std::string& fork_id,
+                                               const std::optional<std::int64_t> at) {
+  const auto stored = store_->find_execution("acme", execution_id, true).value();
+  auto records = records_to_fork(*stored, at);
+  if (!records) return Result<std::string>(records.error());
+  const RequestId id = next_request_++;
+  inputs_.emplace_back(ForkPrepared{id,
+                                    ForkRequest{"acme", execution_id, at, fork_id, "ann", "why"},
+                                    stored->record, std::move(*records)});
+  settle();
+  return answer_of<std::string>(id);
 }
 
 std::optional<Result<Payload>> World::execute(ExecuteActionRequest request) {

@@ -54,6 +54,9 @@ class World {
   std::optional<Result<EventReply>> submit(EventRequest request, bool enqueue = false);
   std::optional<Result<ControlReply>> control(ControlVerb verb, const std::string& execution_id,
                                               const std::string& reason = "");
+  std::optional<Result<std::string>> fork(const std::string& execution_id,
+                                          const std::string& fork_id,
+                                          std::optional<std::int64_t> at = std::nullopt);
   std::optional<Result<Payload>> execute(ExecuteActionRequest request);
 
   // Of an attempt that its function left without an answer.

@@ -1,0 +1,53 @@
+#include "core/history_cut.h"
+
+#include <fmt/format.h>
+
+#include "core/execution_fold.h"
+
+namespace pawl {
+
+std::size_t whole_until(const std::vector<HistoryEvent>& history, const std::int64_t at) {
+  std::size_t whole = 0;
+  bool open = false;
+  for (std::size_t index = 0; index < history.size() && history[index].sequence <= at; ++index) {
+    const HistoryEvent& event = history[index];
+    const bool buffered = event.type == EventType::event_received && event.position == 0;
+    const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
+    if (!stands_alone) open = !event.ends_activation;
+    if (!open) whole = index + 1;
+  }
+  return whole;
+}
+
+Result<std::vector<HistoryEvent>> records_to_fork(const StoredExecution& source,
+                                                  const std::optional<std::int64_t> at) {
+  const std::int64_t last = source.history.empty() ? 0 : source.history.back().sequence;
+  if (at && (*at < 1 || *at > last)) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("The history of '{}' goes from sequence 1 to {}; there is no {} to "
+                             "fork at.",
+                             source.record.execution_id, last, *at),
+                 source.record.execution_id};
+  }
+  const std::size_t whole = whole_until(source.history, at.value_or(last));
+  if (whole == 0) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("Sequence {} of '{}' lies within its first activation; the earliest "
+                             "point to fork at is the end of that.",
+                             at.value_or(last), source.record.execution_id),
+                 source.record.execution_id};
+  }
+  std::vector<HistoryEvent> records(source.history.begin(),
+                                    source.history.begin() + static_cast<std::ptrdiff_t>(whole));
+  for (const HistoryEvent& event : records) {
+    if (!ExecutionFold::ends(event.type)) continue;
+    return Error{ErrorCode::wrong_status,
+                 fmt::format("Execution '{}' ended with sequence {}. Fork it at a point before, to "
+                             "go on from there.",
+                             source.record.execution_id, event.sequence),
+                 source.record.execution_id};
+  }
+  return records;
+}
+
+}  // namespace pawl
