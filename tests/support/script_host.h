@@ -68,7 +68,6 @@ class Script {
   std::map<Position, Settled> settled_;
   std::vector<Position> order_;  // in which they settled
   std::size_t given_ = 0;        // commands that earlier activations gave
-  bool ended_ = false;
   bool cancelled_ = false;
   // Of the run under way.
   std::size_t counted_ = 0;
