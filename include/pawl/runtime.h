@@ -228,6 +228,11 @@ class Runtime {
   // events wait in the inbox, timers fire when it is resumed. Errors: also wrong_status (stuck).
   void pause_workflow(ControlRequest request, Callback<ControlReply> done);
   void resume_workflow(ControlRequest request, Callback<ControlReply> done);
+  // A failed execution goes on from before the activation in which it failed: an action whose failure
+  // woke it runs again, under a key of its own, and everything else that woke it is delivered once
+  // more. For what was mended outside (an account, a service) or, with `replace`, in the code.
+  // Errors: wrong_status where it has not failed; unknown_workflow.
+  void retry_workflow(ControlRequest request, Callback<ControlReply> done);
   // Reports the id of the new execution. It has the other's history up to that point, its version,
   // input, user and correlation id, and goes on from there by itself: actions that were under way
   // run again under keys of its own, timers keep their times. The other one is not touched. The same

@@ -214,6 +214,11 @@ class WorkflowRuntime {
   Result<ControlReply> resume_workflow(std::string_view execution_id,
                                        const ControlOptions& options);
 
+  // A failed execution goes on from before the activation in which it failed: an action whose failure
+  // woke it runs again, under a key of its own; everything else that woke it is delivered once more.
+  // Errors: invalid_argument, unknown_execution, wrong_status (it has not failed), unknown_workflow.
+  Result<ControlReply> retry_workflow(std::string_view execution_id, const ControlOptions& options);
+
   // Gives the id of a new execution that begins as this one was at a point of its history, and goes
   // on from there. Actions that were under way at that point run again, under keys of their own.
   // Errors: invalid_argument, unknown_execution, wrong_status (that point is its end),

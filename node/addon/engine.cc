@@ -361,7 +361,8 @@ void Engine::control(const Napi::CallbackInfo& info) {
     case 0: return runtime.cancel_workflow(std::move(request), std::move(done));
     case 1: return runtime.terminate_workflow(std::move(request), std::move(done));
     case 2: return runtime.pause_workflow(std::move(request), std::move(done));
-    default: return runtime.resume_workflow(std::move(request), std::move(done));
+    case 3: return runtime.resume_workflow(std::move(request), std::move(done));
+    default: return runtime.retry_workflow(std::move(request), std::move(done));
   }
 }
 

@@ -38,7 +38,7 @@ export interface NativeEngine {
   state(call: number, tenant: string, executionId: string, atSequence: number): void;
   history(call: number, tenant: string, executionId: string): void;
   list(call: number, tenant: string, workflow: string, status: string, cursor: string, limit: number): void;
-  /** 0: cancel, 1: terminate, 2: pause, 3: resume. */
+  /** 0: cancel, 1: terminate, 2: pause, 3: resume, 4: retry. */
   control(call: number, verb: number, tenant: string, executionId: string, by: string, reason: string): void;
   /** atSequence: -1 is the latest. */
   fork(

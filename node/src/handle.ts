@@ -61,6 +61,8 @@ export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any
   pause(options?: ControlOptions): Promise<ControlResult>;
   /** As `runtime.resumeWorkflow`. Rejects as `pause` does. */
   resume(options?: ControlOptions): Promise<ControlResult>;
+  /** As `runtime.retryWorkflow`. Rejects with a WrongStatusError if it has not failed. */
+  retry(options?: ControlOptions): Promise<ControlResult>;
   /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
   getState(options?: { atSequence?: number }): Promise<ExecutionState<Result>>;
   /** All records, the oldest first. */
@@ -140,6 +142,7 @@ export function makeHandle(
     terminate: (options) => runtime.terminateWorkflow(executionId, tenant, options),
     pause: (options) => runtime.pauseWorkflow(executionId, tenant, options),
     resume: (options) => runtime.resumeWorkflow(executionId, tenant, options),
+    retry: (options) => runtime.retryWorkflow(executionId, tenant, options),
     getState: (options) => runtime.getExecutionState(executionId, tenant, options).then(checked),
     getHistory: () => runtime.getHistory(executionId, tenant),
     waitForCompletion: (options) =>

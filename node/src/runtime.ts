@@ -210,6 +210,7 @@ const enum ControlVerb {
   terminate = 1,
   pause = 2,
   resume = 3,
+  retry = 4,
 }
 
 /** -1 is the latest. */
@@ -600,6 +601,17 @@ export class WorkflowRuntime {
       await validateFor(action, reviveParsed(JSON.parse(fields[5]!)));
       engine.executeAction(call, ...fields);
     }).then((result: CarriedPayload) => result[0]);
+  }
+
+  /**
+   * A failed execution goes on from before the activation in which it failed: an action whose failure
+   * woke it runs again, under a key of its own, and everything else that woke it is delivered once
+   * more. For what was mended outside (an account, a service), or in the code with `replace`.
+   *
+   * Rejects with a WrongStatusError if it has not failed.
+   */
+  retryWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.control('retryWorkflow', ControlVerb.retry, executionId, tenant, options);
   }
 
   /**

@@ -140,6 +140,34 @@ test('a fork goes its own way from a point of the history', async (t) => {
   await assert.rejects(runtime.forkWorkflow(id, tenant, { ...options, atSequence: 2, executionId: id }), PawlError);
 });
 
+test('a failed execution goes on from the action that failed, under a key of its own', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const keys: string[] = [];
+  let open = false;
+  registry.registerAction({ name: 'Pay', retry: { maxAttempts: 1 } }, (_, { idempotencyKey }) => {
+    keys.push(idempotencyKey);
+    if (!open) throw new Error('the account is closed');
+    return 'paid';
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('Pays', async ({ actions, setState, uuid }: WorkflowContext) => {
+      const id = uuid();
+      setState('paying');
+      return [id.length, await actions['pay']!()];
+    }),
+  );
+  const handle = runtime.getHandle(await runtime.startWorkflow('Pays', { tenant }), tenant);
+  assert.equal((await handle.waitForCompletion()).error!.message, 'the account is closed');
+  open = true;
+  assert.equal((await handle.retry({ by: 'ann' })).status, 'running');
+  const ended = await handle.waitForCompletion();
+  assert.deepEqual([ended.status, ended.result, ended.error], ['completed', [36, 'paid'], undefined]);
+  assert.equal(new Set(keys).size, 2);
+  const failed = (await handle.getHistory()).find(({ type }) => type === 'ExecutionFailed')!;
+  assert.equal((await handle.getState({ atSequence: failed.sequence })).status, 'failed');
+  await assert.rejects(handle.retry(), WrongStatusError);
+});
+
 test('wrong input is refused', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(order);

@@ -44,6 +44,11 @@ Result<void> ExecutionFold::close_wait(const Position position, const HistoryEve
   return {};
 }
 
+void ExecutionFold::skip(const HistoryEvent& event) {
+  last_sequence_ = event.sequence;
+  last_at_ = std::max(last_at_, event.at);
+}
+
 Result<void> ExecutionFold::apply(const HistoryEvent& event) {
   if (event.sequence != last_sequence_ + 1) {
     return misfit(event, fmt::format("the last one is {}", last_sequence_));
@@ -118,6 +123,21 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       close_all();
       return {};
     case EventType::execution_forked: return {};
+    case EventType::execution_retried: {
+      const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      for (const Position position : attributes->actions) {
+        const auto found = actions_.find(position);
+        if (found == actions_.end()) return misfit(event, "there is no such action");
+        PendingAction& action = found->second;
+        if (action.held) --held_;
+        action.held.reset();
+        action.attempts_failed = 0;
+        action.retry_at.reset();
+        ++action.generation;
+      }
+      return {};
+    }
     case EventType::execution_paused: record_.status = ExecutionStatus::paused; return {};
     case EventType::execution_resumed: record_.status = ExecutionStatus::running; return {};
     case EventType::action_attempt_failed: {

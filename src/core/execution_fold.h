@@ -38,6 +38,7 @@ struct PendingAction {
   std::int64_t cause = 0;
   Timestamp scheduled_at = 0;
   std::optional<HeldOutcome> held;
+  int generation = 0;  // one more with each retry of the execution: another key
 };
 
 // A cancellation that was asked for and that the code has not been told of.
@@ -76,6 +77,9 @@ class ExecutionFold {
   // Fails where the record does not fit what came before: a gap, an unknown position, attributes
   // that can't be read. The fold is not to be used after that.
   Result<void> apply(const HistoryEvent& event);
+
+  // A record that no longer counts: only its number does.
+  void skip(const HistoryEvent& event);
 
   ExecutionRef ref() const { return record_.ref; }
   const ExecutionRecord& record() const { return record_; }

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "core/execution_fold.h"
+#include <algorithm>
+
+#include "model/attributes.h"
 
 namespace pawl {
 
@@ -17,6 +19,33 @@ std::size_t whole_until(const std::vector<HistoryEvent>& history, const std::int
     if (!open) whole = index + 1;
   }
   return whole;
+}
+
+VoidRecords::VoidRecords(const std::span<const HistoryEvent> history) {
+  for (const HistoryEvent& event : history) {
+    if (event.type != EventType::execution_retried) continue;
+    if (const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec)) {
+      ranges_.emplace_back(attributes->from, event.sequence);
+    }
+  }
+}
+
+bool VoidRecords::contains(const HistoryEvent& event) const {
+  return std::any_of(ranges_.begin(), ranges_.end(), [&event](const auto& range) {
+    return event.sequence >= range.first && event.sequence < range.second;
+  });
+}
+
+Result<void> fold_history(ExecutionFold& fold, const std::span<const HistoryEvent> history) {
+  const VoidRecords none_of_these(history);
+  for (const HistoryEvent& event : history) {
+    if (none_of_these.contains(event)) {
+      fold.skip(event);
+    } else if (const auto applied = fold.apply(event); !applied) {
+      return applied.error();
+    }
+  }
+  return {};
 }
 
 Result<std::vector<HistoryEvent>> records_to_fork(const StoredExecution& source,
@@ -39,8 +68,9 @@ Result<std::vector<HistoryEvent>> records_to_fork(const StoredExecution& source,
   }
   std::vector<HistoryEvent> records(source.history.begin(),
                                     source.history.begin() + static_cast<std::ptrdiff_t>(whole));
+  const VoidRecords no_more(records);
   for (const HistoryEvent& event : records) {
-    if (!ExecutionFold::ends(event.type)) continue;
+    if (!ExecutionFold::ends(event.type) || no_more.contains(event)) continue;
     return Error{ErrorCode::wrong_status,
                  fmt::format("Execution '{}' ended with sequence {}. Fork it at a point before, to "
                              "go on from there.",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unordered_map>
 
+#include "core/history_cut.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -165,7 +166,9 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
   std::unordered_map<std::int64_t, ReceivedEvent> buffered;
   Timestamp now = 0;
   bool open = false;
+  const VoidRecords no_more(history);
   for (const HistoryEvent& event : history) {
+    if (no_more.contains(event)) continue;
     const RecordRole role = role_of(event.type);
     const bool buffers = event.type == EventType::event_received && event.position == 0;
     if (buffers) {

@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/name.h"
 #include "core/event_answer.h"
+#include "core/history_cut.h"
 #include "core/shard_execution.h"
 
 namespace pawl {
@@ -323,13 +324,13 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   if (!is_terminal(stored.record.status)) {
     const ExecutionStatus status = stored.record.status;
     execution.fold.record().state = "initial";
-    for (const HistoryEvent& event : stored.history) {
-      if (const auto applied = execution.fold.apply(event); !applied) {
-        log_engine(LogLevel::error, applied.error().message, stored.record);
-        return refuse(work, applied.error());
-      }
+    if (const auto folded = fold_history(execution.fold, stored.history); !folded) {
+      log_engine(LogLevel::error, folded.error().message, stored.record);
+      return refuse(work, folded.error());
     }
     execution.fold.record().status = status;
+    execution.history = std::move(stored.history);
+  } else if (std::any_of(work.begin(), work.end(), is_retry)) {
     execution.history = std::move(stored.history);
   }
   for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
@@ -427,9 +428,8 @@ void Shard::release(Held held) {
       if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
     }
     if (retry_stuck_.contains(ref)) load(ref);
-  } else if (execution->fold.ended() && execution->work.empty() &&
-             execution->phase == Execution::Phase::idle) {
-    forget(*execution);
+  } else if (execution->fold.ended() && execution->phase == Execution::Phase::idle) {
+    proceed(*execution);
   }
 }
 

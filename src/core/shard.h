@@ -71,7 +71,7 @@ struct ActionRequested {
   ExecuteActionRequest action;
 };
 
-enum class ControlVerb { cancel, terminate, pause, resume };
+enum class ControlVerb { cancel, terminate, pause, resume, retry };
 
 // An operator's hand on an execution.
 struct ControlRequested {
@@ -316,6 +316,9 @@ class Shard {
   void take_control(Execution& execution, const ControlRequested& control);
   void pause(Execution& execution);
   void terminate(Execution& execution);
+  static bool is_retry(const Work& work);
+  void revive(Execution& execution, const ControlRequested& control);
+  void begin_again(Execution& execution, HistoryEvent start);
   void record_outcome(Execution& execution, const AttemptFinished& finished);
   void hold_outcome(Execution& execution, const AttemptFinished& finished);
   struct Outcome {

@@ -19,8 +19,10 @@ namespace {
 // attempt and after every restart. The seed makes it another one in every other store: the key may
 // go to a payment provider that has seen those of a store that is gone.
 std::string derived_key(const ExecutionRecord& execution, const Position position,
-                        const std::uint64_t seed) {
-  return fmt::format("{}:{}:{:016x}", execution.ref, position, seed);
+                        const std::uint64_t seed, const int generation) {
+  std::string key = fmt::format("{}:{}:{:016x}", execution.ref, position, seed);
+  if (generation > 0) key += fmt::format(":{}", generation);
+  return key;
 }
 
 }  // namespace
@@ -62,7 +64,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.name = action.name;
   task.parameters = action.parameters;
   task.attempt = action.attempts_failed + 1;
-  task.idempotency_key = derived_key(record, position, execution.fold.seed());
+  task.idempotency_key = derived_key(record, position, execution.fold.seed(), action.generation);
   task.event_id = execution.fold.event_id_of(action.cause);
   task.correlation_id = record.correlation_id;
   task.scheduled_at = action.scheduled_at;

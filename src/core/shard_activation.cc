@@ -373,6 +373,13 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
     for (Work& item : work) give(tenant, execution_id, std::move(item));
     return;
   }
+  for (const Reply& answer : execution.effects.replies) {
+    reply(answer.request, Error{ErrorCode::not_deterministic, report, record.execution_id});
+  }
+  if (is_terminal(execution.row_status)) {
+    // A retry that did not get off the ground: it stays failed, as it is in the store.
+    return forget(execution);
+  }
   const ExecutionRef ref = record.ref;
   if (execution.results_owed > 0) {
     orphaned_results_[ref] += execution.results_owed;

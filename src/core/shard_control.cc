@@ -1,9 +1,12 @@
 // Operators' hands: cancel, terminate, pause, resume. Each is a record that says who did it.
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/digest.h"
+#include "core/history_cut.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/attributes.h"
@@ -19,6 +22,13 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   const auto refuse_with = [&](const ErrorCode code, std::string message) {
     answer(execution, Reply{input.request, Error{code, std::move(message), record.execution_id}});
   };
+  if (input.verb == ControlVerb::retry) {
+    if (record.status == ExecutionStatus::failed) return revive(execution, input);
+    return refuse_with(ErrorCode::wrong_status,
+                       fmt::format("Execution '{}' has not failed (it is {}); there is nothing to "
+                                   "try again.",
+                                   record.execution_id, to_string(record.status)));
+  }
   if (execution.fold.ended()) {
     return refuse_with(ErrorCode::execution_ended,
                        fmt::format("Execution '{}' has ended ({}) already.", record.execution_id,
@@ -55,6 +65,7 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
       }
       event.type = EventType::execution_resumed;
       break;
+    case ControlVerb::retry: break;
   }
   append(execution, std::move(event));
   if (input.verb == ControlVerb::terminate) terminate(execution);
@@ -86,6 +97,130 @@ void Shard::terminate(Execution& execution) {
   close_execution(execution);
 }
 
+// ---- retries
+
+bool Shard::is_retry(const Work& work) {
+  const auto* const control = std::get_if<ControlRequested>(&work);
+  return control != nullptr && control->verb == ControlVerb::retry;
+}
+
+namespace {
+
+// The index of the first record of the activation that ends with that one.
+std::size_t activation_of(const std::vector<HistoryEvent>& history, std::size_t index) {
+  while (index > 0) {
+    const HistoryEvent& before = history[index - 1];
+    const bool buffered = before.type == EventType::event_received && before.position == 0;
+    if (before.ends_activation || buffered || role_of(before.type) == RecordRole::bookkeeping)
+      break;
+    --index;
+  }
+  return index;
+}
+
+}  // namespace
+
+// Takes the execution back to before the activation in which it failed. Actions whose failure woke it
+// run again; all else that woke it is delivered once more.
+void Shard::revive(Execution& execution, const ControlRequested& input) {
+  const std::vector<HistoryEvent> history = std::move(execution.history);
+  const auto failed = std::find_if(history.rbegin(), history.rend(), [](const HistoryEvent& event) {
+    return event.type == EventType::execution_failed;
+  });
+  const auto end = static_cast<std::size_t>(history.rend() - failed);
+  const std::size_t first = activation_of(history, end - 1);
+
+  ExecutionRecord record = execution.fold.record();
+  if (history[first].type == EventType::execution_started &&
+      catalog_.find_workflow(record.workflow, record.version) == nullptr) {
+    return answer(execution,
+                  Reply{input.request,
+                        Error{ErrorCode::unknown_workflow,
+                              fmt::format("Execution '{}' failed as it started, and '{}' {} is not "
+                                          "registered here. Register it and try again.",
+                                          record.execution_id, record.workflow, record.version),
+                              record.workflow}});
+  }
+  record.status = ExecutionStatus::running;
+  record.state = "initial";
+  record.error_json.clear();
+  ExecutionFold fold(std::move(record));
+  const std::span<const HistoryEvent> all(history);
+  if (const auto folded = fold_history(fold, all.first(first)); !folded) {
+    return answer(execution, Reply{input.request, folded.error()});
+  }
+  for (const HistoryEvent& event : all.subspan(first)) fold.skip(event);
+  execution.fold = std::move(fold);
+  execution.open.timers_set = execution.fold.timers();
+  execution.effects.timers = execution.open.timers_set;
+
+  const auto woken = [&](const EventType type) {
+    std::vector<const HistoryEvent*> jobs;
+    for (std::size_t index = first; index < end; ++index) {
+      if (history[index].type == type) jobs.push_back(&history[index]);
+    }
+    return jobs;
+  };
+  RetriedAttributes attributes;
+  attributes.from = history[first].sequence;
+  attributes.by = input.control.by;
+  attributes.reason = input.control.reason;
+  for (const HistoryEvent* const job : woken(EventType::action_failed)) {
+    attributes.actions.push_back(job->position);
+  }
+  HistoryEvent retried;
+  retried.type = EventType::execution_retried;
+  retried.cause = execution.fold.last_sequence() + 1;
+  retried.attributes = encode(attributes);
+  append(execution, std::move(retried));
+  for (const HistoryEvent* const job : woken(EventType::action_completed)) {
+    if (execution.fold.actions().at(job->position).held) continue;
+    HistoryEvent held = *job;
+    held.type = EventType::action_outcome_held;
+    held.ends_activation = false;
+    const auto outcome = decode<OutcomeAttributes>(job->attributes, job->codec);
+    held.attributes = encode(HeldAttributes{outcome ? outcome->attempts : 1, false});
+    append(execution, std::move(held));
+  }
+  for (const HistoryEvent* const job : woken(EventType::event_received)) {
+    HistoryEvent received = *job;
+    received.position = 0;
+    received.ends_activation = false;
+    received.cause = execution.fold.last_sequence() + 1;
+    append(execution, std::move(received));
+  }
+  for (const auto& [position, action] : execution.fold.actions()) {
+    if (!action.retry_at && !action.held) execution.effects.actions.push_back(position);
+  }
+  execution.effects.replies.push_back(
+      Reply{input.request, ControlReply{execution.fold.record().execution_id,
+                                        std::string(to_string(ExecutionStatus::running)),
+                                        execution.fold.record().state}});
+  // For its code to be rebuilt from, whenever it is next woken.
+  execution.history = history;
+  execution.history.insert(execution.history.end(), execution.open.records.begin(),
+                           execution.open.records.end());
+  execution.hosted = false;
+  if (history[first].type == EventType::execution_started) {
+    begin_again(execution, history[first]);
+  } else {
+    commit(execution);
+  }
+}
+
+// It failed in its first activation: the start is delivered once more, in the same commit.
+void Shard::begin_again(Execution& execution, HistoryEvent start) {
+  start.ends_activation = false;
+  start.cause = execution.fold.last_sequence() + 1;
+  auto job = job_of(execution.fold.record(), start, nullptr);
+  execution.cause = start.cause;
+  add_job(execution, std::move(start), std::move(*job));
+  const ExecutionRecord& record = execution.fold.record();
+  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.hosted = true;
+  activate(execution);
+}
+
 // ---- forks
 
 namespace {
@@ -96,7 +231,7 @@ std::string digest_of(const ForkRequest& fork, const std::int64_t at) {
 
 // The row that belongs to the record of an outcome; none for other records.
 std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
-                                            const HistoryEvent& event) {
+                                            const std::uint64_t seed, const HistoryEvent& event) {
   const bool held = event.type == EventType::action_outcome_held;
   if (!held && event.type != EventType::action_completed &&
       event.type != EventType::action_failed) {
@@ -105,6 +240,7 @@ std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
   ActionResultRecord result;
   result.execution = execution.ref;
   result.position = event.position;
+  result.seed = seed;
   result.tenant = execution.tenant;
   result.action = event.name;
   result.cause = event.cause;
@@ -155,16 +291,19 @@ void Shard::begin(ForkPrepared fork) {
   record.created_at = now_;
   record.updated_at = now_;
   ExecutionFold fold(record);
+  if (const auto folded = fold_history(fold, fork.records); !folded) {
+    return reply(fork.request, folded.error());
+  }
   std::set<Position> outcomes;
   Transition open;
+  const VoidRecords no_more(fork.records);
   for (const HistoryEvent& event : fork.records) {
-    if (const auto applied = fold.apply(event); !applied) {
-      return reply(fork.request, applied.error());
-    }
-    auto result = result_of(record, event);
+    if (no_more.contains(event)) continue;
+    auto result = result_of(record, fold.seed(), event);
     // One that was held has a second record, of its delivery.
-    if (result && outcomes.insert(event.position).second)
+    if (result && outcomes.insert(event.position).second) {
       open.results.push_back(std::move(*result));
+    }
   }
   Execution& execution = add(std::move(record));
   execution.fold = std::move(fold);

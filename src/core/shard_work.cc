@@ -61,6 +61,12 @@ void Shard::proceed(Execution& execution) {
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
                             std::holds_alternative<AttemptFinished>(work) ||
                             std::holds_alternative<TimerDue>(work);
+    if (is_retry(work) && execution.fold.record().status == ExecutionStatus::failed &&
+        execution.history.empty()) {
+      // It takes the history, which an execution that has ended is loaded with for this only.
+      blocked.push_back(std::move(work));
+      continue;
+    }
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
       const auto* const finished = std::get_if<AttemptFinished>(&work);
@@ -105,8 +111,11 @@ void Shard::proceed(Execution& execution) {
     return proceed(execution);
   }
   if (execution.fold.ended() && execution.phase == Execution::Phase::idle &&
-      execution.work.empty() && is_durable(execution)) {
+      is_durable(execution)) {
+    const ExecutionRef ref = execution.fold.ref();
+    std::deque<Work> retries = std::move(execution.work);
     forget(execution);
+    for (Work& work : retries) give(ref, std::move(work));
   }
 }
 
@@ -442,6 +451,8 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   ActionResultRecord& result = outcome.result.emplace();
   result.execution = record.ref;
   result.position = finished.position;
+  result.generation = action.generation;
+  result.seed = execution.fold.seed();
   result.tenant = record.tenant;
   result.action = action.name;
   result.succeeded = failure == nullptr;

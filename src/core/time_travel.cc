@@ -76,8 +76,10 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
   std::map<std::string, std::string> data;
   const std::int64_t last = history.empty() ? 0 : history.back().sequence;
   const std::size_t whole = whole_until(history, at_sequence.value_or(last));
+  const VoidRecords no_more(std::span<const HistoryEvent>(history).first(whole));
   for (std::size_t index = 0; index < history.size(); ++index) {
     const HistoryEvent& event = history[index];
+    if (no_more.contains(event)) continue;
     // What a workflow begins with holds from before its first activation.
     if (index >= whole && event.type != EventType::execution_started) break;
     switch (event.type) {

@@ -198,6 +198,19 @@ void read(ObjectReader& reader, OperatorAttributes& attributes) {
   reader.text("reason", attributes.reason);
 }
 
+void read(ObjectReader& reader, RetriedAttributes& attributes) {
+  reader.number("from", attributes.from);
+  std::vector<std::string> actions;
+  reader.texts("actions", actions);
+  for (const std::string& action : actions) {
+    Position position = 0;
+    std::from_chars(action.data(), action.data() + action.size(), position);
+    attributes.actions.push_back(position);
+  }
+  reader.text("by", attributes.by);
+  reader.text("reason", attributes.reason);
+}
+
 void read(ObjectReader& reader, ForkedAttributes& attributes) {
   reader.number("at", attributes.at);
   reader.text("by", attributes.by);
@@ -286,6 +299,17 @@ std::string encode(const OperatorAttributes& attributes) {
   return std::move(writer).finish();
 }
 
+std::string encode(const RetriedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("from", attributes.from, std::int64_t{0});
+  std::vector<std::string> actions;
+  for (const Position position : attributes.actions) actions.push_back(std::to_string(position));
+  writer.texts("actions", actions);
+  writer.text("by", attributes.by);
+  writer.text("reason", attributes.reason);
+  return std::move(writer).finish();
+}
+
 std::string encode(const ForkedAttributes& attributes) {
   ObjectWriter writer;
   writer.number("at", attributes.at, std::int64_t{0});
@@ -327,6 +351,7 @@ template Result<WaitAttributes> decode(std::string_view, int);
 template Result<TimerAttributes> decode(std::string_view, int);
 template Result<AttemptFailedAttributes> decode(std::string_view, int);
 template Result<OperatorAttributes> decode(std::string_view, int);
+template Result<RetriedAttributes> decode(std::string_view, int);
 template Result<ForkedAttributes> decode(std::string_view, int);
 template Result<HeldAttributes> decode(std::string_view, int);
 

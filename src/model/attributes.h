@@ -80,6 +80,15 @@ struct OperatorAttributes {
   friend bool operator==(const OperatorAttributes&, const OperatorAttributes&) = default;
 };
 
+struct RetriedAttributes {
+  std::int64_t from = 0;          // sequence of the first record that no longer counts
+  std::vector<Position> actions;  // that failed, and run again under new keys
+  std::string by;
+  std::string reason;
+
+  friend bool operator==(const RetriedAttributes&, const RetriedAttributes&) = default;
+};
+
 struct ForkedAttributes {
   std::int64_t at = 0;  // sequence, of the other one, up to which it is the same
   std::string by;
@@ -104,6 +113,7 @@ std::string encode(const WaitAttributes& attributes);
 std::string encode(const TimerAttributes& attributes);
 std::string encode(const AttemptFailedAttributes& attributes);
 std::string encode(const OperatorAttributes& attributes);
+std::string encode(const RetriedAttributes& attributes);
 std::string encode(const ForkedAttributes& attributes);
 std::string encode(const HeldAttributes& attributes);
 

@@ -87,6 +87,8 @@ struct ActionResultRecord {
   Position position = 0;       // 0 then
   std::string tenant;
   std::string execution_id;  // as the caller gave it; kept only where execution is 0
+  int generation = 0;        // of the action: one more with each retry of its execution
+  std::uint64_t seed = 0;    // of the execution: part of the derived key
   std::string action;
   std::string
       user_key;  // an idempotency key that a caller gave; empty: derived from execution and position

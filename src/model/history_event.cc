@@ -33,6 +33,7 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_terminated, std::string_view{"ExecutionTerminated"}},
     std::pair{EventType::execution_paused, std::string_view{"ExecutionPaused"}},
     std::pair{EventType::execution_resumed, std::string_view{"ExecutionResumed"}},
+    std::pair{EventType::execution_retried, std::string_view{"ExecutionRetried"}},
     std::pair{EventType::execution_forked, std::string_view{"ExecutionForked"}},
     std::pair{EventType::action_outcome_held, std::string_view{"ActionOutcomeHeld"}},
 };

@@ -53,6 +53,9 @@ enum class EventType : std::uint8_t {
   // The outcome of an action whose execution can't run code now; delivered by an ActionCompleted or
   // ActionFailed later. name; position; payload: result or failure; HeldAttributes
   action_outcome_held = 70,
+  // The records from RetriedAttributes::from up to this one no longer count: the activation in which
+  // the execution failed. What woke it follows once more.
+  execution_retried = 72,
   execution_forked = 71,  // name: the execution it was forked from; ForkedAttributes
 };
 

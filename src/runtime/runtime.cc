@@ -89,6 +89,10 @@ void Runtime::resume_workflow(ControlRequest request, Callback<ControlReply> don
   impl_->engine.control(ControlVerb::resume, std::move(request), std::move(done));
 }
 
+void Runtime::retry_workflow(ControlRequest request, Callback<ControlReply> done) {
+  impl_->engine.control(ControlVerb::retry, std::move(request), std::move(done));
+}
+
 void Runtime::fork_workflow(ForkRequest request, Callback<std::string> done) {
   impl_->engine.fork_workflow(std::move(request), std::move(done));
 }

@@ -211,6 +211,13 @@ Result<ControlReply> WorkflowRuntime::resume_workflow(std::string_view execution
   });
 }
 
+Result<ControlReply> WorkflowRuntime::retry_workflow(std::string_view execution_id,
+                                                     const ControlOptions& options) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->retry_workflow(control_request(execution_id, options), std::move(done));
+  });
+}
+
 Result<std::string> WorkflowRuntime::fork_workflow(std::string_view execution_id,
                                                    const ForkOptions& options) {
   ForkRequest request;

@@ -56,10 +56,11 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
     }
   }
   std::set<std::pair<std::string, std::string>> keys;
-  std::set<Position> positions;
+  std::set<std::pair<Position, int>> positions;
   for (const auto& result : transition.results) {
-    if (result.execution > 0 && (data.results.contains({result.execution, result.position}) ||
-                                 !positions.insert(result.position).second)) {
+    if (result.execution > 0 &&
+        (data.results.contains({result.execution, result.position, result.generation}) ||
+         !positions.emplace(result.position, result.generation).second)) {
       return clash(fmt::format("execution {} has a result at position {} already", result.execution,
                                result.position));
     }
@@ -133,7 +134,7 @@ std::optional<Error> MemoryStore::apply(const Transition& transition) {
       data_->results_by_key[{result.tenant, result.user_key}] = result;
     }
     if (result.execution > 0) {
-      data_->results[{result.execution, result.position}] = result;
+      data_->results[{result.execution, result.position, result.generation}] = result;
     }
   }
   for (const auto& added : transition.inbox_added) {
@@ -367,8 +368,8 @@ Result<std::optional<InboxRecord>> MemoryStore::find_inbox(const ExecutionRef ex
 Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const ExecutionRef execution) {
   const std::lock_guard lock{mutex_};
   std::vector<ActionResultRecord> results;
-  for (auto entry = data_->results.lower_bound({execution, 0});
-       entry != data_->results.end() && entry->first.first == execution; ++entry) {
+  for (auto entry = data_->results.lower_bound({execution, 0, 0});
+       entry != data_->results.end() && std::get<0>(entry->first) == execution; ++entry) {
     results.push_back(entry->second);
   }
   return results;

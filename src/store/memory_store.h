@@ -26,7 +26,8 @@ struct MemoryStoreData {
   std::map<ExecutionRef, Execution> executions;
   std::map<std::pair<std::string, std::string>, ExecutionRef> by_id;  // tenant, execution id
   std::map<std::pair<ExecutionRef, Position>, TimerRecord> timers;
-  std::map<std::pair<ExecutionRef, Position>, ActionResultRecord> results;
+  // By execution, position and generation.
+  std::map<std::tuple<ExecutionRef, Position, int>, ActionResultRecord> results;
   std::map<std::pair<std::string, std::string>, ActionResultRecord> results_by_key;  // tenant, key
   std::map<InboxId, InboxRecord> inbox;
 };

@@ -26,7 +26,8 @@ struct UnreadableRow {
   "event_name, payload, encoding, attributes"
 #define RESULT_COLUMNS                                                                    \
   "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
-  "status, attempts, cause, result, encoding, error, created_at"
+  "status, attempts, cause, result, encoding, error, created_at, generation, "            \
+  "seed"
 #define INBOX_COLUMNS                                                                          \
   "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
   "status, attempts, last_error, answer, created_at"
@@ -77,7 +78,7 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "WHERE execution = ?1 AND idempotency_key = ?2",
     "SELECT " RESULT_COLUMNS
     " FROM workflow_action_results "
-    "WHERE execution = ?1 AND execution > 0 ORDER BY position",
+    "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
     LIST(""),
     LIST("AND status = 'running'"),
     LIST("AND status = 'paused'"),
@@ -164,6 +165,8 @@ ActionResultRecord result_of(const SqliteStatement& row) {
   result.result = row.column_payload(10, 11);
   result.error_json = row.column_text(12);
   result.at = row.column_int(13);
+  result.generation = static_cast<int>(row.column_int(14));
+  result.seed = static_cast<std::uint64_t>(row.column_int(15));
   return result;
 }
 

@@ -121,7 +121,7 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
                                       {"journal_size_limit", "-1"},
                                       {"wal_autocheckpoint", "0"},
                                       {"application_id", "1348564844"},
-                                      {"user_version", "1"}}) {
+                                      {"user_version", "2"}}) {
     EXPECT_EQ(text(connection, std::string{"PRAGMA "} + pragma), value) << pragma;
   }
 }
@@ -166,7 +166,7 @@ TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
   EXPECT_EQ(text(operators,
                  "SELECT group_concat(idempotency_key, ' ') FROM "
                  "workflow_action_results ORDER BY position"),
-            "1:3 mine");
+            "1:3:0000000000000000 mine");
   for (const std::string table :
        {"workflow_action_dependencies", "workflow_action_results", "workflow_event_processing",
         "workflow_events", "workflow_executions", "workflow_sync_points", "workflow_timers"}) {
@@ -347,7 +347,7 @@ TEST_F(SqliteStoreTest, AStoreFromANewerVersionIsRefusedAndLeftAsItWas) {
   // The same while the number is in the log only, as after a kill of that version.
   {
     auto back = shell();
-    ASSERT_TRUE(back.execute("PRAGMA user_version = 1"));
+    ASSERT_TRUE(back.execute("PRAGMA user_version = 2"));
   }
   auto newer = shell();
   sqlite3_db_config(newer.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);

@@ -31,8 +31,9 @@ constexpr std::string_view kInsertTimer =
     "VALUES(?1, ?2, ?3, ?4, ?5)";
 constexpr std::string_view kInsertResult =
     "INSERT INTO workflow_action_results(execution, position, tenant, execution_id, action_name, "
-    "status, attempts, cause, result, encoding, error, user_key, parameters_digest, created_at) "
-    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    "status, attempts, cause, result, encoding, error, user_key, parameters_digest, created_at, "
+    "generation, seed) "
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 constexpr std::string_view kInsertInbox =
     "INSERT INTO workflow_event_processing(id, execution, tenant, event_id, event_name, status, "
     "attempts, payload, encoding, user_id, idempotency_key, answer, last_error, created_at) "
@@ -292,6 +293,8 @@ SqliteTransitions::Step SqliteTransitions::record_results(SqliteConnection& conn
     insert.bind_optional(13,
                          result.user_key.empty() ? std::string_view{} : result.parameters_digest);
     insert.bind(14, result.at);
+    insert.bind(15, std::int64_t{result.generation});
+    insert.bind(16, static_cast<std::int64_t>(result.seed));
     if (auto failed = run(connection, insert, "recording a result", result.execution)) {
       return failed;
     }

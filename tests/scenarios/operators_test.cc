@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
+#include "core/time_travel.h"
 #include "model/attributes.h"
 #include "tests/support/four_ways.h"
 #include "tests/support/script_host.h"
@@ -41,7 +43,10 @@ void control_until_told(World& world, const ControlVerb verb, const std::string&
   for (int tries = 0; tries < 100; ++tries) {
     const auto told = world.control(verb, id, reason);
     if (!told) continue;
-    if (told->has_value() || told->error().code == ErrorCode::execution_ended) return;
+    if (told->has_value() || told->error().code == ErrorCode::execution_ended ||
+        told->error().code == ErrorCode::wrong_status) {
+      return;
+    }
     world.advance(1'000);
   }
   FAIL() << "never told";
@@ -333,6 +338,136 @@ TEST(Operators, AStuckExecutionIsToldOfItsCancellationOnceMended) {
   world.restart();
   world.settle();
   EXPECT_EQ(world.state(kTenant, "a").status, "cancelled");
+}
+
+// ---- retries
+
+// Succeeds from its second generation on.
+std::variant<Payload, Failure> mended_later(const ActionTask& task) {
+  const bool first = std::count(task.idempotency_key.begin(), task.idempotency_key.end(), ':') == 2;
+  if (!first) return task.parameters;
+  Failure failure;
+  failure.message = "the account is closed";
+  failure.failure_class = FailureClass::permanent;
+  return failure;
+}
+
+TEST(Operators, ARetriedExecutionGoesOnFromTheActionThatFailed) {
+  tell_four_ways(
+      {host_with([](Script& script) {
+         const Position sleep = script.start_sleep(60'000);
+         script.set_state("paying");
+         const std::string told = script.run("echo", "\"once\"");
+         script.wait_for({"Go"});
+         const std::string paid = script.run("pay", "5");
+         script.set_state("paid");
+         script.slept(sleep);
+         return "[" + told + "," + paid + "]";
+       }),
+       [](World& world) {
+         world.register_workflow("Story");
+         world.register_action("echo", echo);
+         world.register_action("pay", mended_later);
+       },
+       [](World& world) {
+         start_until_told(world, start_of("a"));
+         submit_until_told(world, event_of("a", "Go", "k-1"));
+         if (world.state(kTenant, "a").status != "failed") world.advance(5'000);
+         EXPECT_EQ(world.state(kTenant, "a").status, "failed");
+         control_until_told(world, ControlVerb::retry, "a", "the account is open again");
+         world.run_out();
+       },
+       [](const World& world) {
+         const ExecutionState state = world.state(kTenant, "a");
+         EXPECT_EQ(state.status, "completed");
+         EXPECT_EQ(state.current_state, "paid");
+         EXPECT_FALSE(state.error);
+         EXPECT_EQ(state.result.bytes, R"(["once",5])");
+         std::set<std::string> keys;
+         for (const ActionTask& task : world.actions_run()) {
+           if (task.name == "pay") keys.insert(task.idempotency_key);
+         }
+         EXPECT_EQ(keys.size(), 2U) << "the retry has a key of its own";
+         const auto& history = world.history(kTenant, "a");
+         const HistoryEvent* const failed = find_type(history, EventType::execution_failed);
+         const HistoryEvent* const retried = find_type(history, EventType::execution_retried);
+         ASSERT_NE(failed, nullptr);
+         ASSERT_NE(retried, nullptr);
+         EXPECT_EQ(decode<RetriedAttributes>(retried->attributes, 1)->by, "ann");
+         const ExecutionState then = state_at(world.data().executions.begin()->second.record,
+                                              history, retried->sequence - 1)
+                                         .value();
+         EXPECT_EQ(then.status, "failed") << "what was, was";
+       }});
+}
+
+TEST(Operators, ARetryDeliversOnceMoreWhatWokeTheCodeThatFailed) {
+  bool broken = true;
+  World world({}, host_with([&broken](Script& script) -> std::string {
+                const Position quick = script.start_action("echo", "1");
+                const Position other = script.start_action("echo", "2");
+                script.action(quick);
+                script.action(other);
+                const ReceivedEvent go = script.wait_for({"Go"});
+                if (broken) {
+                  Failure failure;
+                  failure.message = "a bug";
+                  throw failure;
+                }
+                return go.payload.bytes;
+              }));
+  world.register_workflow("Story");
+  world.register_action("echo", echo);
+  start_until_told(world, start_of("a"));
+  submit_until_told(world, event_of("a", "Go", "k-1"));
+  ASSERT_EQ(world.state(kTenant, "a").status, "failed");
+  EXPECT_EQ(world.control(ControlVerb::retry, "b")->error().code, ErrorCode::unknown_execution);
+  broken = false;
+  EXPECT_EQ((*world.control(ControlVerb::retry, "a"))->status, "running");
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "{}");
+  EXPECT_EQ(world.actions_run().size(), 2U);
+  EXPECT_EQ(find_fault(world.data()), std::nullopt);
+  EXPECT_EQ(world.control(ControlVerb::retry, "a")->error().code, ErrorCode::wrong_status);
+}
+
+TEST(Operators, WhatFailedAsItStartedStartsAgain) {
+  bool broken = true;
+  World world({}, host_with([&broken](Script& script) -> std::string {
+                if (broken) {
+                  Failure failure;
+                  failure.message = "a bug";
+                  throw failure;
+                }
+                return script.run("echo", "7");
+              }));
+  world.register_workflow("Story");
+  world.register_action("echo", echo);
+  start_until_told(world, start_of("a"));
+  ASSERT_EQ(world.state(kTenant, "a").status, "failed");
+  EXPECT_EQ((*world.control(ControlVerb::retry, "a"))->status, "running");
+  EXPECT_EQ(world.state(kTenant, "a").status, "failed") << "it is still broken";
+  broken = false;
+  EXPECT_EQ((*world.control(ControlVerb::retry, "a"))->status, "running");
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "7");
+  EXPECT_EQ(find_fault(world.data()), std::nullopt);
+}
+
+TEST(Operators, ARetryWithCodeThatDepartsLeavesItFailed) {
+  bool broken = false;
+  World world({}, host_with([&broken](Script& script) -> std::string {
+                if (broken) script.violate("the code is broken");
+                Failure failure;
+                failure.message = "a bug";
+                throw failure;
+              }));
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  broken = true;
+  const auto told = world.control(ControlVerb::retry, "a");
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->error().code, ErrorCode::not_deterministic);
+  EXPECT_EQ(world.state(kTenant, "a").status, "failed");
 }
 
 // ---- forks

@@ -209,7 +209,8 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
       ASSERT_TRUE(found);
       EXPECT_TRUE(found->inbox.empty()) << record.execution_id << " has events that wait";
       for (ActionResultRecord& result : (*store)->action_results(record.ref).value()) {
-        data.results.emplace(std::pair{record.ref, result.position}, std::move(result));
+        data.results.emplace(std::tuple{record.ref, result.position, result.generation},
+                             std::move(result));
       }
       data.by_id.emplace(std::pair{record.tenant, record.execution_id}, record.ref);
       data.executions.emplace(record.ref, MemoryStoreData::Execution{std::move(found->record),
@@ -242,7 +243,7 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   }
   for (const auto& [where, result] : acknowledged.results) {
     const ExecutionRef ref = data.by_id.at({kTenant, where.first});
-    const auto row = data.results.find({ref, where.second});
+    const auto row = data.results.find({ref, where.second, 0});
     ASSERT_NE(row, data.results.end()) << where.first << " at " << where.second;
     EXPECT_EQ(row->second.result.bytes, result) << where.first << " at " << where.second;
   }

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "core/execution_fold.h"
+#include "core/history_cut.h"
 #include "core/replay.h"
 #include "core/time_travel.h"
 #include "model/attributes.h"
@@ -88,9 +89,7 @@ std::optional<std::string> find_misfit(const World::HostMaker& make_host,
                                        const std::vector<HistoryEvent>& history) {
   ExecutionFold fold{execution};
   fold.record().status = ExecutionStatus::running;
-  for (const HistoryEvent& event : history) {
-    if (const auto applied = fold.apply(event); !applied) return applied.error().message;
-  }
+  if (const auto folded = fold_history(fold, history); !folded) return folded.error().message;
   auto steps = split_into_activations(execution, history);
   if (!steps) return steps.error().message;
   const auto host = make_host();
@@ -117,7 +116,9 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
     std::set<std::string> event_ids;
     std::set<std::int64_t> taken;
     std::set<Position> outcomes;
+    std::map<Position, int> generations;
     bool open = false;
+    const VoidRecords no_more(execution.history);
     for (const HistoryEvent& event : execution.history) {
       if (event.sequence != last + 1) return at(event, fmt::format("follows {}", last));
       last = event.sequence;
@@ -126,6 +127,11 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
       const bool alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
       if (alone && open) return at(event, "stands inside an activation");
       if (!alone) open = !event.ends_activation;
+      if (no_more.contains(event)) continue;
+      if (event.type == EventType::execution_retried) {
+        const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec).value();
+        for (const Position position : attributes.actions) ++generations[position];
+      }
       if (event.type == EventType::event_received) {
         const auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec).value();
         if (!event_ids.insert(attributes.event_id).second) return at(event, "came twice");
@@ -138,7 +144,7 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
       }
       if (event.type == EventType::action_completed || event.type == EventType::action_failed) {
         if (!outcomes.insert(event.position).second) return at(event, "is a second outcome");
-        const auto row = data.results.find({ref, event.position});
+        const auto row = data.results.find({ref, event.position, generations[event.position]});
         if (row == data.results.end()) return at(event, "has no row among the results");
         const bool same = row->second.succeeded ? row->second.result == event.payload
                                                 : row->second.error_json == event.payload.bytes;
@@ -154,8 +160,8 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
     ExecutionFold fold{execution.record};
     fold.record().status = ExecutionStatus::running;
     fold.record().state = "initial";
-    for (const HistoryEvent& event : execution.history) {
-      if (const auto applied = fold.apply(event); !applied) return applied.error().message;
+    if (const auto folded = fold_history(fold, execution.history); !folded) {
+      return folded.error().message;
     }
     if (execution.record.status != ExecutionStatus::stuck &&
         fold.record().status != execution.record.status) {
