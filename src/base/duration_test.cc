@@ -62,6 +62,14 @@ TEST(Duration, WritesTheLargestUnitThatLosesNothing) {
   EXPECT_EQ(format_duration_ms(1'209'600'000), "2w");
 }
 
+TEST(Duration, TheLongestEndsAtTheLastTimeThereIs) {
+  constexpr Timestamp last = std::numeric_limits<Timestamp>::max();
+  EXPECT_EQ(later(1'000, 500), 1'500);
+  EXPECT_EQ(later(1'000, last), last);
+  EXPECT_EQ(later(0, last), last);
+  EXPECT_EQ(later(-1'000, last), last - 1'000);
+}
+
 TEST(Duration, ReadsBackWhatItWrites) {
   std::int64_t ms = 1;
   for (int i = 0; i < 60; ++i, ms = ms * 2 + i % 3) EXPECT_EQ(parsed(format_duration_ms(ms)), ms);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <set>
 
 #include "core/catalog.h"
@@ -47,6 +48,16 @@ TEST(Retry, GrowsUpToItsCapAndEnds) {
   EXPECT_EQ(delays,
             (std::vector<DurationMs>{1'000, 2'000, 4'000, 8'000, 16'000, 30'000, 30'000, 30'000}));
   EXPECT_FALSE(retry_delay(policy, failure, 9, 1));
+}
+
+TEST(Retry, NoIntervalIsTooLongOrTooShort) {
+  RetryPolicy policy;
+  policy.max_attempts = 1'000'000;
+  policy.initial_interval = std::numeric_limits<DurationMs>::max();
+  policy.max_interval = std::numeric_limits<DurationMs>::max();
+  EXPECT_GT(retry_delay(policy, Failure{}, 5, 1).value(), policy.max_interval / 4);
+  policy.initial_interval = 0;
+  EXPECT_EQ(retry_delay(policy, Failure{}, 5'000, 1).value(), 0) << "nothing, doubled for ever";
 }
 
 TEST(Retry, JitterFollowsFromTheSeedAndStaysWithinItsShare) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/duration.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -169,7 +170,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       } else {
         wait.names = std::move(attributes->names);
       }
-      if (attributes->timeout) wait.times_out_at = event.at + *attributes->timeout;
+      if (attributes->timeout) wait.times_out_at = later(event.at, *attributes->timeout);
       waits_.emplace(event.position, std::move(wait));
       return {};
     }
@@ -177,7 +178,8 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto attributes = decode<TimerAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       if (auto opened = open(event.position); !opened) return opened;
-      sleeps_.emplace(event.position, PendingSleep{event.at + attributes->duration, event.cause});
+      sleeps_.emplace(event.position,
+                      PendingSleep{later(event.at, attributes->duration), event.cause});
       return {};
     }
     case EventType::withdrawn:

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/digest.h"
+#include "base/duration.h"
 #include "core/event_answer.h"
 #include "core/retry.h"
 #include "core/shard.h"
@@ -444,7 +445,7 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
         execution.fold.seed() + static_cast<std::uint64_t>(finished.position);
     if (const auto delay = retry_delay(policy, *failure, attempt, seed)) {
       event.type = EventType::action_attempt_failed;
-      event.attributes = encode(AttemptFailedAttributes{attempt, now_ + *delay});
+      event.attributes = encode(AttemptFailedAttributes{attempt, later(now_, *delay)});
       return outcome;
     }
   }

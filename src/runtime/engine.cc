@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/duration.h"
 #include "base/name.h"
 #include "base/random.h"
 #include "base/utf8.h"
@@ -238,7 +239,7 @@ void Engine::wait_for_completion(std::string tenant, std::string execution_id,
   if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
   if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
   CompletionAwaited input{0, std::move(tenant), std::move(execution_id), std::nullopt};
-  if (wait_max) input.deadline = clock_.now() + std::max<DurationMs>(0, *wait_max);
+  if (wait_max) input.deadline = later(clock_.now(), std::max<DurationMs>(0, *wait_max));
   if (const auto id = admit(done)) {
     input.request = *id;
     mailbox_->post(std::move(input));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "model/attributes.h"
@@ -125,6 +126,24 @@ TEST_F(Rules, DueTimersAndEventsMergeByTheirTime) {
   // The event is accepted at the very moment at which the timer is due.
   world.advance(1'000);
   EXPECT_EQ(world.state(kTenant, "tie").result.bytes, "\"timer\"");
+}
+
+TEST_F(Rules, TheLongestWaitsAndSleepsDoNotEnd) {
+  code_ = [](Script& script) -> std::string {
+    constexpr DurationMs never = std::numeric_limits<DurationMs>::max();
+    const Position event = script.start_wait({"Go"}, never);
+    const Position sleep = script.start_sleep(never);
+    return script.first({event, sleep}) == event && script.event(event) ? "\"event\"" : "\"over\"";
+  };
+  World world = make_world();
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  constexpr DurationMs kCentury = 100 * 365 * 24 * 3'600'000LL;
+  world.advance(kCentury);
+  world.restart();
+  EXPECT_EQ(world.state(kTenant, "a").status, "running");
+  submit_until_told(world, event_of("a", "Go"));
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"event\"");
 }
 
 TEST_F(Rules, CodeThatDepartsFromItsHistoryIsSetAsideAndGoesOnWhenMended) {
