@@ -35,3 +35,22 @@ endforeach()
 
 include(GoogleTest)
 gtest_discover_tests(pawl_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+
+# Programs that must not compile, and what the compiler has to say about them.
+file(GLOB wrong_programs CONFIGURE_DEPENDS tests/compile_fail/*.cc)
+get_target_property(boost_folders Boost::headers INTERFACE_INCLUDE_DIRECTORIES)
+list(REMOVE_ITEM boost_folders ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
+list(TRANSFORM boost_folders PREPEND -I)
+set(old_gcc FALSE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  set(old_gcc TRUE)
+endif()
+foreach(source IN LISTS wrong_programs)
+  get_filename_component(name ${source} NAME_WE)
+  add_test(NAME CompileFail.${name}
+    COMMAND ${CMAKE_COMMAND} -DSOURCE=${source} -DOLD_GCC=${old_gcc}
+            -P ${PROJECT_SOURCE_DIR}/cmake/CompileFail.cmake --
+            ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -fmessage-length=0 -DFMT_HEADER_ONLY
+            -I${PROJECT_SOURCE_DIR}/include ${boost_folders})
+  set_tests_properties(CompileFail.${name} PROPERTIES TIMEOUT 300)
+endforeach()

@@ -178,7 +178,8 @@ class Log {
 
 // The execution, as its workflow sees it. Lives as long as the workflow's frame; used by the workflow's
 // coroutines only, while they run. Elsewhere (another thread, a callback) its members throw
-// std::logic_error, and the execution is set aside as stuck.
+// std::logic_error, and the execution is set aside as stuck. Names and values over the runtime's limits
+// (name_bytes_max, payload_bytes_max) throw ErrorException.
 class Context {
  public:
   Context(const Context&) = delete;
@@ -211,8 +212,11 @@ class Context {
   // The same for an action without a type here: one that another language registered. R is what its
   // result is read as.
   template <class R = Json, class P>
-  ActionCall<R> run_named(std::string_view name, const P& parameters,
-                          const RunOptions& options = {}) {
+  ActionCall<R> run_named(std::string_view name, P&& parameters, const RunOptions& options = {}) {
+    static_assert(detail::SafeInCoAwait<P>,
+                  "GCC 12 would free the members of this value twice when it is made within the "
+                  "co_await expression. Name the parameters first: Parameters p{...}; "
+                  "ctx.run_named(name, p).");
     return ActionCall<R>(
         start_action(name, to_payload(parameters).value(), action_options(options)));
   }

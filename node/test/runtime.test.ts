@@ -1,7 +1,7 @@
 // Workflows and actions on the real engine and a real file.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -284,14 +284,18 @@ test('bad input: each a clear error, and the runtime goes on', async (t) => {
     [() => runtime.startWorkflow('Approval', { tenant, initialdata: {} } as never), InvalidArgumentError, /knows no 'initialdata'. Did you mean 'initialData'/],
     [() => runtime.startWorkflow('Approval', { tenant, executionId: 'x'.repeat(256) }), InvalidArgumentError, /executionId has 256 bytes; it can have 255/],
     [() => runtime.startWorkflow('Approval', { tenant, initialData: { a: [1n] } }), PayloadError, /^initialData\.a\[0\]: a BigInt can't be carried/],
-    [() => runtime.startWorkflow('Approval', { tenant, initialData: 'x'.repeat(2_000) }), PayloadError, /payload_bytes_max|bytes/],
+    [() => runtime.startWorkflow('Approval', { tenant, initialData: 'x'.repeat(2_000) }), PayloadError, /2002 bytes of JSON are too many for the input: the most is 1000 \(payload_bytes_max\)/],
     [() => runtime.submitEvent(event('nope', 'Submit')), UnknownExecutionError, /nope/],
     [() => runtime.submitEvent({ ...event(id, 'Submit'), tenant: 'other' }), UnknownExecutionError, /wf-1/],
     [() => runtime.enqueueEvent(event('nope', 'Submit')), UnknownExecutionError, /nope/],
+    [() => runtime.enqueueEvent({ ...event(id, 'Submit'), tenant: 'other' }), UnknownExecutionError, /wf-1/],
     [() => runtime.submitEvent(event(ended, 'Submit')), ExecutionEndedError, new RegExp(ended)],
+    [() => runtime.enqueueEvent(event(ended, 'Submit')), ExecutionEndedError, new RegExp(ended)],
     [() => runtime.submitEvent(event(id, '')), InvalidArgumentError, /event_name must not be empty/],
     [() => runtime.submitEvent(event(id, 'Submit', { payload: { items: [0, 0, { price: NaN }] } })), PayloadError, /^payload\.items\[2\]\.price: NaN can't be carried/],
-    [() => runtime.submitEvent(event(id, 'Submit', { payload: 'x'.repeat(2_000) })), PayloadError, /payload_bytes_max|bytes/],
+    [() => runtime.submitEvent(event(id, 'Submit', { payload: 'x'.repeat(2_000) })), PayloadError, /2002 bytes of JSON are too many for the payload of event 'Submit'/],
+    [() => runtime.submitEvent(event(id, 'x'.repeat(256))), InvalidArgumentError, /event_name has 256 bytes; it can have 255/],
+    [() => runtime.submitEvent(event(id, 'Submit', { idempotency_key: 'x'.repeat(256) })), InvalidArgumentError, /idempotency_key has 256 bytes/],
     [() => runtime.submitEvent(event(id, 'Submit', { executionId: id })), InvalidArgumentError, /knows no 'executionId'. Did you mean 'execution_id'/],
     [() => runtime.getExecutionState('nope', tenant), UnknownExecutionError, /nope/],
     [() => runtime.getExecutionState(id, 'other'), UnknownExecutionError, /wf-1/],
@@ -304,6 +308,10 @@ test('bad input: each a clear error, and the runtime goes on', async (t) => {
     [() => runtime.listExecutions({} as never), InvalidArgumentError, /tenant/],
     [() => registry.executeAction('logEvnt', { tenant, idempotencyKey: 'k', parameters: {} }), UnknownActionError, /No action 'logEvnt' is registered. Did you mean 'log_event'\?/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: {} }), ValidationError, /message: is missing/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 5 } }), ValidationError, /message: must be a string/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x', mesage: 'y' } }), ValidationError, /mesage: is not a parameter of it. Did you mean 'message'/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x'.repeat(2_000) } }), PayloadError, /too many for the parameters/],
+    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'x'.repeat(256), parameters: { message: 'x' } }), InvalidArgumentError, /idempotencyKey has 256 bytes/],
     [() => registry.executeAction('log_event', { tenant, parameters: { message: 'x' } } as never), InvalidArgumentError, /idempotencyKey must be a string/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x', f() {} } }), PayloadError, /^parameters\.f: a function/],
   ];
@@ -352,14 +360,34 @@ test('files that are no store', async (t) => {
   await assert.rejects(open(`sqlite:${folder}`), StoreError);
   assert.throws(() => getWorkflowRuntime(undefined, { store: 'mysql:x' }), /The store 'mysql:x' is none that is known. Write 'sqlite:FILE'/);
   assert.throws(() => getWorkflowRuntime(undefined, { sotre: 'x' } as never), /knows no 'sotre'. Did you mean 'store'/);
-  // Root may write to everything.
-  if (process.getuid?.() !== 0) {
-    const readOnly = join(folder, 'ro.db');
-    await open(`sqlite:${readOnly}`);
-    chmodSync(readOnly, 0o444);
-    await assert.rejects(open(`sqlite:${readOnly}`), StoreError);
+  const good = join(folder, 'good.db');
+  await open(`sqlite:${good}`);
+  const header = openSync(good, 'r+');
+  const setVersion = (version: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32BE(version);
+    writeSync(header, bytes, 0, 4, 60); // SQLite's user_version
+  };
+  setVersion(99);
+  await assert.rejects(open(`sqlite:${good}`), { code: 'store_invalid', message: /good\.db.*newer version/ });
+  setVersion(1);
+  closeSync(header);
+  await open(`sqlite:${good}`);
+
+  chmodSync(folder, 0o777);
+  chmodSync(good, 0o444);
+  rmSync(`${good}-lock`);
+  // Root may write to everything, and tests may run as root.
+  const root = process.geteuid!() === 0;
+  if (root) process.seteuid!(65_534);
+  try {
+    await assert.rejects(open(`sqlite:${good}`), { code: 'store_unavailable', message: /good\.db.*read-only/ });
+  } finally {
+    if (root) process.seteuid!(0);
   }
-  await open(`sqlite:${join(folder, 'good.db')}`);
+  rmSync(`${good}-lock`, { force: true });
+  chmodSync(good, 0o644);
+  await open(`sqlite:${good}`);
 });
 
 test('an action that nobody registered is waited for', async (t) => {

@@ -5,6 +5,7 @@
 
 #include "base/name.h"
 #include "model/failure_from_exception.h"
+#include "model/limit_checks.h"
 
 namespace pawl {
 
@@ -25,7 +26,7 @@ void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Fail
 
 }  // namespace
 
-PoolExecutor::PoolExecutor(std::size_t threads) {
+PoolExecutor::PoolExecutor(std::size_t threads, const Limits& limits) : limits_(limits) {
   threads = std::max<std::size_t>(1, threads);
   threads_.reserve(threads);
   for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
@@ -126,7 +127,13 @@ std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
   context.timeout = std::chrono::milliseconds(job.task.timeout);
   context.stop = job.stop.get_token();
   try {
-    return (*handler)(job.task.parameters, context);
+    auto outcome = (*handler)(job.task.parameters, context);
+    if (const auto* const result = std::get_if<Payload>(&outcome)) {
+      if (const auto refused = check_payload("result", *result, limits_)) {
+        return detail::validation_failure("the result can't be recorded: " + refused->message);
+      }
+    }
+    return outcome;
   } catch (...) {
     return failure_from_current_exception();
   }

@@ -15,6 +15,7 @@
 
 #include "pawl/action.h"
 #include "pawl/host.h"
+#include "pawl/runtime.h"
 
 namespace pawl {
 
@@ -22,7 +23,7 @@ namespace pawl {
 // thread is bounded by whoever hands them in (Limits::actions_in_flight_max).
 class PoolExecutor final : public ActionHost {
  public:
-  explicit PoolExecutor(std::size_t threads);
+  explicit PoolExecutor(std::size_t threads, const Limits& limits = {});
   // Closes.
   ~PoolExecutor() override;
   PoolExecutor(const PoolExecutor&) = delete;
@@ -47,6 +48,8 @@ class PoolExecutor final : public ActionHost {
 
   void work();
   std::variant<Payload, Failure> attempt(const Job& job);
+
+  const Limits limits_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

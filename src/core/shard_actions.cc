@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/digest.h"
+#include "base/duration.h"
 #include "base/name.h"
 #include "core/retry.h"
 #include "core/shard.h"
@@ -109,7 +110,7 @@ void Shard::run_ready() {
     const AttemptKey key{next.task.execution, next.task.position};
     const auto attempt = attempts_.find(key);
     if (attempt == attempts_.end() || attempt->second.id != next.task.id) continue;
-    attempt->second.deadline = now_ + next.task.timeout;
+    attempt->second.deadline = later(now_, next.task.timeout);
     deadlines_.emplace(attempt->second.deadline, key);
     ++in_flight_;
     ++counters_.actions_started;
@@ -267,7 +268,7 @@ void Shard::finish_detached_attempt(const Position position,
     const auto delay = retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
     if (delay) {
       ++detached.attempt;
-      detached_retries_.emplace(now_ + *delay, detached.map_key);
+      detached_retries_.emplace(later(now_, *delay), detached.map_key);
       return;
     }
   }
@@ -315,7 +316,9 @@ void Shard::finish_detached(const std::string& key) {
   const DetachedAction& detached = *found->second;
   for (const RequestId request : detached.requests) {
     if (const auto* const failure = std::get_if<Failure>(&*detached.outcome)) {
-      reply(request, Error{ErrorCode::action_failed, failure->message, encode_failure(*failure)});
+      const bool misfit = failure->failure_class == FailureClass::validation;
+      reply(request, Error{misfit ? ErrorCode::validation : ErrorCode::action_failed,
+                           failure->message, encode_failure(*failure)});
     } else {
       out_->replies.push_back(Reply{request, std::get<Payload>(*detached.outcome)});
     }

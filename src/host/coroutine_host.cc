@@ -45,10 +45,10 @@ void CoroutineHost::activate_one(Activation activation, ActivationResult& result
                                      start->workflow, start->version);
       return;
     }
-    found =
-        instances_
-            .emplace(activation.execution, std::make_unique<detail::Instance>(std::move(function)))
-            .first;
+    found = instances_
+                .emplace(activation.execution,
+                         std::make_unique<detail::Instance>(std::move(function), limits_))
+                .first;
   } else if (found == instances_.end()) {
     result.violation =
         "an activation for an execution that has no instance here: it was evicted, has "

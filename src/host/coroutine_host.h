@@ -9,6 +9,7 @@
 
 #include "host/instance.h"
 #include "pawl/host.h"
+#include "pawl/runtime.h"
 #include "pawl/workflow.h"
 
 namespace pawl {
@@ -16,7 +17,7 @@ namespace pawl {
 // Runs workflows that are C++ coroutines, on the thread that calls activate().
 class CoroutineHost final : public WorkflowHost {
  public:
-  CoroutineHost() = default;
+  explicit CoroutineHost(const Limits& limits = {}) : limits_(limits) {}
 
   // From now on, new instances of that workflow run this function; live ones keep theirs. Any thread.
   void register_workflow(std::string name, std::string version, detail::WorkflowFunction function);
@@ -32,6 +33,8 @@ class CoroutineHost final : public WorkflowHost {
   std::shared_ptr<const detail::WorkflowFunction> find(const std::string& name,
                                                        const std::string& version) const;
   void activate_one(Activation activation, ActivationResult& result);
+
+  const Limits limits_;
 
   mutable std::mutex mutex_;
   // By name and version; guarded by mutex_.

@@ -7,6 +7,7 @@
 
 #include "model/failure_from_exception.h"
 #include "model/json_members.h"
+#include "model/limit_checks.h"
 
 namespace pawl::detail {
 
@@ -42,8 +43,8 @@ std::string_view word_for(Pending::Kind kind) {
 
 Instance* Instance::running() { return running_instance; }
 
-Instance::Instance(std::shared_ptr<const WorkflowFunction> function)
-    : function_(std::move(function)), context_(*this) {
+Instance::Instance(std::shared_ptr<const WorkflowFunction> function, const Limits& limits)
+    : function_(std::move(function)), limits_(limits), context_(*this) {
   ready_.previous = ready_.next = &ready_;
 }
 
@@ -218,15 +219,30 @@ void Instance::end() {
     } catch (...) {
       commands_->push_back(FailCommand{failure_from_current_exception()});
     }
-  } else if (Result<Payload>& result = *root_.promise->result; result) {
-    commands_->push_back(CompleteCommand{std::move(*result)});
   } else {
-    commands_->push_back(FailCommand{
-        validation_failure("the workflow's result can't be recorded: " + result.error().message)});
+    const Result<Payload>& result = *root_.promise->result;
+    const std::optional<Error> refused =
+        result ? pawl::check_payload("result", *result, limits_) : result.error();
+    if (refused) {
+      commands_->push_back(FailCommand{
+          validation_failure("the workflow's result can't be recorded: " + refused->message)});
+    } else {
+      commands_->push_back(CompleteCommand{*result});
+    }
   }
   ended_ = true;
   destroy_frame();
   open_.clear();
+}
+
+void Instance::check_name(const std::string_view what, const std::string_view name) const {
+  if (auto refused = check_text(what, name, limits_)) throw ErrorException(std::move(*refused));
+}
+
+void Instance::check_payload(const std::string_view what, const Payload& payload) const {
+  if (auto refused = pawl::check_payload(what, payload, limits_)) {
+    throw ErrorException(std::move(*refused));
+  }
 }
 
 PendingPointer Instance::open(Pending::Kind kind) {
@@ -372,6 +388,8 @@ PendingPointer nothing() { return PendingPointer(new Pending); }
 PendingPointer Context::start_action(std::string_view name, Payload parameters,
                                      ActionOptions options) {
   if (!instance_.may_use("ctx.run()")) return nothing();
+  instance_.check_name("action name", name);
+  instance_.check_payload(fmt::format("parameters of action '{}'", name), parameters);
   PendingPointer pending = instance_.open(Pending::Kind::action);
   instance_.give(ScheduleActionCommand{.position = pending->position,
                                        .name = std::string(name),
@@ -383,6 +401,7 @@ PendingPointer Context::start_action(std::string_view name, Payload parameters,
 PendingPointer Context::start_wait(std::vector<std::string> names) {
   if (!instance_.may_use("ctx.wait_for()")) return nothing();
   if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");
+  for (const std::string& name : names) instance_.check_name("name of an event to wait for", name);
   PendingPointer pending = instance_.open(Pending::Kind::wait);
   instance_.give(
       WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}});
@@ -406,12 +425,15 @@ const std::string& Context::current_state() const {
 
 void Context::set_state(std::string_view state) {
   if (!instance_.may_use("ctx.set_state()")) return;
+  instance_.check_name("state", state);
   instance_.state = state;
   instance_.give(SetStateCommand{instance_.state});
 }
 
 void Context::emit_payload(std::string_view name, Payload payload) {
   if (!instance_.may_use("ctx.emit()")) return;
+  instance_.check_name("name of an event to emit", name);
+  instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
   instance_.give(EmitCommand{std::string(name), std::move(payload)});
 }
 
@@ -464,6 +486,8 @@ const std::string* Data::find(std::string_view key) const {
 
 void Data::store(std::string_view key, Payload value) {
   if (!instance_.may_use("ctx.data()")) return;
+  instance_.check_name("key of data", key);
+  instance_.check_payload(fmt::format("data '{}'", key), value);
   instance_.data.insert_or_assign(std::string(key), value.bytes);
   instance_.give(SetDataCommand{std::string(key), std::move(value)});
 }

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "pawl/runtime.h"
 #include "pawl/workflow.h"
 
 namespace pawl::detail {
@@ -18,7 +19,8 @@ namespace pawl::detail {
 // thread that calls activate(); the frame runs within that call only.
 class Instance {
  public:
-  explicit Instance(std::shared_ptr<const WorkflowFunction> function);
+  // `limits` outlives it.
+  Instance(std::shared_ptr<const WorkflowFunction> function, const Limits& limits);
   // Destroys the frame. What destructors ask of the context meanwhile is ignored.
   ~Instance();
   Instance(const Instance&) = delete;
@@ -38,6 +40,9 @@ class Instance {
   // else is a use from outside, which is noted and throws std::logic_error.
   bool may_use(const char* what);
 
+  // Throw ErrorException, before anything is asked for.
+  void check_name(std::string_view what, std::string_view name) const;
+  void check_payload(std::string_view what, const Payload& payload) const;
   PendingPointer open(Pending::Kind kind);
   void give(Command command) { commands_->push_back(std::move(command)); }
   std::vector<Command>& commands() { return *commands_; }
@@ -70,6 +75,7 @@ class Instance {
   std::uint64_t next_random();
 
   std::shared_ptr<const WorkflowFunction> function_;
+  const Limits& limits_;
   Context context_;
   RootFrame root_;
   ReadyLink root_link_;

@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "core/history_cut.h"
 #include "core/time_travel.h"
+#include "model/limit_checks.h"
 
 namespace pawl {
 namespace {
@@ -19,43 +20,6 @@ constexpr int kResumePage = 1'000;
 constexpr int kListLimitMax = 1'000;
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
-
-// The beginning of a text for a message, cut between characters.
-std::string_view beginning(const std::string_view text) {
-  constexpr std::size_t kShownBytes = 40;
-  const std::string_view cut = text.substr(0, kShownBytes);
-  return cut.substr(0, find_invalid_utf8(cut));
-}
-
-// What every id, name and tenant has to be.
-std::optional<Error> check_text(const std::string_view what, const std::string_view text,
-                                const Limits& limits, const bool may_be_empty = false) {
-  if (text.empty()) {
-    if (may_be_empty) return std::nullopt;
-    return invalid(fmt::format("The {} is missing: give a text of 1 to {} bytes.", what,
-                               limits.name_bytes_max));
-  }
-  if (text.size() > limits.name_bytes_max) {
-    return invalid(fmt::format("The {} '{}…' is {} bytes long, the most is {} (name_bytes_max).",
-                               what, beginning(text), text.size(), limits.name_bytes_max));
-  }
-  if (find_invalid_utf8(text) != std::string_view::npos ||
-      text.find('\0') != std::string_view::npos) {
-    return invalid(fmt::format("The {} has bytes that are no text (UTF-8 without NUL).", what));
-  }
-  return std::nullopt;
-}
-
-std::optional<Error> check_payload(const std::string_view what, const Payload& payload,
-                                   const Limits& limits) {
-  if (payload.bytes.size() <= limits.payload_bytes_max) return std::nullopt;
-  return Error{
-      ErrorCode::payload_too_large,
-      fmt::format("The {} is {} bytes as JSON, the most is {} (payload_bytes_max). Store it "
-                  "elsewhere and pass a reference to it.",
-                  what, payload.bytes.size(), limits.payload_bytes_max),
-      {}};
-}
 
 std::optional<Error> check(const EventRequest& request, const Limits& limits) {
   if (auto error = check_text("tenant", request.tenant, limits)) return error;

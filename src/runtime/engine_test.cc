@@ -152,7 +152,7 @@ class SilentHost final : public WorkflowHost, public ActionHost {
     action_sink_ = sink;
     given.pass();
   }
-  void abort(const std::string&, int) override {}
+  void abort(AttemptId) override {}
 
   void answer_all() {
     std::vector<ActivationResult> results;
@@ -162,8 +162,7 @@ class SilentHost final : public WorkflowHost, public ActionHost {
     if (activation_sink_) activation_sink_->activations_completed(std::move(results));
     std::vector<ActionOutcome> outcomes;
     for (const ActionTask& task : tasks_) {
-      outcomes.push_back(
-          {task.execution, task.position, task.idempotency_key, task.attempt, Payload::json("1")});
+      outcomes.push_back({task.id, task.execution, task.position, Payload::json("1")});
     }
     if (action_sink_) action_sink_->actions_finished(std::move(outcomes));
   }

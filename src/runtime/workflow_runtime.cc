@@ -35,7 +35,8 @@ Result<T> wait_for_report(const Call& call) {
 }  // namespace
 
 struct WorkflowRuntime::Impl {
-  explicit Impl(std::size_t action_threads) : pool(action_threads) {}
+  Impl(std::size_t action_threads, const Limits& limits)
+      : host(limits), pool(action_threads, limits) {}
   // Handlers may call the runtime until the last of them has returned.
   ~Impl() {
     runtime->close();
@@ -59,7 +60,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   below.log = std::move(options.log);
   Result<std::unique_ptr<Runtime>> runtime = Runtime::open(std::move(below));
   if (!runtime) return std::move(runtime).error();
-  auto impl = std::make_unique<Impl>(options.action_threads);
+  auto impl = std::make_unique<Impl>(options.action_threads, options.limits);
   impl->runtime = std::move(*runtime);
   return WorkflowRuntime(std::move(impl));
 }

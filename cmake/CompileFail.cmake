@@ -1,0 +1,42 @@
+# A test: SOURCE has to be refused with each message that a comment "// error: text" in it announces
+# ("// error (GCC 12): text" where OLD_GCC is set). The text is what the message begins with.
+#
+#   cmake -DSOURCE=FILE -DOLD_GCC=BOOL -P cmake/CompileFail.cmake -- COMPILER FLAG ...
+set(command)
+set(after_dashes FALSE)
+foreach(index RANGE ${CMAKE_ARGC})
+  set(argument "${CMAKE_ARGV${index}}")
+  if(after_dashes AND NOT argument STREQUAL "")
+    list(APPEND command "${argument}")
+  elseif(argument STREQUAL "--")
+    set(after_dashes TRUE)
+  endif()
+endforeach()
+
+execute_process(COMMAND ${command} ${SOURCE}
+                RESULT_VARIABLE status OUTPUT_VARIABLE told ERROR_VARIABLE told)
+if(status EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} was accepted")
+endif()
+
+file(READ ${SOURCE} text)
+string(REPLACE ";" "," text "${text}")
+string(REPLACE ";" "," told "${told}")
+string(REGEX MATCHALL "// error[^\n]*" announced "${text}")
+set(checked 0)
+foreach(line IN LISTS announced)
+  if(NOT line MATCHES "^// error( \\(GCC 12\\))?: (.*)$")
+    message(FATAL_ERROR "${SOURCE}: not understood: ${line}")
+  endif()
+  if(CMAKE_MATCH_1 AND NOT OLD_GCC)
+    continue()
+  endif()
+  string(FIND "${told}" "${CMAKE_MATCH_2}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "${SOURCE}: nowhere is it told: ${CMAKE_MATCH_2}\n${told}")
+  endif()
+  math(EXPR checked "${checked} + 1")
+endforeach()
+if(checked EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} announces nothing")
+endif()
