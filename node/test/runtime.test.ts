@@ -274,6 +274,8 @@ test('bad input: each a clear error, and the runtime goes on', async (t) => {
   const ended = await runtime.startWorkflow('Ends', { tenant });
   await runtime.waitForWorkflowCompletion(ended, tenant);
 
+  registry.registerSimpleAction('Ship', '', [{ name: 'parcels', type: 'number', required: true }], () => 1);
+
   type Case = [promise: () => Promise<unknown>, kind: new (...args: any[]) => Error, message: RegExp];
   const cases: Case[] = [
     [() => runtime.startWorkflow('Aproval', { tenant }), UnknownWorkflowError, /No workflow 'Aproval' is registered. Did you mean 'Approval'\?/],
@@ -309,7 +311,7 @@ test('bad input: each a clear error, and the runtime goes on', async (t) => {
     [() => registry.executeAction('logEvnt', { tenant, idempotencyKey: 'k', parameters: {} }), UnknownActionError, /No action 'logEvnt' is registered. Did you mean 'log_event'\?/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: {} }), ValidationError, /message: is missing/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 5 } }), ValidationError, /message: must be a string/],
-    [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x', mesage: 'y' } }), ValidationError, /mesage: is not a parameter of it. Did you mean 'message'/],
+    [() => registry.executeAction('ship', { tenant, idempotencyKey: 'k', parameters: { parcels: 1, parcel: 2 } }), ValidationError, /Action 'Ship': parcel: is not a parameter of it. Did you mean 'parcels'/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x'.repeat(2_000) } }), PayloadError, /too many for the parameters/],
     [() => registry.executeAction('log_event', { tenant, idempotencyKey: 'x'.repeat(256), parameters: { message: 'x' } }), InvalidArgumentError, /idempotencyKey has 256 bytes/],
     [() => registry.executeAction('log_event', { tenant, parameters: { message: 'x' } } as never), InvalidArgumentError, /idempotencyKey must be a string/],
