@@ -1,7 +1,7 @@
 // Workflows and actions on the real engine and a real file.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -365,14 +365,11 @@ test('files that are no store', async (t) => {
   const good = join(folder, 'good.db');
   await open(`sqlite:${good}`);
   const header = openSync(good, 'r+');
-  const setVersion = (version: number) => {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32BE(version);
-    writeSync(header, bytes, 0, 4, 60); // SQLite's user_version
-  };
-  setVersion(99);
+  const version = Buffer.alloc(4); // SQLite's user_version
+  readSync(header, version, 0, 4, 60);
+  writeSync(header, Buffer.from([0, 0, 0, 99]), 0, 4, 60);
   await assert.rejects(open(`sqlite:${good}`), { code: 'store_invalid', message: /good\.db.*newer version/ });
-  setVersion(1);
+  writeSync(header, version, 0, 4, 60);
   closeSync(header);
   await open(`sqlite:${good}`);
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "pawl/pawl.h"
+#include "store/sqlite_connection.h"
 #include "tests/support/faulty_disk.h"
 #include "tests/support/temporary_folder.h"
 
@@ -541,19 +542,18 @@ TEST_F(BadInput, AFileThatIsOpenAlreadyIsRefused) {
 
 TEST_F(BadInput, AFileFromANewerVersionIsRefused) {
   expect_opens_and_works();
-  const auto set_version = [this](const std::string& version) {
-    sqlite3* shell = nullptr;
-    ASSERT_EQ(sqlite3_open(path.c_str(), &shell), SQLITE_OK);
-    const std::string sql = "PRAGMA user_version = " + version;
-    EXPECT_EQ(sqlite3_exec(shell, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-    sqlite3_close(shell);
+  const auto add_to_version = [this](const int difference) {
+    auto shell =
+        SqliteConnection::open(path, SqliteConnection::Mode::read_write_create, "", 1'000).value();
+    const std::int64_t version = shell.query_int("PRAGMA user_version").value();
+    shell.execute("PRAGMA user_version = " + std::to_string(version + difference)).value();
   };
-  set_version("99");
+  add_to_version(1);
   expect_told({"a newer version",
                [this] { return refusal(); },
                ErrorCode::store_invalid,
                {"pawl.db", "newer version"}});
-  set_version("1");
+  add_to_version(-1);
   expect_opens_and_works();
 }
 
