@@ -1,6 +1,7 @@
 #include "flat_reader.h"
 
 #include <stdexcept>
+#include <utility>
 
 namespace pawl::node {
 
@@ -88,9 +89,18 @@ std::int64_t FlatReader::integer() {
 std::string FlatReader::text() { return to_utf8(env_, next()); }
 
 std::vector<std::string> FlatReader::texts() {
-  std::vector<std::string> all(static_cast<std::size_t>(integer()));
+  std::vector<std::string> all(count());
   for (auto& one : all) one = text();
   return all;
+}
+
+// Of things with at least one element each, so that a wrong number asks for no memory.
+std::size_t FlatReader::count() {
+  const auto count = integer();
+  if (count < 0 || count > static_cast<std::int64_t>(length_ - next_)) {
+    unexpected("count", next_ - 1);
+  }
+  return static_cast<std::size_t>(count);
 }
 
 Failure FlatReader::failure() {
@@ -101,7 +111,7 @@ Failure FlatReader::failure() {
   failure.code = text();
   failure.details_json = text();
   failure.failure_class = static_cast<FailureClass>(integer());
-  failure.causes.resize(static_cast<std::size_t>(integer()));
+  failure.causes.resize(count());
   for (auto& cause : failure.causes) cause = this->failure();
   return failure;
 }
@@ -180,9 +190,17 @@ ActivationResult FlatReader::activation_result() {
   result.sequence = integer();
   auto violation = text();
   if (!violation.empty()) result.violation = std::move(violation);
-  const auto count = static_cast<std::size_t>(integer());
-  result.commands.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) result.commands.push_back(command());
+  const auto commands = integer();
+  const auto elements = static_cast<std::uint32_t>(count());
+  const auto whole = std::exchange(length_, next_ + elements);
+  try {
+    for (std::int64_t i = 0; i < commands; ++i) result.commands.push_back(command());
+    if (!at_end()) unexpected("end of the commands", next_);
+  } catch (const std::exception& error) {
+    result.commands.clear();
+    result.violation = std::string("internal: a command can't be read: ") + error.what();
+  }
+  next_ = std::exchange(length_, whole);
   return result;
 }
 

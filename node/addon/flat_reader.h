@@ -2,7 +2,8 @@
 
 // Values that come from JavaScript lie one after the other in one plain array: reading elements is
 // the cheapest that Node-API offers. Who writes them is our own TypeScript (node/src/wire.ts); an
-// element of the wrong kind is an assertion of ours and throws std::logic_error.
+// element of the wrong kind is a fault of ours and throws std::logic_error, which the methods of the
+// addon hand on to JavaScript as an Error.
 
 #include <cstdint>
 #include <string>
@@ -28,10 +29,13 @@ class FlatReader {
   Failure failure();
   ActionOptions action_options();
   Command command();
-  // Reads execution, sequence, violation (or ""), a count, and as many commands.
+  // Reads execution, sequence, violation (or ""), how many commands there are, how many elements
+  // they have, and the commands. What is no command there is a violation of this result alone: the
+  // next one is read from where it begins.
   ActivationResult activation_result();
 
  private:
+  std::size_t count();
   napi_value next();
 
   napi_env env_;

@@ -188,7 +188,7 @@ class JsThread::Turn {
         results.reserve(expected_.size());
         while (!reader.at_end()) results.push_back(reader.activation_result());
       }
-    } catch (const std::logic_error& error) {
+    } catch (const std::exception& error) {
       trouble = error.what();
     }
     report(std::move(results), trouble);

@@ -156,7 +156,9 @@ export class ActionRunner {
   }
 
   private failed(task: Task, error: unknown): void {
-    writeFailure(this.begin(task, 0), error);
+    const fields: FlatWriter = [];
+    writeFailure(fields, error);
+    this.begin(task, 0).push(...fields);
   }
 
   private begin(task: Task, succeeded: 0 | 1): FlatWriter {

@@ -4,6 +4,7 @@ import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
 import type { Instance } from './instance.js';
 import { checkName } from './names.js';
+import { checkOptions, describeKind } from './options.js';
 import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
 
 /** Names of events and the types of their payloads, as an object type or an interface. */
@@ -128,7 +129,10 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   uuid(): string;
   /**
    * Settles like the first that settles, and withdraws the waits and sleeps among the others: they
-   * take no event any more, and reject with an AbortError. Actions go on.
+   * take no event any more, and reject with an AbortError. Actions go on, and so do waits that are
+   * not given themselves: `events.waitFor('X').then(…)` and what an async function of yours gives are
+   * promises that `any` can't look into. Give it the wait and do the rest behind `any`, or give the
+   * wait a `signal`.
    */
   any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
   /** The same, of however many there are. */
@@ -188,6 +192,7 @@ function runAction(
   try {
     checkName(name, 'The name of an action');
     text = instance.encode(parameters ?? {}, `parameters of ${name}`);
+    checkOptions(`actions.${name}`, options, ['timeout', 'retry']);
     writeActionOptions(written, options);
   } catch (error) {
     return Promise.reject(error);
@@ -213,12 +218,11 @@ function waitFor(
   try {
     if (names.length === 0) throw new InvalidArgumentError('waitFor needs the name of an event');
     for (const name of names) checkName(name, 'The name of an event to wait for');
-    for (const key of Object.keys(options ?? {})) {
-      if (key !== 'timeout' && key !== 'signal') {
-        throw new InvalidArgumentError(
-          `waitFor knows no option '${key}'. Its options are timeout and signal`,
-        );
-      }
+    checkOptions('events.waitFor', options, ['timeout', 'signal']);
+    if (options?.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+      throw new InvalidArgumentError(
+        `The signal of events.waitFor must be an AbortSignal, not ${describeKind(options.signal)}`,
+      );
     }
     if (options?.timeout !== undefined) {
       timeoutMs = toMilliseconds(options.timeout, 'timeout');

@@ -1,6 +1,7 @@
 import type { WorkflowContext, EventMap } from './context.js';
 import { InvalidArgumentError } from './errors.js';
 import { checkName } from './names.js';
+import { checkOptions, checkText, checkTexts } from './options.js';
 
 /** What is known of a workflow beside its code. Names and versions have up to 255 bytes. */
 export interface WorkflowMetadata {
@@ -41,6 +42,8 @@ export type InputOf<Definition extends WorkflowDefinition> =
 export type ResultOf<Definition extends WorkflowDefinition> =
   Definition extends WorkflowDefinition<any, any, infer Result> ? Result : never;
 
+const metadataNames = ['name', 'description', 'version', 'author', 'tags'] as const;
+
 /**
  * A workflow: a name, or more metadata, and an async function. Nothing runs before it is registered
  * with a runtime.
@@ -58,8 +61,8 @@ export type ResultOf<Definition extends WorkflowDefinition> =
  * `any`. They describe what is carried, as JSON carries it: write `string` where a `Date` is given.
  * Nothing checks at run time what comes from outside of the type-checker.
  *
- * Throws an InvalidArgumentError for a name or version that is empty or longer than 255 bytes, and
- * where there is no function.
+ * Throws an InvalidArgumentError for a name or version that is empty or longer than 255 bytes, for
+ * metadata that is misspelt or no text, and where there is no function.
  */
 export function defineWorkflow<Events extends EventMap = EventMap, Input = any, Result = any>(
   nameOrMetadata: string | WorkflowMetadata,
@@ -70,13 +73,15 @@ export function defineWorkflow<Events extends EventMap = EventMap, Input = any, 
   }
   const given = typeof nameOrMetadata === 'string' ? { name: nameOrMetadata } : nameOrMetadata;
   const name = checkName(given.name, 'The name of a workflow');
+  checkOptions(`The metadata of workflow '${name}'`, given, metadataNames);
   const version = checkName(given.version ?? '1.0.0', `The version of workflow '${name}'`);
   if (typeof fn !== 'function') {
     throw new InvalidArgumentError(`defineWorkflow('${name}') takes an async function second`);
   }
-  const metadata = Object.freeze({
-    ...given,
-    ...(given.tags === undefined ? {} : { tags: Object.freeze([...given.tags]) }),
-  });
+  for (const key of ['description', 'author'] as const) {
+    checkText(`The ${key} of workflow '${name}'`, given[key]);
+  }
+  const tags = checkTexts(`The tags of workflow '${name}'`, given.tags);
+  const metadata = Object.freeze({ ...given, ...(given.tags === undefined ? {} : { tags }) });
   return Object.freeze({ name, version, metadata, fn });
 }

@@ -37,7 +37,7 @@ export interface Failure {
   class: FailureClass;
 }
 
-// Beyond these a chain of causes is cut off.
+// Beyond these a chain of causes is cut off. The second one counts all of one failure.
 const causeDepthMax = 8;
 const causesMax = 32;
 
@@ -70,17 +70,48 @@ const contentionCodes = new Set(['40001', '40P01', '55P03', 'SQLITE_BUSY', 'SQLI
 // Of PostgreSQL (class 23) and SQLite: a constraint was violated.
 const consistencyCode = /^(23[0-9A-Z]{3}|SQLITE_CONSTRAINT(_.*)?)$/;
 
-/** What another attempt at the thing that threw `error` is worth. Unclassifiable is transient. */
+const classifying = ['retryable', 'failureClass', 'name', 'code', 'cause'] as const;
+const describing = ['name', 'message', 'stack', 'code', 'details', 'cause', 'errors'] as const;
+
+/** Those members that can be read: a getter may throw, and a revoked proxy has none. */
+function membersOf<Key extends string>(
+  object: object,
+  keys: readonly Key[],
+): { [K in Key]?: unknown } {
+  const members: { [K in Key]?: unknown } = {};
+  for (const key of keys) {
+    try {
+      members[key] = (object as { [K in Key]?: unknown })[key];
+    } catch {
+      // As if it were not there: what else there is says more than this.
+    }
+  }
+  return members;
+}
+
+/** instanceof asks a proxy for its prototype, and a revoked one has none to tell. */
+function isA(value: unknown, constructor: abstract new (...args: any[]) => unknown): boolean {
+  try {
+    return value instanceof constructor;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * What another attempt at the thing that threw `error` is worth. Unclassifiable is transient. Never
+ * throws.
+ */
 export function classify(error: unknown): FailureClass {
   for (let at: unknown = error, depth = 0; depth < causeDepthMax; depth++) {
     if (typeof at !== 'object' || at === null) break;
-    const { retryable, failureClass, name, code, cause } = at as Record<string, unknown>;
+    const { retryable, failureClass, name, code, cause } = membersOf(at, classifying);
     if (retryable === false) return 'permanent';
-    if (typeof failureClass === 'string' && failureClass in classNumbers) {
+    if (typeof failureClass === 'string' && Object.hasOwn(classNumbers, failureClass)) {
       return failureClass as FailureClass;
     }
-    if (at instanceof ValidationError) return 'validation';
-    if (at instanceof PayloadError) return 'permanent';
+    if (isA(at, ValidationError)) return 'validation';
+    if (isA(at, PayloadError)) return 'permanent';
     if (name === 'TimeoutError' || name === 'AbortError') return 'timeout';
     if (typeof code === 'string') {
       if (timeoutCodes.has(code)) return 'timeout';
@@ -114,36 +145,39 @@ function detailsOf(details: unknown): string {
   }
 }
 
-function causesOf(error: object): unknown[] {
-  const { cause, errors } = error as { cause?: unknown; errors?: unknown };
-  if (Array.isArray(errors)) return errors.slice(0, causesMax);
+function causesOf({ cause, errors }: { cause?: unknown; errors?: unknown }): unknown[] {
+  try {
+    if (Array.isArray(errors)) return Array.from(errors.slice(0, causesMax) as unknown[]);
+  } catch {
+    // No list that can be read.
+  }
   return cause === undefined || cause === null ? [] : [cause];
 }
 
 /** What was thrown, as the fields of a failure, whatever it was. Never throws. */
-export function writeFailure(out: FlatWriter, thrown: unknown, depth = 0): void {
+export function writeFailure(out: FlatWriter, thrown: unknown): void {
+  writeNested(out, thrown, 0, { left: causesMax });
+}
+
+function writeNested(out: FlatWriter, thrown: unknown, depth: number, causesAllowed: { left: number }): void {
   const failureClass = classNumbers[classify(thrown)];
   if (typeof thrown !== 'object' || thrown === null) {
     out.push('Error', textOf(thrown), '', '', detailsOf(thrown), failureClass, 0);
     return;
   }
-  let fields: [string, string, string, string, string];
-  let causes: unknown[] = [];
-  try {
-    const { name, message, stack, code, details } = thrown as Record<string, unknown>;
-    fields = [
-      typeof name === 'string' && name !== '' ? name.toWellFormed() : 'Error',
-      typeof message === 'string' ? message.toWellFormed() : textOf(thrown),
-      typeof stack === 'string' ? stack.toWellFormed() : '',
-      codeOf(code),
-      thrown instanceof Error ? detailsOf(details) : detailsOf(thrown),
-    ];
-    if (depth < causeDepthMax) causes = causesOf(thrown);
-  } catch {
-    fields = ['Error', '[an object whose members throw]', '', '', ''];
-  }
-  out.push(...fields, failureClass, causes.length);
-  for (const cause of causes) writeFailure(out, cause, depth + 1);
+  const { name, message, stack, code, details, ...nested } = membersOf(thrown, describing);
+  const causes = depth < causeDepthMax ? causesOf(nested).slice(0, causesAllowed.left) : [];
+  causesAllowed.left -= causes.length;
+  out.push(
+    typeof name === 'string' && name !== '' ? name.toWellFormed() : 'Error',
+    typeof message === 'string' ? message.toWellFormed() : textOf(thrown),
+    typeof stack === 'string' ? stack.toWellFormed() : '',
+    codeOf(code),
+    isA(thrown, Error) ? detailsOf(details) : detailsOf(thrown),
+    failureClass,
+    causes.length,
+  );
+  for (const cause of causes) writeNested(out, cause, depth + 1, causesAllowed);
 }
 
 /** A failure out of the history as an Error: what workflow code catches. */

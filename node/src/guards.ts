@@ -14,6 +14,7 @@ type AnyFunction = (...args: any[]) => any;
 
 const useSleep = "'context.sleep', or 'timeout' of events.waitFor";
 const useAction = 'an action';
+const useRandom = "'context.random' or 'context.uuid'";
 
 const nodeRequire = createRequire(__filename);
 
@@ -29,7 +30,13 @@ const forbidden: readonly [module: string, names: readonly string[], instead: st
     ['exec', 'execFile', 'execFileSync', 'execSync', 'fork', 'spawn', 'spawnSync'],
     useAction,
   ],
-  ['node:crypto', ['randomBytes', 'randomInt', 'randomFill', 'randomFillSync'], "'context.random' or 'context.uuid'"],
+  // Libraries fill pools of a module's own with these, and serve everybody from them: with what a
+  // seed gives, ids would be guessed and come twice.
+  [
+    'node:crypto',
+    ['randomBytes', 'randomInt', 'randomFill', 'randomFillSync', 'getRandomValues'],
+    useRandom,
+  ],
 ];
 
 class Guards {
@@ -115,21 +122,20 @@ class Guards {
 
   private guardClocks(): void {
     const original = Date;
-    this.replace(
-      globalThis,
-      'Date',
-      new Proxy(original, {
-        apply(target, self, args) {
-          const instance = currentInstance();
-          if (instance === undefined) return Reflect.apply(target, self, args);
-          return new original(instance.now).toString();
-        },
-        construct(target, args, newTarget) {
-          const instance = args.length === 0 ? currentInstance() : undefined;
-          return Reflect.construct(target, instance === undefined ? args : [instance.now], newTarget);
-        },
-      }),
-    );
+    const guarded = new Proxy(original, {
+      apply(target, self, args) {
+        const instance = currentInstance();
+        if (instance === undefined) return Reflect.apply(target, self, args);
+        return new original(instance.now).toString();
+      },
+      construct(target, args, newTarget) {
+        const instance = args.length === 0 ? currentInstance() : undefined;
+        return Reflect.construct(target, instance === undefined ? args : [instance.now], newTarget);
+      },
+    });
+    this.replace(globalThis, 'Date', guarded);
+    // Libraries ask a value which class it is of: date.constructor === Date.
+    this.replace(original.prototype, 'constructor', guarded);
     this.deterministic(original, 'now', (instance) => instance.now);
     this.deterministic(performance, 'now', (instance) => instance.now - instance.start.startedAt);
     const nanoseconds = (instance: Instance) => BigInt(instance.now) * 1_000_000n;
@@ -148,19 +154,13 @@ class Guards {
   }
 
   private guardRandomness(): void {
-    const fill = <T extends ArrayBufferView>(instance: Instance, view: T): T => {
-      instance.start.random.fill(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
-      return view;
-    };
     this.deterministic(Math, 'random', ({ start }) => start.random.fraction());
     const module = nodeRequire('node:crypto') as object;
     const webCrypto = globalThis.crypto as object;
     for (const object of [webCrypto, module]) {
       this.deterministic(object, 'randomUUID', ({ start }) => start.random.uuid());
-      this.deterministic(object, 'getRandomValues', (instance, [view]: ArrayBufferView[]) =>
-        fill(instance, view!),
-      );
     }
+    this.forbid(webCrypto, 'getRandomValues', 'crypto.getRandomValues()', useRandom);
   }
 
   private guardOutside(): void {

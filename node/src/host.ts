@@ -48,7 +48,7 @@ export class WorkflowHost {
     } catch (error) {
       // The addon writes the first two numbers; what comes after may be a broken payload.
       const [, ref, sequence] = /^\[(\d+),(\d+),/.exec(text)!;
-      this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, 0);
+      this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, 0, 0);
       return;
     }
     const [ref, sequence, now, replaying, jobs] = activation;
@@ -59,7 +59,7 @@ export class WorkflowHost {
     }
     const instance = this.instances.get(ref);
     if (instance === undefined) {
-      this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, 0);
+      this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, 0, 0);
       return;
     }
     this.enter(instance, sequence, now, replaying);
@@ -94,10 +94,10 @@ export class WorkflowHost {
     const { turn } = this;
     turn.push(instance.start.ref, instance.sequence, instance.violation);
     if (instance.violation !== '') {
-      turn.push(0);
+      turn.push(0, 0);
       this.instances.delete(instance.start.ref);
     } else {
-      turn.push(instance.commands);
+      turn.push(instance.commands, instance.out.length);
       for (const field of instance.out) turn.push(field);
       if (instance.done) this.instances.delete(instance.start.ref);
     }
@@ -117,7 +117,7 @@ export class WorkflowHost {
   ): void {
     const definition = this.definitions.get(`${workflow}\0${version}`);
     if (definition === undefined) {
-      this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, 0);
+      this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, 0, 0);
       return;
     }
     const instance = new Instance({

@@ -156,9 +156,9 @@ export class Instance {
     if (!this.mayEnd()) return;
     // An error of that class that something else threw ends it as any other error does.
     const cancelled = this.cancelled !== undefined && error === this.cancelled;
-    this.out.push(cancelled ? CommandKind.cancel : CommandKind.fail);
-    writeFailure(this.out, error);
-    this.commands++;
+    const fields: FlatWriter = [];
+    writeFailure(fields, error);
+    this.command(cancelled ? CommandKind.cancel : CommandKind.fail, ...fields);
     this.done = true;
   }
 

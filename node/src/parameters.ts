@@ -1,6 +1,7 @@
 /** The declared parameters of actions: defaults, types, and names that nobody declared. */
 import { InvalidArgumentError, ValidationError } from './errors.js';
 import { checkName, didYouMean } from './names.js';
+import { checkOptions, checkText } from './options.js';
 
 /** What JSON knows, by its JavaScript names. */
 export type ParameterType = 'string' | 'number' | 'boolean' | 'object' | 'array' | 'any';
@@ -48,6 +49,15 @@ export type UnknownParameters = 'refuse' | 'strip' | 'allow';
 
 const types: readonly ParameterType[] = ['string', 'number', 'boolean', 'object', 'array', 'any'];
 
+const parameterOptionNames = [
+  'name',
+  'type',
+  'required',
+  'description',
+  'defaultValue',
+  'validation',
+] as const;
+
 export function isStandardSchema(parameters: unknown): parameters is StandardSchema<any> {
   return (
     (typeof parameters === 'object' || typeof parameters === 'function') &&
@@ -77,6 +87,12 @@ export function checkDeclaration(action: string, parameters: unknown): void {
       throw new InvalidArgumentError(`Action '${action}' declares the parameter '${name}' twice`);
     }
     seen.add(name);
+    const what = `Action '${action}': parameter '${name}'`;
+    checkOptions(what, parameter, parameterOptionNames);
+    checkText(`${what}: its description`, parameter.description);
+    if (parameter.required !== undefined && typeof parameter.required !== 'boolean') {
+      throw new InvalidArgumentError(`${what}: required can be true or false`);
+    }
     if (!types.includes(parameter.type as ParameterType)) {
       throw new InvalidArgumentError(
         `Action '${action}': parameter '${name}' has the type '${String(parameter.type)}'. It can ` +

@@ -4,7 +4,7 @@ import { registerBuiltIns } from './builtins.js';
 import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
 import type { Logger } from './log.js';
 import { checkName, didYouMean, foldName } from './names.js';
-import { checkOptions } from './options.js';
+import { checkOptions, checkText, checkTexts } from './options.js';
 import {
   checkDeclaration,
   isStandardSchema,
@@ -253,8 +253,17 @@ export class ActionRegistry {
     if (action.unknown !== undefined && action.unknown !== 'strip' && action.unknown !== 'allow') {
       throw new InvalidArgumentError(`Action '${name}': unknown can be 'strip' or 'allow'`);
     }
-    // Throws where the policy makes no sense.
-    writeActionOptions([], action);
+    const description = checkText(`Action '${name}': its description`, action.description);
+    checkText(`Action '${name}': its category`, action.category);
+    const tags = checkTexts(`Action '${name}': its tags`, action.tags);
+    if (action.override !== undefined && typeof action.override !== 'boolean') {
+      throw new InvalidArgumentError(`Action '${name}': override can be true or false`);
+    }
+    try {
+      writeActionOptions([], action);
+    } catch (error) {
+      throw new InvalidArgumentError(`Action '${name}': ${(error as Error).message}`);
+    }
 
     const folded = foldName(name);
     if (folded === '') throw new InvalidArgumentError(`'${name}' has no letter to call the action by`);
@@ -276,11 +285,11 @@ export class ActionRegistry {
     const registered: RegisteredAction = {
       metadata: Object.freeze({
         name,
-        description: action.description ?? '',
+        description,
         parameters: isStandardSchema(declared) ? [] : Object.freeze(declared.map((one) => Object.freeze({ ...one }))),
         category: action.category,
-        tags: Object.freeze([...(action.tags ?? [])]),
-        retry: action.retry,
+        tags,
+        retry: copyOf(action.retry),
         timeout: action.timeout,
         builtIn,
       }),
@@ -291,6 +300,16 @@ export class ActionRegistry {
     this.actions.set(folded, registered);
     this.link.listener?.(registered);
   }
+}
+
+/** What the caller does with its own object later has no effect. */
+function copyOf(retry: RetryOptions | undefined): RetryOptions | undefined {
+  if (retry === undefined) return undefined;
+  const { nonRetryable } = retry;
+  return Object.freeze({
+    ...retry,
+    ...(nonRetryable === undefined ? {} : { nonRetryable: Object.freeze([...nonRetryable]) }),
+  });
 }
 
 function same(registered: string, name: string): string {

@@ -8,6 +8,7 @@ import {
   ClosedError,
   errorFromCode,
   InvalidArgumentError,
+  NotDeterministicError,
   UnknownWorkflowError,
   ValidationError,
 } from './errors.js';
@@ -18,7 +19,7 @@ import { WorkflowHost } from './host.js';
 import { currentInstance } from './instance.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
 import { checkName, checkOptionalName, didYouMean } from './names.js';
-import { checkOptions } from './options.js';
+import { checkOptions, describeKind } from './options.js';
 import {
   ActionRegistry,
   findAction,
@@ -213,6 +214,13 @@ const enum ControlVerb {
   retry = 4,
 }
 
+function checkLimit(limit: number | undefined): number {
+  if (limit === undefined) return 100;
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return limit;
+  const given = typeof limit === 'number' ? limit : describeKind(limit);
+  throw new InvalidArgumentError(`limit must be a whole number from 1 to 1000, not ${given}`);
+}
+
 /** -1 is the latest. */
 function checkSequence(at: number | undefined): number {
   if (at === undefined) return -1;
@@ -238,6 +246,8 @@ interface CarriedState extends Omit<ExecutionState, 'data' | 'result' | 'userId'
   userId: string;
   correlationId: string;
 }
+
+const runtimeOptionNames = ['store', 'guards', 'log', 'limits', 'watchdog'] as const;
 
 const limitNames = [
   'payloadBytesMax',
@@ -292,6 +302,17 @@ function writeLimits(limits: Limits | undefined): FlatWriter {
   });
 }
 
+/** Why workflow code can't use the runtime: undefined where no such code runs. */
+function fromWorkflowCode(): NotDeterministicError | undefined {
+  const instance = currentInstance();
+  if (instance === undefined) return undefined;
+  // What it does is a side effect, and what it gives is nothing that replays.
+  return new NotDeterministicError(
+    `Workflow '${instance.start.workflow}' called the runtime: workflow code has its context; what ` +
+      `needs the runtime belongs into an action`,
+  );
+}
+
 // Several closings and openings in one process follow one another: a store has one engine.
 let lastClosed: Promise<void> = Promise.resolve();
 
@@ -318,7 +339,7 @@ export class WorkflowRuntime {
 
   /** @internal */
   constructor(registry: ActionRegistry, options: RuntimeOptions) {
-    checkOptions('getWorkflowRuntime', options, ['store', 'guards', 'log', 'limits', 'watchdog']);
+    checkOptions('getWorkflowRuntime', options, runtimeOptionNames);
     const guards = options.guards ?? 'error';
     if (guards !== 'off' && guards !== 'warn' && guards !== 'error') {
       throw new InvalidArgumentError(`options.guards can be 'off', 'warn' or 'error'`);
@@ -357,13 +378,47 @@ export class WorkflowRuntime {
     return this.closing !== undefined;
   }
 
+  /** @internal Refuses options that this runtime was not made with; those left out are its own. */
+  checkSame(options: RuntimeOptions): void {
+    checkOptions('getWorkflowRuntime', options, runtimeOptionNames);
+    if (options.store !== undefined && options.store !== this.store) {
+      throw new AlreadyExistsError(
+        `The runtime of this process has its store at '${this.store}'. Close it before opening ` +
+          `'${String(options.store)}'`,
+      );
+    }
+    const { guards, log, limits, watchdog } = options;
+    const watchdogMs = watchdog === undefined ? undefined : toMilliseconds(watchdog, 'options.watchdog');
+    const limitsGiven = writeLimits(limits);
+    const differs =
+      guards !== undefined && guards !== this.options.guards
+        ? 'guards'
+        : log !== undefined && log !== this.options.log
+          ? 'log'
+          : watchdogMs !== undefined && Math.max(1, watchdogMs) !== this.watchdogMs
+            ? 'watchdog'
+            : limitNames
+                .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
+                .find((name) => name !== '');
+    if (differs === undefined) return;
+    throw new AlreadyExistsError(
+      `The runtime of this process was made with another '${differs}'. Give it with the first call ` +
+        `only, or the very same; or close the runtime before`,
+    );
+  }
+
   /**
    * Executions of that workflow can be started, and those under way go on. The same definition again
    * changes nothing; another one under its name and version is refused without `replace`.
    */
   registerWorkflow(definition: WorkflowDefinition, options: { replace?: boolean } = {}): void {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) throw refused;
     this.checkOpen();
     checkOptions('registerWorkflow', options, ['replace']);
+    if (options.replace !== undefined && typeof options.replace !== 'boolean') {
+      throw new InvalidArgumentError('registerWorkflow: replace can be true or false');
+    }
     const { name, version } = checkDefinition('registerWorkflow', definition);
     const key = `${name}\0${version}`;
     const before = this.definitions.get(key);
@@ -478,7 +533,7 @@ export class WorkflowRuntime {
         checkOptionalName(query.workflow, 'workflow'),
         checkOptionalName(query.status, 'status'),
         checkOptionalName(query.cursor, 'cursor'),
-        query.limit ?? 100,
+        checkLimit(query.limit),
       );
     }).then(({ executions, cursor }: { executions: CarriedState[]; cursor: string }) => ({
       executions: executions.map((carried) => {
@@ -564,17 +619,23 @@ export class WorkflowRuntime {
    * open runtime processes by itself.
    */
   startWorker(): Promise<void> {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) return Promise.reject(refused);
     return mayBeLeft(this.open().then(ignore));
   }
 
   /** Lets the store finish, stops the engine, restores what the guards replaced. */
   close(): Promise<void> {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) return Promise.reject(refused);
     this.closing ??= this.closeOnce();
     return this.closing;
   }
 
   /** What the engine has done since it was opened, for tests and benchmarks. */
   async counters(): Promise<EngineCounters> {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) throw refused;
     return (await this.open()).counters();
   }
 
@@ -687,17 +748,8 @@ export class WorkflowRuntime {
 
   /** A call into the engine: opens it first, settles with its reply. */
   private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
-    const instance = currentInstance();
-    if (instance !== undefined) {
-      // A client's call is a side effect, and what it gives is nothing that replays.
-      return Promise.reject(
-        new InvalidArgumentError(
-          `Workflow '${instance.start.workflow}' called the runtime: workflow code has its context; ` +
-            `what needs the runtime belongs into an action`,
-        ),
-      );
-    }
-    return mayBeLeft(this.callOpened(make));
+    const refused = fromWorkflowCode();
+    return refused === undefined ? mayBeLeft(this.callOpened(make)) : Promise.reject(refused);
   }
 
   private async callOpened(
@@ -754,10 +806,17 @@ export class WorkflowRuntime {
     process.on('exit', this.atExit);
     process.on('unhandledRejection', this.onUnhandledRejection);
     installGuards(this.options.guards!);
-    const { link } = this.registry;
-    link.listener = (action) => this.tellAction(engine, action);
-    for (const action of link.all()) this.tellAction(engine, action);
-    for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
+    try {
+      const { link } = this.registry;
+      link.listener = (action) => this.tellAction(engine, action);
+      for (const action of link.all()) this.tellAction(engine, action);
+      for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
+    } catch (error) {
+      // Half of what was registered must not go on alone.
+      this.release();
+      engine.closeNow();
+      throw error;
+    }
     return engine;
   }
 
@@ -895,6 +954,9 @@ let processRuntime: WorkflowRuntime | undefined;
  * The runtime of this process. The first call makes it, with the registry and the options given; it
  * opens its store with the first call that needs one. Once open it keeps the process alive, as a
  * server does, until `close()`.
+ *
+ * Later calls need neither; what they give must be what the runtime has, or they throw an
+ * AlreadyExistsError. Throws an InvalidArgumentError for options that make no sense.
  */
 export function getWorkflowRuntime(registry?: ActionRegistry, options?: RuntimeOptions): WorkflowRuntime {
   if (registry !== undefined && !(registry instanceof ActionRegistry)) {
@@ -910,12 +972,7 @@ export function getWorkflowRuntime(registry?: ActionRegistry, options?: RuntimeO
         'actions with that one',
     );
   }
-  if (options?.store !== undefined && options.store !== processRuntime.store) {
-    throw new AlreadyExistsError(
-      `The runtime of this process has its store at '${processRuntime.store}'. Close it before ` +
-        `opening '${options.store}'`,
-    );
-  }
+  processRuntime.checkSame(options ?? {});
   return processRuntime;
 }
 

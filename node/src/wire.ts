@@ -5,6 +5,7 @@
  */
 import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
+import { checkOptions, checkTexts, describeKind } from './options.js';
 
 export type FlatWriter = (number | string)[];
 
@@ -51,7 +52,7 @@ export interface RetryOptions {
   maxInterval?: Duration;
   /** Plus or minus this share of each interval. Default 0.2. */
   jitter?: number;
-  /** Errors whose name or code is listed are not tried again. */
+  /** Errors whose name or code is listed are not tried again: ['CardDeclined', 'E_CARD']. */
   nonRetryable?: readonly string[];
 }
 
@@ -65,32 +66,56 @@ export interface ActionCallOptions {
 function numberInRange(value: number | undefined, fallback: number, low: number, high: number, what: string) {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !(value >= low && value <= high)) {
-    throw new InvalidArgumentError(`${what} must be a number from ${low} to ${high}, not ${value}`);
+    throw new InvalidArgumentError(
+      `${what} must be a number from ${low} to ${high}, not ${typeof value === 'number' ? value : describeKind(value)}`,
+    );
   }
   return value;
 }
 
-/** Appends a timeout and a retry policy; checks them. */
+const retryOptionNames = [
+  'maxAttempts',
+  'initialInterval',
+  'backoff',
+  'maxInterval',
+  'jitter',
+  'nonRetryable',
+] as const;
+
+// A class does not do: what it throws has the name 'Error' unless it says otherwise, and the name is
+// what lies in the history.
+function whatToWrite(given: unknown): string {
+  if (typeof given !== 'function' || given.name === '') return '';
+  return (
+    `. Errors are told apart by their name or code: write '${given.name}', and have the class say ` +
+    `that name: this.name = '${given.name}'`
+  );
+}
+
+/** Appends a timeout and a retry policy; checks them, and appends nothing where they are refused. */
 export function writeActionOptions(out: FlatWriter, options: ActionCallOptions | undefined): void {
   const timeout = options?.timeout;
   const retry = options?.retry;
-  out.push(timeout === undefined ? -1 : toMilliseconds(timeout, 'timeout'));
+  const timeoutMs = timeout === undefined ? -1 : toMilliseconds(timeout, 'timeout');
   if (retry === undefined) {
-    out.push(0);
+    out.push(timeoutMs, 0);
     return;
   }
+  checkOptions('retry', retry, retryOptionNames);
   const maxAttempts = numberInRange(retry.maxAttempts, 4, 1, 1_000_000, 'retry.maxAttempts');
   if (!Number.isInteger(maxAttempts)) {
     throw new InvalidArgumentError(`retry.maxAttempts must be a whole number, not ${maxAttempts}`);
   }
+  const nonRetryable = checkTexts('retry.nonRetryable', retry.nonRetryable, whatToWrite);
   out.push(
+    timeoutMs,
     1,
     maxAttempts,
     toMilliseconds(retry.initialInterval ?? 1_000, 'retry.initialInterval'),
     numberInRange(retry.backoff, 2, 1, 1_000, 'retry.backoff'),
     toMilliseconds(retry.maxInterval ?? 30_000, 'retry.maxInterval'),
     numberInRange(retry.jitter, 0.2, 0, 1, 'retry.jitter'),
-    retry.nonRetryable?.length ?? 0,
-    ...(retry.nonRetryable ?? []),
+    nonRetryable.length,
+    ...nonRetryable,
   );
 }

@@ -207,11 +207,41 @@ test('whatever is thrown becomes a failure', () => {
   assert.deepEqual(failureOf({ a: 1 }).details, { a: 1 });
   assert.equal(failureOf(Symbol('s')).message, 'Symbol(s)');
   const nasty = { get message(): string { throw new Error('no'); } };
-  assert.equal(failureOf(nasty).message, '[an object whose members throw]');
+  assert.equal(failureOf(nasty).message, '[object Object]');
   const circular = new Error('a');
   circular.cause = circular;
   assert.equal(failureOf(circular).causes[0].message, 'a');
   assert.equal(failureOf(new Error('\ud800')).message, '\ufffd');
+});
+
+test('what can be read of an error is told, whatever its other members do', () => {
+  const failing = (key: string) =>
+    Object.defineProperty(new RangeError('the bank is closed'), key, {
+      get: () => (undefined as unknown as { status: number }).status,
+    });
+  for (const key of ['code', 'details', 'cause', 'errors', 'failureClass', 'retryable']) {
+    const failure = failureOf(failing(key));
+    assert.deepEqual([failure.name, failure.message, failure.class], ['RangeError', 'the bank is closed', 'transient'], key);
+  }
+  assert.deepEqual(
+    [failureOf(failing('name')).name, failureOf(failing('message')).message, failureOf(failing('stack')).stack],
+    ['Error', '[unprintable]', undefined],
+  );
+  const revoked = () => {
+    const { proxy, revoke } = Proxy.revocable(new Error('gone'), {});
+    revoke();
+    return proxy;
+  };
+  assert.deepEqual(failureOf(revoked()), { name: 'Error', message: '[unprintable]', details: ['[unprintable]'], class: 'transient' });
+  assert.equal(failureOf(new Error('x', { cause: revoked() })).causes[0].message, '[unprintable]');
+  assert.equal(failureOf(Object.assign(new Error('x'), { errors: revoked() })).message, 'x');
+  for (const failureClass of ['toString', 'constructor', '__proto__', 'nope']) {
+    assert.equal(classify(Object.assign(new Error('x'), { failureClass })), 'transient', failureClass);
+  }
+  const many: Error & { errors?: unknown[] } = new Error('many');
+  many.errors = Array.from({ length: 32 }, () => many);
+  const count = (failure: any): number => 1 + (failure.causes ?? []).reduce((n: number, cause: any) => n + count(cause), 0);
+  assert.equal(count(failureOf(many)), 33);
 });
 
 test('failures are classified by what is known about them', () => {

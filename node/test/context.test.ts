@@ -188,6 +188,11 @@ test('actions: options are passed, refusals reject, the proxy is no promise', as
     await assert.rejects(actions['x']!({ a: [NaN] }), { message: "parameters of x.a[0]: NaN can't be carried" });
     await assert.rejects(actions['x']!({}, { timeout: 'soon' }), { message: /^timeout: "soon" is no duration/ });
     await assert.rejects(actions['x']!({}, { retry: { maxAttempts: 0 } }), { message: /retry\.maxAttempts/ });
+    await assert.rejects(actions['x']!({}, { timout: '3s' } as never), { message: /^actions\.x knows no 'timout'\. Did you mean 'timeout'\?$/ });
+    await assert.rejects(actions['x']!({}, 3 as never), { message: /^actions\.x takes an object/ });
+    await assert.rejects(actions['x']!({}, { retry: 3 } as never), { message: /^retry takes an object/ });
+    await assert.rejects(actions['x']!({}, { retry: { maxAttemps: 3 } } as never), { message: /^retry knows no 'maxAttemps'/ });
+    await assert.rejects(actions['x']!({}, { retry: { nonRetryable: [RangeError] } } as never), { message: /^retry\.nonRetryable\[0\] must be a string, not the class 'RangeError'/ });
     await assert.rejects(actions['']!({}), { message: /name of an action must not be empty/ });
     assert.throws(() => ((actions as any).mine = 1), { message: /can't be assigned/ });
     void actions['x']!(undefined, { timeout: '2s', retry: { maxAttempts: 9 } });
@@ -204,7 +209,10 @@ test('bad arguments are refused, not ignored', async () => {
     await assert.rejects(events.waitFor([]), /needs the name of an event/);
     await assert.rejects(events.waitFor(''), /must not be empty/);
     await assert.rejects(events.waitFor('x'.repeat(256)), /has 256 bytes; it can have 255/);
-    await assert.rejects(events.waitFor('A', { filter: () => true } as never), /knows no option 'filter'/);
+    await assert.rejects(events.waitFor('A', { filter: () => true } as never), /events\.waitFor knows no 'filter'/);
+    await assert.rejects(events.waitFor('A', 50 as never), /events\.waitFor takes an object with timeout, signal, not a number/);
+    await assert.rejects(events.waitFor('A', '50ms' as never), /events\.waitFor takes an object with timeout, signal, not a string/);
+    await assert.rejects(events.waitFor('A', { signal: {} } as never), /must be an AbortSignal, not an object/);
     await assert.rejects(sleep('soon'), /is no duration/);
     await assert.rejects(events.emit(''), /must not be empty/);
     await assert.rejects((events.emit as any)('E', 1, { executionId: 'other' }), /reaches this execution only/);

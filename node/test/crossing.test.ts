@@ -146,6 +146,37 @@ test('a turn is bounded and reports its results together', async () => {
   assert.ok(replies.length < 500, `${replies.length} replies for 1,000 activations`);
 });
 
+test('a command that cannot be read sets aside its own execution alone', async () => {
+  const definition = defineWorkflow('Odd', async ({ input, events, setState }: WorkflowContext) => {
+    setState('begun');
+    // No context method lets this through: what is given to one is checked before.
+    if (input === 'element') currentInstance()!.command(5, 'key', { length: 7 } as never);
+    if (input === 'count') currentInstance()!.commands += 3;
+    if (input === 'kind') currentInstance()!.command(99 as never, 'key', 'value');
+    if (input === 'more') currentInstance()!.out.push('left over');
+    await events.waitFor('Go');
+  });
+  const probe = new Probe(definition);
+  const inputs = ['', 'element', '', 'count', 'kind', '', 'more', ''];
+  const results = await probe.drive(
+    ...inputs.map((input, i) => ({
+      ref: i + 1,
+      sequence: 1,
+      jobs: [{ start: { id: `${i}`, workflow: 'Odd', input } }] as Job[],
+    })),
+  );
+  probe.close();
+  assert.deepEqual(results.map(({ ref }) => ref), inputs.map((_, i) => i + 1));
+  for (const [i, { violation, commands }] of results.entries()) {
+    if (inputs[i] === '') {
+      assert.deepEqual([violation, commands.length], ['', 2], `execution ${i}`);
+    } else {
+      assert.match(violation, /^internal: a command can't be read: /, inputs[i]);
+      assert.deepEqual(commands, []);
+    }
+  }
+});
+
 test('what came together settles before code runs; what came apart does not', async () => {
   const order: string[] = [];
   const definition = defineWorkflow('Racer', async ({ events, sleep, executionId }: WorkflowContext) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { randomInt, randomUUID } from 'node:crypto';
+import { getRandomValues, randomInt, randomUUID, webcrypto } from 'node:crypto';
 import * as http from 'node:http';
 import { afterEach, test } from 'node:test';
 import { setTimeout as namedSetTimeout } from 'node:timers';
@@ -42,12 +42,11 @@ test('clocks and randomness are those of the history', async () => {
       assert.equal(performance.now(), 0);
       assert.equal(process.hrtime.bigint(), 1_000_000_000n);
       assert.deepEqual(process.hrtime(), [1, 0]);
-      const bytes = crypto.getRandomValues(new Uint32Array(2));
-      seen.push([Math.random(), crypto.randomUUID(), randomUUID(), ...bytes]);
+      seen.push([Math.random(), Math.random(), crypto.randomUUID(), randomUUID()]);
     });
   }
   assert.deepEqual(seen[0], seen[1]);
-  assert.equal(new Set(seen[0]).size, 5);
+  assert.equal(new Set(seen[0]).size, 4);
   assert.ok(Date.now() > 1_000_000 && new Date().getTime() > 1_000_000);
   assert.notEqual(Math.random(), seen[0]![0]);
 });
@@ -65,11 +64,44 @@ test('ways to the outside raise an error that names what to use', async () => {
     [() => http.get('http://localhost'), /^get\(\) of node:http/],
     [() => execFile('true'), /^execFile\(\) of node:child_process/],
     [() => randomInt(5), /^randomInt\(\) of node:crypto.*'context\.random'/],
+    [() => crypto.getRandomValues(new Uint8Array(1)), /^crypto\.getRandomValues\(\) was called.*'context\.random' or 'context\.uuid'/],
+    [() => webcrypto.getRandomValues(new Uint8Array(1)), /^crypto\.getRandomValues\(\)/],
+    [() => getRandomValues(new Uint8Array(1)), /getRandomValues\(\)/],
     [() => AbortSignal.timeout(1), /^AbortSignal\.timeout\(\)/],
   ];
   for (const [way, message] of ways) {
     await assert.rejects(inside(way), { name: 'NotDeterministicError', message }, String(way));
   }
+});
+
+test('a library can tell a Date by its constructor, whoever made it', async () => {
+  const early = new Date(5);
+  const { constructor } = Date.prototype;
+  installGuards('error');
+  const check = () => {
+    for (const date of [early, new Date(), new Date(7), structuredClone(new Date(9)), new (class extends Date {})()]) {
+      assert.ok(date instanceof Date);
+      assert.equal(Object.getPrototypeOf(date) === Date.prototype ? date.constructor : Date, Date);
+    }
+    assert.deepEqual(Object.keys(Date.prototype), []);
+  };
+  check();
+  await inside(check);
+  removeGuards();
+  check();
+  assert.equal(Date.prototype.constructor, constructor);
+});
+
+test('a pool of random bytes that a library shares is never filled from a seed', async () => {
+  installGuards('error');
+  const pool = new Uint8Array(32);
+  const id = () => {
+    if (pool.every((byte) => byte === 0)) crypto.getRandomValues(pool);
+    return pool.join();
+  };
+  await assert.rejects(inside(id), { name: 'NotDeterministicError' });
+  assert.ok(pool.every((byte) => byte === 0));
+  assert.notEqual(id(), new Uint8Array(32).join());
 });
 
 test('outside of workflow code everything does what it does', async () => {

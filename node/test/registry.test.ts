@@ -68,6 +68,47 @@ test('declarations that could not be meant are refused', () => {
   assert.equal(registry.getActionMetadata('X'), undefined);
 });
 
+test('options of the wrong type, and misspelt ones, are refused where they are given', () => {
+  class Declined extends Error {}
+  const registry = createActionRegistry();
+  const register = (options: object) => () => registry.registerAction({ name: 'X', ...options } as never, nothing);
+  const declare = (parameter: object) => register({ parameters: [{ name: 'a', type: 'string', required: true, ...parameter }] });
+  const define = (metadata: object) => () => defineWorkflow({ name: 'a', ...metadata } as never, async () => {});
+  const cases: [() => unknown, RegExp][] = [
+    [define({ author: { name: 'F' } }), /^The author of workflow 'a' must be a string, not an object$/],
+    [define({ description: 5 }), /^The description of workflow 'a' must be a string, not a number$/],
+    [define({ tags: [1] }), /^The tags of workflow 'a'\[0\] must be a string, not a number$/],
+    [define({ tags: 'billing' }), /^The tags of workflow 'a' must be a list of strings, not a string$/],
+    [define({ tags: new Array(1) }), /^The tags of workflow 'a'\[0\] must be a string, not undefined$/],
+    [define({ verison: '2' }), /^The metadata of workflow 'a' knows no 'verison'\. Did you mean 'version'\?$/],
+    [() => registry.registerSimpleAction('X', 42 as never, [], nothing), /^Action 'X': its description must be a string, not a number$/],
+    [register({ category: 5 }), /^Action 'X': its category must be a string/],
+    [register({ tags: [null] }), /^Action 'X': its tags\[0\] must be a string, not null$/],
+    [register({ override: 'yes' }), /^Action 'X': override can be true or false$/],
+    [register({ timeout: {} }), /^Action 'X': timeout: a object is no duration/],
+    [register({ retry: 3 }), /^Action 'X': retry takes an object with maxAttempts,.* not a number$/],
+    [register({ retry: { maxAttemps: 3 } }), /^Action 'X': retry knows no 'maxAttemps'\. Did you mean 'maxAttempts'\?$/],
+    [register({ retry: { maxAttempts: '3' } }), /^Action 'X': retry\.maxAttempts must be a number from 1 to 1000000, not a string$/],
+    [register({ retry: { nonRetryable: 'MyError' } }), /^Action 'X': retry\.nonRetryable must be a list of strings, not a string$/],
+    [
+      register({ retry: { nonRetryable: ['A', Declined] } }),
+      /^Action 'X': retry\.nonRetryable\[1\] must be a string, not the class 'Declined'\. .*write 'Declined', and have the class say that name: this\.name = 'Declined'$/,
+    ],
+    [declare({ requird: true }), /^Action 'X': parameter 'a' knows no 'requird'\. Did you mean 'required'\?$/],
+    [declare({ required: 'yes' }), /^Action 'X': parameter 'a': required can be true or false$/],
+    [declare({ description: 5 }), /^Action 'X': parameter 'a': its description must be a string/],
+  ];
+  for (const [attempt, message] of cases) {
+    assert.throws(attempt, { name: 'InvalidArgumentError', message }, String(message));
+  }
+  assert.equal(registry.getActionMetadata('X'), undefined);
+
+  const retry = { maxAttempts: 2, nonRetryable: ['A'] };
+  registry.registerAction({ name: 'X', retry }, nothing);
+  retry.nonRetryable.push(5 as never);
+  assert.deepEqual(registry.getActionMetadata('X')!.retry, { maxAttempts: 2, nonRetryable: ['A'] });
+});
+
 const declared: ActionParameter[] = [
   { name: 'recipient', type: 'string', required: true },
   { name: 'count', type: 'number', required: false, defaultValue: 1, validation: (n) => n > 0 || 'must be above 0' },

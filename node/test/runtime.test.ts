@@ -21,6 +21,7 @@ import {
   ValidationError,
   type WorkflowContext,
 } from 'pawl';
+import { loadAddon } from '../dist/addon.js';
 import { setUp, temporaryFolder, until } from './support/runtime.js';
 
 const tenant = 'acme';
@@ -162,6 +163,89 @@ test('failed attempts are tried again under the same key; a validation is not', 
   assert.deepEqual(attempts.map(([n]) => n), [1, 2, 3]);
   assert.equal(new Set(attempts.map(([, key]) => key)).size, 1);
   assert.deepEqual([permanent, strict, odd], [1, 1, 1]);
+});
+
+test('whatever an action or a workflow throws is a failure like any other', async (t) => {
+  const { runtime, registry } = setUp(t);
+  const thrown: Record<string, () => unknown> = {
+    getter: () => Object.defineProperty(new Error('with a getter'), 'code', { get: () => (undefined as any).status }),
+    className: () => Object.assign(new Error('of a class'), { failureClass: 'toString' }),
+    revoked: () => {
+      const { proxy, revoke } = Proxy.revocable(new Error('gone'), {});
+      revoke();
+      return proxy;
+    },
+  };
+  const messages = { getter: 'with a getter', className: 'of a class', revoked: '[unprintable]' };
+  registry.registerAction({ name: 'Throw', retry: { ...fast, maxAttempts: 2 }, unknown: 'allow' }, ({ what }) => {
+    throw thrown[what]!();
+  });
+  runtime.registerWorkflow(
+    defineWorkflow('ActionThrows', ({ actions, input }: WorkflowContext) => actions['throw']!({ what: input })),
+  );
+  runtime.registerWorkflow(
+    defineWorkflow('Throws', async ({ input }: WorkflowContext) => {
+      throw thrown[input]!();
+    }),
+  );
+  for (const [what, message] of Object.entries(messages)) {
+    for (const workflow of ['ActionThrows', 'Throws']) {
+      const id = await runtime.startWorkflow(workflow, { tenant, initialData: what });
+      const { status, error } = await runtime.waitForWorkflowCompletion(id, tenant);
+      assert.deepEqual([status, error!.message], ['failed', message], `${workflow} ${what}`);
+    }
+  }
+});
+
+test('a bad option of one call rejects that call, and other executions of the turn go on', async (t) => {
+  const { runtime, registry } = setUp(t);
+  class Declined extends Error {}
+  registry.registerSimpleAction('Pay', '', [], () => 'paid');
+  runtime.registerWorkflow(
+    defineWorkflow('Pays', ({ actions, input }: WorkflowContext) =>
+      actions['pay']!({}, input === 'bad' ? { retry: { nonRetryable: [Declined] as never } } : {}).catch(
+        ({ name, message }: Error) => `${name}: ${message}`,
+      ),
+    ),
+  );
+  const inputs = ['', 'bad', '', 'bad', ''];
+  const ids = await Promise.all(inputs.map((initialData) => runtime.startWorkflow('Pays', { tenant, initialData })));
+  for (const [i, id] of ids.entries()) {
+    const { status, result } = await runtime.waitForWorkflowCompletion(id, tenant);
+    assert.equal(status, 'completed');
+    if (inputs[i] === 'bad') assert.match(result, /^InvalidArgumentError: retry\.nonRetryable\[0\].*write 'Declined'/);
+    else assert.equal(result, 'paid');
+  }
+});
+
+test('a value of the wrong type is an error of the addon, not the end of the process', async () => {
+  const { Engine } = loadAddon();
+  const none = () => {};
+  const engine: any = new Engine({ activate: none, collect: () => [], evict: none, run: none, abort: none, settle: none, log: none });
+  const wrong: [string, unknown[]][] = [
+    ['open', [1, 5, [], 1_000]],
+    ['open', [1, 'sqlite:x.db', ['1'], 1_000]],
+    ['open', ['1', 'sqlite:x.db', [], 1_000]],
+    ['registerWorkflow', ['A', '1', 5, '', [], false]],
+    ['registerWorkflow', ['A', '1', '', {}, [], false]],
+    ['registerWorkflow', ['A', '1', '', '', [1], false]],
+    ['registerWorkflow', ['A', '1', '', '', 1, false]],
+    ['registerAction', ['A', 42, [-1, 0], false]],
+    ['registerAction', ['A', '', [-1, 1, 4, 1, 1, 1, 1, 1, none], false]],
+    ['registerAction', ['A', '', [-1, 1, 4, 1, 1, 1, 1, 2 ** 40, 'x'], false]],
+    ['registerAction', ['A', '', null, false]],
+    ['start', [1, {}]],
+    ['submit', [1]],
+    ['actionsFinished', [[1, 1, 1, 1, Symbol('s')]]],
+    ['actionsFinished', [[1, 1, 1]]],
+    ['actionsFinished', [[1, 1, 1, 0, 'Error', 'x', '', '', '', 0, -1]]],
+    ['actionsFinished', [undefined]],
+  ];
+  try {
+    for (const [method, given] of wrong) assert.throws(() => engine[method](...given), Error, `${method} ${given.length}`);
+  } finally {
+    engine.closeNow();
+  }
 });
 
 test('an attempt that runs out of time is aborted', async (t) => {
@@ -340,9 +424,38 @@ test('bad input: each a clear error, and the runtime goes on', async (t) => {
   assert.throws(() => getWorkflowRuntime(createActionRegistry()), { code: 'already_exists' });
   assert.throws(() => getWorkflowRuntime(undefined, { store: 'sqlite:other.db' }), { code: 'already_exists' });
   assert.throws(() => getWorkflowRuntime({} as never), InvalidArgumentError);
+  for (const limit of [1.5, 2 ** 32 + 1, NaN, '5', 0, 1_001, null]) {
+    await assert.rejects(runtime.listExecutions({ tenant, limit: limit as never }), {
+      name: 'InvalidArgumentError',
+      message: /^limit must be a whole number from 1 to 1000, not /,
+    }, String(limit));
+  }
 
   const { status } = await runtime.getExecutionState(id, tenant);
   assert.equal(status, 'running');
+});
+
+test('later calls of getWorkflowRuntime are held to the options of the first', (t) => {
+  const log = () => {};
+  const { runtime, registry, store } = setUp(t, { log, guards: 'warn', watchdog: '2s', limits: { payloadBytesMax: 1_000 } });
+  const same = { store, log, guards: 'warn', watchdog: 2_000, limits: { payloadBytesMax: 1_000 } } as const;
+  assert.equal(getWorkflowRuntime(), runtime);
+  assert.equal(getWorkflowRuntime(registry, {}), runtime);
+  assert.equal(getWorkflowRuntime(registry, same), runtime);
+  const differing: [object, string][] = [
+    [{ guards: 'error' }, 'guards'],
+    [{ log: () => {} }, 'log'],
+    [{ watchdog: '3s' }, 'watchdog'],
+    [{ limits: { payloadBytesMax: 2_000 } }, 'limits.payloadBytesMax'],
+    [{ limits: { requestsQueuedMax: 7 } }, 'limits.requestsQueuedMax'],
+  ];
+  for (const [options, name] of differing) {
+    assert.throws(() => getWorkflowRuntime(undefined, options), {
+      name: 'AlreadyExistsError',
+      message: new RegExp(`was made with another '${name}'`),
+    });
+  }
+  assert.throws(() => getWorkflowRuntime(undefined, { sotre: 'x' } as never), /knows no 'sotre'\. Did you mean 'store'/);
 });
 
 test('files that are no store', async (t) => {
@@ -418,6 +531,21 @@ test('code that reaches outside', async (t) => {
   const caller = await setting.runtime.startWorkflow('Caller', { tenant });
   const called = await setting.runtime.waitForWorkflowCompletion(caller, tenant);
   assert.match(called.error!.message, /called the runtime: workflow code has its context/);
+  const refused: [string, () => unknown][] = [
+    ['close', () => setting.runtime.close()],
+    ['registerWorkflow', () => setting.runtime.registerWorkflow(defineWorkflow('Another', async () => {}))],
+    ['startWorker', () => setting.runtime.startWorker()],
+    ['counters', () => setting.runtime.counters()],
+    ['submitEvent', () => setting.runtime.submitEvent(event(failed, 'Go'))],
+    ['executeAction', () => setting.registry.executeAction('log_event', { tenant, idempotencyKey: 'k', parameters: { message: 'x' } })],
+  ];
+  for (const [name, attempt] of refused) {
+    setting.runtime.registerWorkflow(defineWorkflow(`Calls ${name}`, async () => void (await attempt())));
+    const id = await setting.runtime.startWorkflow(`Calls ${name}`, { tenant });
+    const { status, error } = await setting.runtime.waitForWorkflowCompletion(id, tenant);
+    assert.deepEqual([status, error?.name], ['failed', 'NotDeterministicError'], name);
+    assert.match(error!.message, /called the runtime: workflow code has its context/);
+  }
 
   const runtime = await setting.reopen({ guards: 'off' });
   const outside = () => new Promise((resolve) => setTimeout(resolve, 1));
