@@ -27,7 +27,13 @@ void NodeActionHost::run(std::vector<ActionTask> tasks, const std::shared_ptr<Ac
   thread_->post(std::move(items));
 }
 
-void NodeActionHost::abort(const AttemptId attempt) { thread_->post(AbortItem{attempt}); }
+void NodeActionHost::abort(const AttemptId attempt) {
+  {
+    std::lock_guard lock(mutex_);
+    sinks_.erase(attempt);
+  }
+  thread_->post(AbortItem{attempt});
+}
 
 void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
   // Neighbours usually share a sink.

@@ -34,13 +34,15 @@ class NodeActionHost final : public ActionHost {
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
   void abort(AttemptId attempt) override;
 
-  // What JavaScript reports. Each attempt is answered once; a second answer is ignored.
+  // What JavaScript reports. Each attempt is answered once; a second answer is ignored, and so is
+  // one of an attempt that was aborted.
   void finished(std::vector<ActionOutcome> outcomes);
 
  private:
   std::shared_ptr<JsThread> thread_;
   std::mutex mutex_;
-  // Attempts under way and where their outcome goes. Bounded by Limits::actions_in_flight_max.
+  // Attempts under way and where their outcome goes, until they are answered or aborted. Bounded by
+  // Limits::actions_in_flight_max.
   std::unordered_map<AttemptId, std::shared_ptr<ActionSink>> sinks_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string>
+#include <variant>
 
 namespace pawl::node {
 
@@ -18,6 +20,14 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::begin(const Activation& activation) {
+  if (!activation.jobs.empty()) {
+    if (const auto* start = std::get_if<StartJob>(&activation.jobs.front())) {
+      std::lock_guard lock(mutex_);
+      begun_execution_ = activation.execution;
+      begun_name_ = "execution '" + start->execution_id + "' of workflow '" + start->workflow +
+                    "' (tenant '" + start->tenant + "')";
+    }
+  }
   execution_.store(activation.execution, std::memory_order_relaxed);
   running_.store(++begun_, std::memory_order_release);
 }
@@ -44,14 +54,19 @@ void Watchdog::watch() {
     if (running == 0 || reported || now - seen_since < patience_) continue;
     reported = true;
     const auto seconds = std::chrono::duration<double>(patience_).count();
-    std::fprintf(
-        stderr,
-        "pawl: workflow code of execution number %lld has not yielded for %.1f s, and "
-        "nothing else of this process can run meanwhile. It is in an endless loop, or does "
-        "work that belongs into an action. SELECT * FROM workflow_executions WHERE "
-        "execution = %lld tells which one it is.\n",
-        static_cast<long long>(execution_.load(std::memory_order_relaxed)), seconds,
-        static_cast<long long>(execution_.load(std::memory_order_relaxed)));
+    const auto execution = execution_.load(std::memory_order_relaxed);
+    const auto number = std::to_string(execution);
+    const bool named = execution == begun_execution_;
+    const std::string who = named ? begun_name_ : "execution number " + number;
+    const std::string where =
+        named ? ""
+              : " SELECT * FROM workflow_executions WHERE execution = " + number +
+                    " tells which one it is.";
+    std::fprintf(stderr,
+                 "pawl: workflow code of %s has not yielded for %.1f s, and nothing else of this "
+                 "process can run meanwhile. It is in an endless loop, or does work that belongs "
+                 "into an action.%s\n",
+                 who.c_str(), seconds, where.c_str());
   }
 }
 

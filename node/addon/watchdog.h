@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include <pawl/host.h>
@@ -37,6 +38,10 @@ class Watchdog {
   std::uint64_t begun_ = 0;                  // JavaScript thread only
 
   std::mutex mutex_;
+  // Guarded by mutex_: of the execution whose function was begun last. In its first activation its
+  // row is not in the store yet, so a report has to name it.
+  ExecutionRef begun_execution_ = 0;
+  std::string begun_name_;
   std::condition_variable wake_;
   bool closing_ = false;  // guarded by mutex_
   std::thread thread_;

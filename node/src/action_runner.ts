@@ -68,11 +68,9 @@ class AttemptContext implements ActionContext {
     return this.ownLogger;
   }
 
-  abort(): void {
+  abort(why: string): void {
     const { name, attempt } = this.task;
-    const error = new Error(
-      `Attempt ${attempt} of action '${name}' is no longer wanted: it ran out of time, or its execution ended`,
-    );
+    const error = new Error(`Attempt ${attempt} of action '${name}' is no longer wanted: ${why}`);
     error.name = 'AbortError';
     (error as { code?: string }).code = 'ABORT_ERR';
     this.abortController.abort(error);
@@ -114,8 +112,11 @@ export class ActionRunner {
     }
   }
 
+  /** The engine has given the attempt up: its handler is told, and what it comes to is nobody's. */
   abort(attempt: number): void {
-    this.attempts.get(attempt)?.abort();
+    const context = this.attempts.get(attempt);
+    this.attempts.delete(attempt);
+    context?.abort('it ran out of time, or its execution ended');
   }
 
   private start(task: Task): void {
@@ -126,6 +127,8 @@ export class ActionRunner {
     try {
       const action = findAction(this.registry, task.name);
       const parameters: unknown = validateFor(action, task.parameters[0] ?? {});
+      // From here on they are the handler's: one that never settles keeps nothing of ours.
+      task.parameters = [];
       const running = isThenable(parameters)
         ? parameters.then((valid) => action.handler(valid, context))
         : action.handler(parameters, context);
@@ -137,6 +140,7 @@ export class ActionRunner {
   }
 
   private completed(task: Task, value: unknown): void {
+    if (!this.attempts.has(task.id)) return;
     let text: string;
     try {
       text = encode(value, `result of ${task.name}`);
@@ -156,6 +160,7 @@ export class ActionRunner {
   }
 
   private failed(task: Task, error: unknown): void {
+    if (!this.attempts.has(task.id)) return;
     const fields: FlatWriter = [];
     writeFailure(fields, error);
     this.begin(task, 0).push(...fields);

@@ -87,7 +87,8 @@ export class WorkflowHost {
     setCurrentInstance(undefined);
     if (!instance.done && instance.violation === '' && instance.awaitables.size === 0) {
       instance.violation =
-        'the function is suspended, but nothing of its context is pending: it awaits something ' +
+        `the function of workflow '${instance.start.workflow}' (execution '${instance.start.executionId}') ` +
+        'is suspended, but nothing of its context is pending: it awaits something ' +
         'from outside (I/O, a timer, a promise of its own that nobody settles). Such work belongs ' +
         'into an action; a pause is context.sleep';
     }

@@ -65,7 +65,7 @@ export class Instance {
   enter(what: string): boolean {
     if (current === this) return !this.done;
     const report =
-      `${what} of execution '${this.start.executionId}' was used outside of its activation: ` +
+      `${what} of execution '${this.start.executionId}' of workflow '${this.start.workflow}' was used outside of its activation: ` +
       (current === undefined ? 'no workflow code was due' : `that of '${current.start.executionId}' was running`) +
       '. Workflow code may await only what its context gives (actions, events.waitFor, sleep) and ' +
       'promises made of those; work that needs timers, I/O or other executions belongs into an action';
@@ -166,7 +166,8 @@ export class Instance {
     if (current === this) return !this.done;
     if (!this.done && this.violation === '') {
       this.violation =
-        'the function ended outside of any activation: it awaited something that is not of its context';
+        `the function of workflow '${this.start.workflow}' (execution '${this.start.executionId}') ended ` +
+        'outside of any activation: it awaited something that is not of its context';
     }
     return false;
   }

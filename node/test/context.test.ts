@@ -270,7 +270,7 @@ test('replay gives the same commands, and no log lines', async () => {
 
 test('awaiting something foreign is found', async () => {
   const [result] = await tell(flow(() => new Promise(() => {})), undefined);
-  assert.match(result!.violation, /suspended, but nothing of its context is pending/);
+  assert.match(result!.violation, /workflow 'Flow' \(execution 'wf-1'\) is suspended, but nothing of its context is pending/);
   assert.deepEqual(result!.commands, []);
 });
 
@@ -296,8 +296,8 @@ test('using the context outside of its activation throws, and is reported', asyn
   probe.close();
   assert.equal(thrown.length, 1);
   assert.ok(thrown[0] instanceof NotDeterministicError);
-  assert.match((thrown[0] as Error).message, /setState of execution 'wf-1' was used outside of its activation/);
-  assert.match(result!.violation, /setState of execution 'wf-1' was used outside/);
+  assert.match((thrown[0] as Error).message, /setState of execution 'wf-1' of workflow 'Flow' was used outside of its activation/);
+  assert.match(result!.violation, /setState of execution 'wf-1' of workflow 'Flow' was used outside/);
 });
 
 test("using another execution's context is found", async () => {

@@ -131,6 +131,7 @@ test('snippets pass the strict type-checker, which finds a planted error in its 
         module: 'esnext',
         moduleResolution: 'bundler',
         strict: true,
+        noUncheckedIndexedAccess: true,
         skipLibCheck: true,
         noEmit: true,
       },

@@ -1,8 +1,10 @@
 // Pawl in processes of their own: how they live, end, are killed, and go on.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { Program } from './support/program.js';
 import { temporaryFolder, until } from './support/runtime.js';
 
@@ -69,6 +71,16 @@ test('killed while an action runs: it runs again under its key, finished ones do
   assert.notEqual(two![0], again![0], 'another process');
 });
 
+test('require of the folder gives the package: old ways to resolve read "main"', () => {
+  const folder = fileURLToPath(new URL('..', import.meta.url));
+  // A path is resolved without "exports".
+  const script = `const pawl = require(${JSON.stringify(folder)}); process.exit(typeof pawl.defineWorkflow === 'function' && pawl === require('pawl') ? 0 : 1)`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=commonjs', '-e', script], { cwd: folder, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  const { types } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  assert.ok(existsSync(join(folder, types)), types);
+});
+
 test('import and require give the same thing', async (t) => {
   const folder = temporaryFolder(t);
   const program = new Program([
@@ -91,11 +103,19 @@ test('import and require give the same thing', async (t) => {
   assert.match(program.output, /^5 \d+/);
 });
 
-test('workflow code that never yields is reported, once', async (t) => {
+test('workflow code that never yields is reported, once, in a way that leads to it', async (t) => {
   const folder = temporaryFolder(t);
+  const later = Program.run('busy', [`sqlite:${join(folder, 'b.db')}`, 'later']);
+  await later.says('has not yielded for 0.1 s');
+  later.process.kill('SIGKILL');
+  await later.ended();
+  const [, where] = /workflow code of execution number \d+ has not yielded.* (SELECT .*) tells which/.exec(later.output)!;
+  const rows = spawnSync('sqlite3', [join(folder, 'b.db'), where!], { encoding: 'utf8' });
+  if (rows.error === undefined) assert.match(rows.stdout, /busy-1/);
+
   const busy = Program.run('busy', [`sqlite:${join(folder, 'a.db')}`]);
   await busy.says('has not yielded for 0.1 s');
-  assert.match(busy.output, /workflow code of execution number \d+ has not yielded/);
+  assert.match(busy.output, /workflow code of execution 'busy-1' of workflow 'Busy' \(tenant 'acme'\) has not yielded/);
   await new Promise((resolve) => setTimeout(resolve, 300));
   busy.process.kill('SIGKILL');
   await busy.ended();

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import {
   createActionRegistry,
   defineWorkflow,
@@ -9,6 +11,7 @@ import {
   type ActionParameter,
   type StandardSchema,
 } from 'pawl';
+import { ActionRunner } from '../dist/action_runner.js';
 import { foldName, nearestName } from '../dist/names.js';
 import { validateParameters } from '../dist/parameters.js';
 
@@ -164,6 +167,33 @@ test('a Standard Schema validator stands in for the list', async () => {
   await assert.rejects(validateParameters('X', slow, 'refuse', {}), /expected a string/);
   const registry = createActionRegistry();
   registry.registerAction({ name: 'Typed', parameters: schema }, async (params) => params.n + 1);
+});
+
+test('the parameters of an attempt that never settles are let go', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const registry = createActionRegistry();
+  const given: WeakRef<object>[] = [];
+  const signals: AbortSignal[] = [];
+  registry.registerSimpleAction('Hang', '', [{ name: 'body', type: 'object', required: true }], ({ body }, { signal }) => {
+    given.push(new WeakRef(body));
+    signals.push(signal);
+    return new Promise(() => {});
+  });
+  const reported: unknown[][] = [];
+  const runner = new ActionRunner(registry, () => {}, 1_000, (outcomes) => reported.push(outcomes));
+  const task = { tenant: 'acme', executionId: 'a', execution: 1, name: 'hang', attempt: 1, idempotencyKey: 'k', eventId: '' };
+  runner.run(JSON.stringify([1, 2].map((id) => ({ ...task, id, position: id, parameters: [{ body: { id } }], correlationId: '', scheduledAt: 0, timeout: 0 }))));
+  assert.equal(given.length, 2);
+  await new Promise((resolve) => setImmediate(resolve));
+  runner.abort(1);
+  runner.abort(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  collect();
+  assert.deepEqual(given.map((ref) => ref.deref()), [undefined, undefined]);
+  assert.deepEqual(signals.map(({ aborted }) => aborted), [true, false]);
+  assert.equal(signals[0]!.reason.name, 'AbortError');
+  assert.deepEqual(reported, []);
 });
 
 test('the nearest name', () => {

@@ -552,7 +552,7 @@ test('code that reaches outside', async (t) => {
   runtime.registerWorkflow(defineWorkflow('Foreign at once', async () => outside()));
   await assert.rejects(runtime.startWorkflow('Foreign at once', { tenant }), {
     code: 'not_deterministic',
-    message: /awaits something from outside/,
+    message: /workflow 'Foreign at once' .*awaits something from outside/,
   });
   runtime.registerWorkflow(
     defineWorkflow('Foreign', async ({ events }: WorkflowContext) => {
