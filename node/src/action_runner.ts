@@ -119,6 +119,13 @@ export class ActionRunner {
     context?.abort('it ran out of time, or its execution ended');
   }
 
+  /** The engine is closed: handlers under way are told to stop; it runs them again once opened. */
+  abortAll(): void {
+    const contexts = [...this.attempts.values()];
+    this.attempts.clear();
+    for (const context of contexts) context.abort('the runtime was closed');
+  }
+
   private start(task: Task): void {
     const context = new AttemptContext(task, this.log);
     this.attempts.set(task.id, context);

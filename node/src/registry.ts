@@ -34,7 +34,7 @@ export interface ActionContext {
   readonly idempotencyKey: string;
   /** 1, 2, 3 … */
   readonly attempt: number;
-  /** Fires when the attempt ran out of time or its execution ended. */
+  /** Fires when the attempt ran out of time, its execution ended or the runtime was closed. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
   readonly correlationId: string | undefined;

@@ -624,7 +624,11 @@ export class WorkflowRuntime {
     return mayBeLeft(this.open().then(ignore));
   }
 
-  /** Lets the store finish, stops the engine, restores what the guards replaced. */
+  /**
+   * Lets the store finish, stops the engine, restores what the guards replaced. Actions under way are
+   * told by their `signal`, with an AbortError; they run again, under their keys, once the store is
+   * opened anew. Await them yourself before you close where that must not be.
+   */
   close(): Promise<void> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) return Promise.reject(refused);
@@ -837,6 +841,7 @@ export class WorkflowRuntime {
     });
     this.release();
     engine.closeNow();
+    this.runner.abortAll();
     const error = new ClosedError('The runtime was closed before there was an answer');
     for (const { reject } of this.calls.values()) reject(error);
     this.calls.clear();

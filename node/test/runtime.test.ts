@@ -693,6 +693,34 @@ test('a closed runtime refuses, pending calls too; a new one opens anew', async 
   assert.equal((await next.getExecutionState(id, tenant)).currentState, 'draft');
 });
 
+test('closing tells actions under way, which run again with the next opening', async (t) => {
+  const setting = setUp(t);
+  const seen: [key: string, attempt: number, reason: string | undefined][] = [];
+  let begun!: () => void;
+  const running = new Promise<void>((resolve) => (begun = resolve));
+  setting.registry.registerAction({ name: 'Long', retry: { maxAttempts: 1 } }, async (_, { signal, attempt, idempotencyKey }) => {
+    if (seen.length > 0) {
+      seen.push([idempotencyKey, attempt, undefined]);
+      return 'done';
+    }
+    begun();
+    await once(signal, 'abort');
+    seen.push([idempotencyKey, attempt, `${signal.reason.name}: ${signal.reason.message}`]);
+    throw signal.reason;
+  });
+  const long = defineWorkflow('Long', ({ actions }: WorkflowContext) => actions['long']!());
+  setting.runtime.registerWorkflow(long);
+  const id = await setting.runtime.startWorkflow('Long', { tenant });
+  await running;
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(long);
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'done');
+  assert.deepEqual(seen, [
+    [seen[0]![0], 1, "AbortError: Attempt 1 of action 'long' is no longer wanted: the runtime was closed"],
+    [seen[0]![0], 1, undefined],
+  ]);
+});
+
 test('another thread of the process gets a clear error, and can end without harm', async (t) => {
   const setting = setUp(t);
   await setting.runtime.startWorker();
