@@ -58,6 +58,56 @@ TEST(FailureCodec, DeepDetailsStayParseable) {
   EXPECT_EQ(back.details_json, "\"" + deep + "\"");
 }
 
+TEST(FailureCodec, LongTextsAreCutBetweenCharacters) {
+  std::string message = "a";
+  while (message.size() < 5 * kFailureMessageBytesMax) message += "é";
+  Failure failure{.name = std::string(5'000, 'n'),
+                  .message = message,
+                  .stack = std::string(1 << 20, 's'),
+                  .code = std::string(5'000, 'c'),
+                  .details_json = "\"" + std::string(1 << 20, 'd') + "\""};
+  const Failure kept = as_recorded(failure);
+  EXPECT_LE(kept.message.size(), kFailureMessageBytesMax);
+  EXPECT_GT(kept.message.size(), kFailureMessageBytesMax - 4);
+  const std::string mark = "é… (" + std::to_string(message.size()) + " bytes)";
+  EXPECT_EQ(kept.message.substr(kept.message.size() - mark.size()), mark);
+  EXPECT_EQ(kept.message.find('?'), std::string::npos) << "no half of a character";
+  EXPECT_EQ(kept.name.size(), kFailureNameBytesMax);
+  EXPECT_EQ(kept.code.size(), kFailureNameBytesMax);
+  EXPECT_EQ(kept.stack.size(), kFailureStackBytesMax);
+  EXPECT_LE(kept.details_json.size(), kFailureDetailsBytesMax);
+  EXPECT_NE(kept.details_json.find("(1048578 bytes)"), std::string::npos);
+  EXPECT_EQ(as_recorded(kept), kept);
+}
+
+TEST(FailureCodec, WhatFitsIsNotCut) {
+  const Failure failure{
+      .message = std::string(kFailureMessageBytesMax, 'm'),
+      .stack = std::string(kFailureStackBytesMax, 's'),
+      .details_json = "\"" + std::string(kFailureDetailsBytesMax - 2, 'd') + "\""};
+  EXPECT_EQ(as_recorded(failure), failure);
+}
+
+TEST(FailureCodec, AllCausesTogetherHaveABound) {
+  const Failure big{.message = std::string(1 << 20, 'm'),
+                    .stack = std::string(1 << 20, '\n'),
+                    .details_json = "{\"a\": " + std::string(30'000, '[') + " no JSON"};
+  Failure many{.message = "all of them"};
+  many.causes.assign(500, big);
+  many.causes.push_back(Failure{.message = "late"});
+  const Failure kept = as_recorded(many);
+  // An escaped character takes two bytes, the members of a cause some more.
+  EXPECT_LE(encode_failure(many).size(), 3 * kFailureBytesMax);
+  EXPECT_GE(kept.causes.size(), 3U);
+  EXPECT_EQ(as_recorded(kept), kept);
+  Failure small{.message = "all of them"};
+  small.causes.assign(100'000, Failure{.message = "x"});
+  const Failure some = as_recorded(small);
+  EXPECT_LT(some.causes.size(), 5'000U);
+  EXPECT_GT(some.causes.size(), 1'000U);
+  EXPECT_EQ(as_recorded(some), some);
+}
+
 TEST(FailureCodec, ReadsAnything) {
   EXPECT_EQ(decode_failure("boom").message, "boom");
   EXPECT_EQ(decode_failure("").message, "");
