@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "core/command_check.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/attributes.h"
@@ -14,6 +15,16 @@ namespace {
 // The records that a command or job leaves follow from checked input; one that does not fit is a bug.
 void require(const Result<void>& done) {
   if (!done) throw std::logic_error(done.error().message);
+}
+
+// What ends an execution whose code asks for more than there may be.
+FailCommand over_limit(std::string code, std::string message) {
+  Failure failure;
+  failure.name = "LimitError";
+  failure.code = std::move(code);
+  failure.message = std::move(message);
+  failure.failure_class = FailureClass::permanent;
+  return FailCommand{std::move(failure)};
 }
 
 std::string report_json(const std::string& report) {
@@ -188,19 +199,21 @@ void Shard::apply_command(Execution& execution, const Command& command) {
                                              record.correlation_id, activation_time(execution)});
     return;
   }
+  // The hosts refuse it where the code asks for it; what slips by must not be recorded.
+  if (const auto error = check_command(command, options_.limits)) {
+    append(execution, *record_of(over_limit(std::string(to_string(error->code)), error->message)));
+    return;
+  }
   append(execution, *record_of(command));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
     execution.effects.actions.push_back(action->position);
   }
   if (execution.fold.awaitables() > options_.limits.awaitables_pending_max) {
-    Failure failure;
-    failure.name = "LimitError";
-    failure.code = "awaitables_pending_max";
-    failure.message = fmt::format(
-        "More than {} actions, waits and timers are open at once (awaitables_pending_max). Await "
-        "some before starting more.",
-        options_.limits.awaitables_pending_max);
-    append(execution, *record_of(FailCommand{std::move(failure)}));
+    append(execution, *record_of(over_limit(
+                          "awaitables_pending_max",
+                          fmt::format("More than {} actions, waits and timers are open at once "
+                                      "(awaitables_pending_max). Await some before starting more.",
+                                      options_.limits.awaitables_pending_max))));
   }
 }
 

@@ -1,0 +1,88 @@
+#include "core/command_check.h"
+
+#include <fmt/format.h>
+#include <cmath>
+#include <string>
+
+#include "model/limit_checks.h"
+
+namespace pawl {
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
+
+std::optional<Error> check_options(const std::string_view action, const ActionOptions& options,
+                                   const Limits& limits) {
+  if (!options.retry) return std::nullopt;
+  const RetryPolicy& retry = *options.retry;
+  if (!std::isfinite(retry.backoff) || !std::isfinite(retry.jitter)) {
+    return invalid(
+        fmt::format("The retry of action '{}' has a backoff or jitter that is no number.", action));
+  }
+  std::size_t bytes = 0;
+  for (const std::string& name : retry.non_retryable) {
+    if (auto error = check_text("name of a failure that is not retried", name, limits)) {
+      error->message += fmt::format(" It is in the options of action '{}'.", action);
+      return error;
+    }
+    bytes += name.size();
+  }
+  if (bytes <= limits.payload_bytes_max) return std::nullopt;
+  return invalid(fmt::format(
+      "The names of the failures that are not retried, in the options of action '{}', have {} "
+      "bytes, the most is {} (payload_bytes_max).",
+      action, bytes, limits.payload_bytes_max));
+}
+
+struct CommandCheck {
+  const Limits& limits;
+
+  std::optional<Error> operator()(const ScheduleActionCommand& command) const {
+    if (auto error = check_text("name of an action", command.name, limits)) return error;
+    if (auto error = check_options(command.name, command.options, limits)) return error;
+    return check_payload(fmt::format("parameters of action '{}'", command.name), command.parameters,
+                         limits);
+  }
+  std::optional<Error> operator()(const WaitCommand& command) const {
+    std::size_t bytes = 0;
+    for (const std::string& name : command.names) {
+      if (auto error = check_text("name of an event to wait for", name, limits)) return error;
+      bytes += name.size();
+    }
+    if (bytes <= limits.payload_bytes_max) return std::nullopt;
+    return invalid(
+        fmt::format("The names of {} events to wait for have {} bytes, the most is {} "
+                    "(payload_bytes_max).",
+                    command.names.size(), bytes, limits.payload_bytes_max));
+  }
+  std::optional<Error> operator()(const SetStateCommand& command) const {
+    return check_text("state", command.state, limits);
+  }
+  std::optional<Error> operator()(const SetDataCommand& command) const {
+    // What is deleted may have come with the input, whose keys have no bound of their own.
+    if (command.value.is_none()) return std::nullopt;
+    if (auto error = check_text("key of data", command.key, limits)) return error;
+    return check_payload(fmt::format("value of data '{}'", command.key), command.value, limits);
+  }
+  std::optional<Error> operator()(const EmitCommand& command) const {
+    if (auto error = check_text("name of an event to emit", command.name, limits)) return error;
+    return check_payload(fmt::format("payload of event '{}'", command.name), command.payload,
+                         limits);
+  }
+  std::optional<Error> operator()(const CompleteCommand& command) const {
+    return check_payload("result of the workflow", command.result, limits);
+  }
+  // Failures are bounded where they are written.
+  template <class Other>
+  std::optional<Error> operator()(const Other&) const {
+    return std::nullopt;
+  }
+};
+
+}  // namespace
+
+std::optional<Error> check_command(const Command& command, const Limits& limits) {
+  return std::visit(CommandCheck{limits}, command);
+}
+
+}  // namespace pawl
