@@ -133,7 +133,9 @@ struct ActionContext {
   std::string event_id;  // of the event that led to it; empty: the start
   std::string correlation_id;
   std::chrono::sys_time<std::chrono::milliseconds> scheduled_at;
-  std::chrono::milliseconds timeout{0};  // after it the attempt counts as failed
+  // After it the attempt counts as failed; it began with the handler. One that goes on all the same
+  // keeps its thread.
+  std::chrono::milliseconds timeout{0};
   // Asked to stop when the attempt timed out or its execution ended, and when the engine closes:
   // whatever the handler returns is ignored then.
   std::stop_token stop;

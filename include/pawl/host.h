@@ -13,6 +13,7 @@
 //                the order in which the code created them, across all kinds. Given by the host.
 //                Commands without a future result (state, data, emit, log) have none.
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -250,6 +251,10 @@ class ActionSink {
 class ActionHost {
  public:
   virtual ~ActionHost() = default;
+  // How many attempts it works on at once; none: as many as there are. It is never handed more than
+  // that, so that the time-out of an attempt, which counts from when it is handed over, is not used
+  // up by waiting. What it has not answered counts, also what timed out. Read at each registration.
+  virtual std::optional<std::size_t> capacity() const { return std::nullopt; }
   virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;
   // The attempt is no longer wanted (timed out, or its execution ended): tell the handler. It is
   // still answered; the answer is ignored.

@@ -33,7 +33,7 @@ namespace pawl {
 
 struct WorkflowRuntimeOptions {
   std::string store = "sqlite:pawl.db";  // sqlite:FILE
-  std::size_t action_threads = 8;        // attempts of C++ actions that run at once
+  std::size_t action_threads = 8;        // attempts of C++ actions that run at once; more wait
   Limits limits = {};
   // Where log lines of workflows and of the engine go, on a thread of the engine. Absent: standard
   // error.
@@ -105,7 +105,7 @@ class WorkflowRuntime {
 
   WorkflowRuntime(WorkflowRuntime&&) noexcept;
   WorkflowRuntime& operator=(WorkflowRuntime&&) noexcept;
-  // Closes.
+  // Closes; where that is forbidden, the process ends with the message of close().
   ~WorkflowRuntime();
 
   // A function pawl::Workflow<T>(pawl::Context&, Input), or an object with such a const operator().
@@ -253,7 +253,9 @@ class WorkflowRuntime {
   Runtime& engine();
 
   // Takes no more calls, lets the store finish what is queued, asks the actions under way to stop and
-  // waits for their handlers; they run again after the next open. Idempotent.
+  // waits for their handlers; they run again after the next open. Idempotent. A handler, workflow code
+  // and the log callback must not call it: it would wait for them. In the first two it throws
+  // std::logic_error, and nothing is closed.
   void close();
 
  private:

@@ -1,6 +1,7 @@
 #include "action/pool_executor.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "base/name.h"
@@ -10,6 +11,8 @@
 namespace pawl {
 
 namespace {
+
+thread_local const PoolExecutor* pool_of_this_thread = nullptr;
 
 Failure stopped(std::string message) {
   return Failure{.name = "Aborted", .message = std::move(message), .code = "aborted"};
@@ -26,15 +29,21 @@ void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Fail
 
 }  // namespace
 
-PoolExecutor::PoolExecutor(std::size_t threads, const Limits& limits) : limits_(limits) {
-  threads = std::max<std::size_t>(1, threads);
-  threads_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+PoolExecutor::PoolExecutor(const std::size_t threads, const Limits& limits)
+    : limits_(limits), capacity_(std::max<std::size_t>(1, threads)) {
+  threads_.reserve(capacity_);
+  for (std::size_t i = 0; i < capacity_; ++i) threads_.emplace_back([this] { work(); });
 }
 
 PoolExecutor::~PoolExecutor() { close(); }
 
+bool PoolExecutor::runs_this_thread() const { return pool_of_this_thread == this; }
+
 void PoolExecutor::close() {
+  if (runs_this_thread()) {
+    throw std::logic_error(
+        "the pool was closed from one of its handlers, for whose end that waits");
+  }
   std::vector<std::stop_source> running;
   {
     const std::lock_guard lock(mutex_);
@@ -86,6 +95,7 @@ void PoolExecutor::abort(const AttemptId attempt) {
 }
 
 void PoolExecutor::work() {
+  pool_of_this_thread = this;
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });

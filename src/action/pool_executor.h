@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -19,8 +20,8 @@
 
 namespace pawl {
 
-// Runs actions on threads of its own. Any thread may call it. The queue of attempts that wait for a
-// thread is bounded by whoever hands them in (Limits::actions_in_flight_max).
+// Runs actions on threads of its own. Any thread may call it. Whoever hands attempts in bounds the
+// queue of those that wait for a thread; one that minds capacity() lets none wait.
 class PoolExecutor final : public ActionHost {
  public:
   explicit PoolExecutor(std::size_t threads, const Limits& limits = {});
@@ -32,11 +33,16 @@ class PoolExecutor final : public ActionHost {
   // Names that meet are one name; the latest handler counts.
   void register_action(std::string_view name, detail::ActionHandler handler);
 
+  // The number of its threads.
+  std::optional<std::size_t> capacity() const override { return capacity_; }
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
   void abort(AttemptId attempt) override;
 
+  // Whether this is one of its threads: a handler's, or that of a sink it reports to.
+  bool runs_this_thread() const;
+
   // Asks what runs to stop, answers what is queued, and from now on all else, with a failure, and waits
-  // for the handlers. Not from within one. Idempotent.
+  // for the handlers. From within one it throws std::logic_error, and does nothing. Idempotent.
   void close();
 
  private:
@@ -50,6 +56,7 @@ class PoolExecutor final : public ActionHost {
   std::variant<Payload, Failure> attempt(const Job& job);
 
   const Limits limits_;
+  const std::size_t capacity_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -231,6 +231,29 @@ TEST(PoolExecutor, RunsAsManyAtOnceAsItHasThreads) {
   EXPECT_EQ(answered.size(), 8U);
 }
 
+TEST(PoolExecutor, TakesAsManyAtOnceAsItHasThreads) {
+  EXPECT_EQ(PoolExecutor(3).capacity(), 3U);
+  EXPECT_EQ(PoolExecutor(0).capacity(), 1U) << "it has one all the same";
+}
+
+TEST(PoolExecutor, CannotBeClosedByAHandler) {
+  PoolExecutor pool(1);
+  std::string told;
+  add<Nothing>(pool, [&](Nothing::Parameters) {
+    try {
+      pool.close();
+    } catch (const std::logic_error& refusal) {
+      told = refusal.what();
+    }
+  });
+  auto sink = std::make_shared<Collector>();
+  pool.run({task("Nothing", "{}", 1)}, sink);
+  sink->wait_for(1);
+  EXPECT_NE(told.find("closed from one of its handlers"), std::string::npos) << told;
+  pool.run({task("Nothing", "{}", 2)}, sink);
+  EXPECT_EQ(sink->wait_for(2).size(), 2U) << "and is open";
+}
+
 TEST(PoolExecutor, AbortTellsTheHandlerOfThatAttemptOnly) {
   // All but their ids is the same: two tenants may use one key.
   PoolExecutor pool(2);

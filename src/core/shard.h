@@ -126,6 +126,7 @@ struct ActionRegistered {
   std::string name;
   ActionOptions options;
   HostId host = 0;
+  std::optional<std::size_t> host_capacity = std::nullopt;  // ActionHost::capacity()
 };
 
 // Time has passed: something may be due.
@@ -274,6 +275,13 @@ class Shard {
 
   using AttemptKey = std::pair<ExecutionRef, Position>;
 
+  // Attempts that wait for a place at their host, and those that have one.
+  struct HostQueue {
+    std::optional<std::size_t> capacity;
+    std::set<AttemptId> unanswered;  // where there is a capacity: handed over, given up or not
+    std::deque<ActionTask> ready;
+  };
+
   void on(StartRequested input);
   void on(EventSubmitted input);
   void on(CompletionAwaited input);
@@ -356,6 +364,7 @@ class Shard {
   void dispatch_all(Execution& execution);
   void dispatch_once_durable(Execution& execution, Position position);
   void run_ready();
+  bool run_next(HostId host);
   // Puts it in line for its host. The task's attempt and key are set.
   void hand_out(const Catalog::Action& registered, ActionTask task);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
@@ -427,7 +436,8 @@ class Shard {
   std::multimap<std::string, AttemptKey> without_handler_;
 
   AttemptId next_attempt_;
-  std::deque<RunAction> ready_;             // wait for a place among those in flight
+  std::map<HostId, HostQueue> host_queues_;
+  HostId last_served_ = 0;                  // the other hosts have their turn before it
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;

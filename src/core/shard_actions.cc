@@ -11,6 +11,7 @@
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/failure_codec.h"
+#include "model/limit_checks.h"
 
 namespace pawl {
 
@@ -80,7 +81,7 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
   }
   attempts_.emplace(AttemptKey{task.execution, task.position},
                     Attempt{task.id, task.attempt, registered.host, 0});
-  ready_.push_back(RunAction{registered.host, std::move(task)});
+  host_queues_[registered.host].ready.push_back(std::move(task));
 }
 
 // At once, or when the commit under way is durable that lets it run.
@@ -103,19 +104,42 @@ void Shard::dispatch_all(Execution& execution) {
   }
 }
 
+// The hosts take turns, so that none waits for a place at another one.
 void Shard::run_ready() {
-  while (!ready_.empty() && in_flight_ < options_.limits.actions_in_flight_max) {
-    RunAction next = std::move(ready_.front());
-    ready_.pop_front();
-    const AttemptKey key{next.task.execution, next.task.position};
+  bool ran = true;
+  while (ran) {
+    ran = false;
+    auto at = host_queues_.upper_bound(last_served_);
+    for (std::size_t left = host_queues_.size(); left > 0; --left, ++at) {
+      if (at == host_queues_.end()) at = host_queues_.begin();
+      if (!run_next(at->first)) continue;
+      last_served_ = at->first;
+      ran = true;
+    }
+  }
+}
+
+// False: the host has no attempt ready, or no place for it.
+bool Shard::run_next(const HostId host) {
+  HostQueue& queue = host_queues_.at(host);
+  while (!queue.ready.empty()) {
+    if (in_flight_ >= options_.limits.actions_in_flight_max) return false;
+    if (queue.capacity && queue.unanswered.size() >= *queue.capacity) return false;
+    ActionTask task = std::move(queue.ready.front());
+    queue.ready.pop_front();
+    const AttemptKey key{task.execution, task.position};
     const auto attempt = attempts_.find(key);
-    if (attempt == attempts_.end() || attempt->second.id != next.task.id) continue;
-    attempt->second.deadline = later(now_, next.task.timeout);
+    // It was given up while it waited.
+    if (attempt == attempts_.end() || attempt->second.id != task.id) continue;
+    attempt->second.deadline = later(now_, task.timeout);
     deadlines_.emplace(attempt->second.deadline, key);
+    if (queue.capacity) queue.unanswered.insert(task.id);
     ++in_flight_;
     ++counters_.actions_started;
-    out_->actions.push_back(std::move(next));
+    out_->actions.push_back(RunAction{host, std::move(task)});
+    return true;
   }
+  return false;
 }
 
 void Shard::end_attempt(const AttemptKey key) {
@@ -149,6 +173,7 @@ void Shard::without_handler_erase(const ExecutionRef ref) {
 void Shard::on(ActionOutcome input) {
   const AttemptKey key{input.execution, input.position};
   const auto attempt = attempts_.find(key);
+  for (auto& [host, queue] : host_queues_) queue.unanswered.erase(input.id);
   // Of one that was given up.
   if (attempt == attempts_.end() || attempt->second.id != input.id) return;
   finish_attempt(key, std::move(input.outcome));
@@ -158,6 +183,18 @@ void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> 
   const auto [ref, position] = key;
   const int attempt = attempts_.at(key).attempt;
   end_attempt(key);
+  if (const auto* const result = std::get_if<Payload>(&outcome)) {
+    if (const auto error = check_payload("result of the action", *result, options_.limits)) {
+      Failure failure;
+      failure.name = "LimitError";
+      failure.code = to_string(error->code);
+      failure.message = error->message;
+      failure.failure_class = FailureClass::permanent;
+      outcome = std::move(failure);
+    }
+  }
+  // From here on it is what code will see of it after a restart, too.
+  if (auto* const failure = std::get_if<Failure>(&outcome)) *failure = as_recorded(*failure);
   if (ref == 0) return finish_detached_attempt(position, std::move(outcome));
   give(ref, AttemptFinished{ref, position, attempt, std::move(outcome)});
 }

@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "model/failure_codec.h"
 #include "store/memory_store.h"
 #include "tests/support/script_host.h"
 
@@ -46,6 +48,9 @@ class Surroundings {
   }
   void register_workflow() { give(WorkflowRegistered{kWorkflow, "1.0.0", 0}); }
   void register_action(const std::string& name) { give(ActionRegistered{name, {}, 0}); }
+  void register_action(const std::string& name, const HostId host, const std::size_t capacity) {
+    give(ActionRegistered{name, {}, host, capacity});
+  }
   // From here on the workflow's code is another one.
   void change_code(ScriptFunction code) { code_ = std::move(code); }
 
@@ -73,6 +78,14 @@ class Surroundings {
     if (wait_max) input.deadline = now + *wait_max;
     give(std::move(input));
     return last_request_;
+  }
+  void fail(const ActionTask& task, Failure failure) {
+    give(ActionOutcome{task.id, task.execution, task.position, std::move(failure)});
+  }
+  // As a newer build, or a fault, would leave it in the store.
+  void make_unreadable(const std::string& id) {
+    data_->executions.at(data_->by_id.at({kTenant, id})).history.back().attributes =
+        "{\"names\":7}";
   }
   void finish(const ActionTask& task, const std::string& result) {
     give(ActionOutcome{task.id, task.execution, task.position, Payload::json(result)});
@@ -177,6 +190,9 @@ class Surroundings {
     const Reply* const reply = reply_to(request);
     const auto* const told = reply == nullptr ? nullptr : std::get_if<Error>(&reply->answer);
     return told == nullptr ? "none" : std::string(to_string(told->code)) + ": " + told->message;
+  }
+  Failure error(const std::string& id) const {
+    return decode_failure(stored(id).record.error_json);
   }
   ExecutionStatus status(const std::string& id) const { return stored(id).record.status; }
   // Of the records of that type, in order.
@@ -531,6 +547,236 @@ TEST(ShardActions, KnowTheEventThatLedToThemHoweverLateTheyStart) {
     around.register_action("charge");
     ASSERT_EQ(around.asked.actions.size(), 1U);
     EXPECT_EQ(around.asked.actions[0].task.event_id, "event-" + std::to_string(first));
+  }
+}
+
+// ---- hosts that work on so many attempts at once
+
+std::string charge_and_mail(Script& script) {
+  const Position charge = script.start_action("charge", "1");
+  const Position mail = script.start_action("mail", "1");
+  script.first({charge, mail});
+  script.wait_for({"End"});
+  return "1";
+}
+
+std::vector<std::string> handed_out(const Outputs& out) {
+  std::vector<std::string> names;
+  for (const RunAction& action : out.actions) {
+    names.push_back(action.task.execution_id + " " + action.task.name);
+  }
+  return names;
+}
+
+TEST(ShardActionHosts, AreHandedNoMoreThanTheyWorkOnAtOnce) {
+  Surroundings around(charge_then_wait);
+  around.register_action("charge", 0, 2);
+  for (const char* id : {"a", "b", "c", "d"}) around.start(id);
+  around.settle();
+  EXPECT_EQ(handed_out(around.asked), (std::vector<std::string>{"a charge", "b charge"}));
+  // However long they take, no attempt of the others is used up.
+  const ActionTask second = around.asked.actions.at(1).task;
+  around.asked.actions.clear();
+  around.now += second.timeout - 1;
+  around.finish(second, "42");
+  around.settle();
+  EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"c charge"});
+  EXPECT_EQ(around.asked.actions.at(0).task.attempt, 1);
+  const ActionTask third = around.asked.actions.at(0).task;
+  around.asked.actions.clear();
+  around.advance_to_tick();
+  EXPECT_EQ(around.asked.aborts.size(), 1U) << "the first one is out of time";
+  around.settle();
+  EXPECT_TRUE(around.asked.actions.empty()) << "its handler still has its place";
+  around.finish(third, "42");
+  around.settle();
+  EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"d charge"});
+}
+
+TEST(ShardActionHosts, GetThePlaceBackOfAnAttemptThatWasGivenUpOnceTheyAnswer) {
+  Surroundings around(charge_then_wait);
+  around.register_action("charge", 0, 1);
+  around.start("a");
+  around.start("b");
+  around.settle();
+  const ActionTask first = around.asked.actions.at(0).task;
+  around.asked.actions.clear();
+  around.advance_to_tick();
+  around.settle();
+  EXPECT_TRUE(around.asked.actions.empty());
+  around.finish(first, "42");
+  EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"b charge"});
+}
+
+TEST(ShardActionHosts, DoNotWaitForEachOther) {
+  Surroundings around(charge_and_mail);
+  around.register_action("charge", 0, 1);
+  around.register_action("mail", 1, 2);
+  for (const char* id : {"a", "b", "c"}) around.start(id);
+  around.settle();
+  std::vector<std::string> names = handed_out(around.asked);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"a charge", "a mail", "b mail"}));
+}
+
+TEST(ShardActionHosts, TakeTurnsAtWhatIsInFlightAtMost) {
+  Limits limits;
+  limits.actions_in_flight_max = 1;
+  Surroundings around(charge_and_mail, limits);
+  around.register_action("charge", 0, 8);
+  around.register_action("mail", 1, 8);
+  around.start("a");
+  around.start("b");
+  around.settle();
+  std::vector<std::string> names;
+  for (int turn = 0; turn < 4; ++turn) {
+    ASSERT_EQ(around.asked.actions.size(), 1U);
+    const ActionTask task = around.asked.actions.at(0).task;
+    names.push_back(task.name);
+    around.asked.actions.clear();
+    around.finish(task, "42");
+    around.settle();
+  }
+  EXPECT_NE(names[0], names[1]);
+  EXPECT_NE(names[1], names[2]);
+  EXPECT_NE(names[2], names[3]);
+}
+
+// ---- limits
+
+// Its code slips what is over a limit past a host that checks nothing.
+TEST(ShardLimits, ACommandOverThemFailsTheExecutionAndNothingElse) {
+  const std::string long_name(256, 'n');
+  const std::string big = '"' + std::string(2 * 1024 * 1024, 'x') + '"';
+  const std::vector<std::pair<ScriptFunction, std::string>> cases = {
+      {[](Script& script) { return script.set_state(""), "1"; }, "state is missing"},
+      {[&](Script& script) { return script.set_state(long_name), "1"; }, "name_bytes_max"},
+      {[](Script& script) { return script.set_state(std::string("a\0b", 3)), "1"; }, "no text"},
+      {[](Script& script) { return script.start_wait({"a\xff", "b"}), "1"; }, "no text"},
+      {[](Script& script) { return script.set_data("", "1"), "1"; }, "key of data is missing"},
+      {[&](Script& script) { return script.set_data("a", big), "1"; }, "payload_bytes_max"},
+      {[](Script& script) { return script.emit_event("\xff", "1"), "1"; }, "no text"},
+      {[&](Script& script) { return script.emit_event("a", big), "1"; }, "payload_bytes_max"},
+      {[](Script& script) { return script.start_action("", "1"), "1"; }, "name of an action"},
+      {[&](Script& script) { return script.start_action("a", big), "1"; }, "payload_bytes_max"},
+      {[](Script& script) {
+         ActionOptions options;
+         options.retry.emplace().non_retryable = {"a\xff"};
+         return script.start_action("a", "1", options), "1";
+       },
+       "not retried"},
+      {[&](Script&) { return big; }, "payload_bytes_max"},
+  };
+  for (const auto& [code, told] : cases) {
+    Surroundings around(wait_for_go);
+    around.start("a");
+    around.settle();
+    around.change_code(code);
+    around.start("b");
+    around.settle();
+    EXPECT_EQ(around.status("b"), ExecutionStatus::failed) << told;
+    EXPECT_NE(around.error("b").message.find(told), std::string::npos) << around.error("b").message;
+    EXPECT_EQ(around.error("b").name, "LimitError");
+    around.change_code(wait_for_go);
+    around.submit("a", "Go");
+    around.settle();
+    EXPECT_EQ(around.status("a"), ExecutionStatus::completed) << told;
+  }
+}
+
+TEST(ShardLimits, AResultOfAnActionOverThemIsAFailureOfIt) {
+  Surroundings around(charge_then_wait);
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.finish(around.asked.actions.at(0).task, '"' + std::string(2 * 1024 * 1024, 'x') + '"');
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 1U) << "the next attempt would give no less";
+  EXPECT_EQ(around.status("a"), ExecutionStatus::failed);
+  EXPECT_EQ(around.error("a").code, "payload_too_large");
+}
+
+// The length of what an action failed with, and then a wait.
+std::string note_the_failure(Script& script) {
+  const Position charge = script.start_action("charge", "1");
+  const auto outcome = script.action(charge);
+  script.set_state(std::to_string(std::get<Failure>(outcome).message.size()));
+  script.wait_for({"Go"});
+  return "1";
+}
+
+TEST(ShardLimits, CodeSeesAsMuchOfAFailureAtOnceAsOnReplay) {
+  Surroundings around(note_the_failure);
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.fail(around.asked.actions.at(0).task, Failure{.message = std::string(5 << 20, 'x'),
+                                                       .failure_class = FailureClass::permanent});
+  around.settle();
+  around.restart();
+  around.register_workflow();
+  around.submit("a", "Go");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+  EXPECT_EQ(around.names("a", EventType::state_changed),
+            std::vector<std::string>{std::to_string(kFailureMessageBytesMax)});
+}
+
+TEST(ShardLoads, ARecordThatCannotBeReadIsAnErrorOfItsExecutionOnly) {
+  Surroundings around(wait_for_go);
+  around.start("a");
+  around.start("b");
+  around.settle();
+  around.make_unreadable("a");
+  around.restart();
+  around.register_workflow();
+  around.give(ResumeExecutions{{1, 2}});
+  around.settle();
+  ASSERT_FALSE(around.asked.logs.empty());
+  EXPECT_EQ(around.asked.logs.at(0).execution_id, "a");
+  const RequestId refused = around.submit("a", "Go");
+  around.submit("b", "Go");
+  around.settle();
+  EXPECT_NE(around.error_told(refused).find("'names' has the wrong type"), std::string::npos)
+      << around.error_told(refused);
+  EXPECT_EQ(around.status("a"), ExecutionStatus::running) << "nothing of it is changed";
+  EXPECT_EQ(around.status("b"), ExecutionStatus::completed);
+}
+
+// ---- for ever
+
+constexpr DurationMs kForEver = std::numeric_limits<DurationMs>::max();
+
+std::string sleep_for_ever(Script& script) {
+  script.slept(script.start_sleep(kForEver));
+  return "1";
+}
+
+std::string wait_for_ever(Script& script) {
+  script.event(script.start_wait({"Go"}, kForEver));
+  return "1";
+}
+
+std::string act_for_ever(Script& script) {
+  ActionOptions options;
+  options.timeout = kForEver;
+  script.action(script.start_action("charge", "1", options));
+  return "1";
+}
+
+TEST(ShardTimers, ThoseThatAreNeverDueDoNotFire) {
+  constexpr Timestamp kYear = Timestamp{365} * 24 * 3'600 * 1'000;
+  for (const auto code : {sleep_for_ever, wait_for_ever, act_for_ever}) {
+    Surroundings around(code);
+    around.register_action("charge");
+    around.start("a");
+    around.settle();
+    ASSERT_TRUE(around.next_tick());
+    EXPECT_GT(*around.next_tick(), 100'000 * kYear);
+    around.now += 1'000 * kYear;
+    around.give(Tick{});
+    around.settle();
+    EXPECT_EQ(around.status("a"), ExecutionStatus::running);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 
 #include "action/pool_executor.h"
 #include "base/name.h"
@@ -273,6 +274,16 @@ Runtime& WorkflowRuntime::engine() { return *impl_->runtime; }
 
 void WorkflowRuntime::close() {
   if (!impl_) return;
+  if (detail::Instance::running() != nullptr) {
+    throw std::logic_error(
+        "the runtime was closed (or destroyed) from workflow code, whose thread would wait for "
+        "itself: tell another thread, such as main(), to close it");
+  }
+  if (impl_->pool.runs_this_thread()) {
+    throw std::logic_error(
+        "the runtime was closed (or destroyed) from an action's handler, for whose end that waits: "
+        "tell another thread, such as main(), to close it, and return");
+  }
   impl_->runtime->close();
   impl_->pool.close();
 }

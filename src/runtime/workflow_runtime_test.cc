@@ -3,12 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <future>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stdexcept>
+#include <stop_token>
+#include <thread>
 
 #include "pawl/pawl.h"
 #include "tests/support/temporary_folder.h"
@@ -279,6 +285,98 @@ TEST_F(WorkflowRuntimeTest, WorkflowCodeCannotWaitForTheRuntime) {
 }
 
 // Many executions at once, waits, parallel actions and timers among them.
+TEST_F(WorkflowRuntimeTest, AHandlerAndWorkflowCodeCannotCloseIt) {
+  WorkflowRuntime runtime = open();
+  const auto refused = [&runtime] {
+    try {
+      runtime.close();
+    } catch (const std::logic_error& refusal) {
+      return std::string(refusal.what());
+    }
+    return std::string("closed");
+  };
+  runtime.register_action<Pack>([&](Pack::Parameters) { return Pack::Result{refused()}; }).value();
+  const auto code = [&refused](Context& ctx) -> Workflow<std::string> {
+    const std::string told = refused();
+    const Result<Pack::Result, Failure> packed = co_await ctx.run<Pack>();
+    co_return told + " / " + packed->parcel;
+  };
+  runtime.register_workflow("Closing", code).value();
+  const std::string id = runtime.start_workflow("Closing", {.tenant = "acme"}).value();
+  const auto done =
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  ASSERT_TRUE(done.result) << done.status;
+  EXPECT_THAT(*done.result, HasSubstr("from workflow code, whose thread"));
+  EXPECT_THAT(*done.result, HasSubstr("from an action's handler, for whose end"));
+}
+
+// Answers on a thread of its own, one by one, and counts what it was handed too much.
+class NarrowHost final : public ActionHost {
+ public:
+  std::optional<std::size_t> capacity() const override { return 2; }
+  void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override {
+    const std::lock_guard lock(mutex_);
+    for (ActionTask& task : tasks) {
+      ++unanswered_;
+      most_ = std::max(most_, unanswered_);
+      queue_.push_back([this, sink, task = std::move(task)] {
+        {
+          const std::lock_guard answered(mutex_);
+          --unanswered_;
+        }
+        std::vector<ActionOutcome> outcomes(1);
+        outcomes[0].id = task.id;
+        outcomes[0].execution = task.execution;
+        outcomes[0].position = task.position;
+        outcomes[0].outcome = Payload::json(R"({"parcel":"p"})");
+        sink->actions_finished(std::move(outcomes));
+      });
+    }
+    more_.notify_one();
+  }
+  void abort(AttemptId) override {}
+  std::size_t most() const {
+    const std::lock_guard lock(mutex_);
+    return most_;
+  }
+
+ private:
+  void work(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (more_.wait(lock, stop, [this] { return !queue_.empty(); })) {
+      const std::function<void()> answer = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      answer();
+      lock.lock();
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any more_;
+  std::deque<std::function<void()>> queue_;
+  std::size_t unanswered_ = 0;
+  std::size_t most_ = 0;
+  std::jthread thread_{[this](const std::stop_token& stop) { work(stop); }};
+};
+
+TEST_F(WorkflowRuntimeTest, AHostIsHandedNoMoreThanItsCapacity) {
+  NarrowHost host;
+  WorkflowRuntime runtime = open();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  ActionDescription pack;
+  pack.name = "Pack";
+  runtime.engine().register_action(pack, host).value();
+  const std::string id =
+      runtime.start_workflow("Fulfil", Order{"o-1", 20}, {.tenant = "acme"}).value();
+  runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+  const auto done =
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value();
+  EXPECT_EQ(done.status, "completed");
+  EXPECT_EQ(host.most(), 2U);
+  runtime.close();
+}
+
 TEST_F(WorkflowRuntimeTest, ManyAtOnce) {
   WorkflowRuntime runtime = open();
   runtime.register_workflow("Fulfil", &fulfil).value();
