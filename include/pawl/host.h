@@ -90,6 +90,8 @@ struct Activation {
   bool replaying = false;     // it was delivered before: the code's commands are only compared
   // All are applied, in this order, before code runs.
   std::vector<Job> jobs;
+  // When replaying: the change ids of the PatchedCommands that the code gave in it.
+  std::vector<std::string> patches;
 };
 
 struct RetryPolicy {
@@ -161,6 +163,14 @@ struct LogCommand {
   Payload details;  // a JSON array, or none
 };
 
+// The code asked for the first time whether it is patched, and was told that it is. Once per change id
+// and execution, where it asked. Replaying, a host says so only in activations that list the id, and
+// in others that the code is not patched, for good until one does; not replaying, it says that it is
+// unless it has said the opposite.
+struct PatchedCommand {
+  std::string change_id;
+};
+
 struct CompleteCommand {
   Payload result;
 };
@@ -176,7 +186,7 @@ struct CancelCommand {
 
 using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
                              SetStateCommand, SetDataCommand, EmitCommand, LogCommand,
-                             CompleteCommand, FailCommand, CancelCommand>;
+                             CompleteCommand, FailCommand, CancelCommand, PatchedCommand>;
 
 struct ActivationResult {
   ExecutionRef execution = 0;

@@ -239,6 +239,15 @@ class Context {
   // Whether the execution was cancelled. Every co_await of what was open then throws Cancelled.
   bool is_cancelled() const;
 
+  // For code that changes while executions of it are under way: new code behind `if (patched("id"))`,
+  // what was there before in the else. True where the code comes by for the first time from now on,
+  // recorded in the history, and then always; false for the rest of an execution that came by before
+  // the patch existed. An execution that is under way and comes by later has it true from there.
+  // An id names one change; all calls with it in an execution agree. Taking the call out again makes
+  // executions that have it recorded depart: do that in a new version of the workflow. Throws
+  // ErrorException where the id is empty or too long.
+  bool patched(std::string_view change_id);
+
   // "initial" before the first set_state.
   const std::string& current_state() const;
   void set_state(std::string_view state);

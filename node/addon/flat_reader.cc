@@ -20,6 +20,7 @@ enum class CommandKind : int {
   complete = 8,
   fail = 9,
   cancel = 10,
+  patched = 11,
 };
 
 class Scope {
@@ -179,6 +180,7 @@ Command FlatReader::command() {
     case CommandKind::complete: return CompleteCommand{payload()};
     case CommandKind::fail: return FailCommand{failure()};
     case CommandKind::cancel: return CancelCommand{failure()};
+    case CommandKind::patched: return PatchedCommand{text()};
   }
   unexpected("command", next_ - 1);
 }

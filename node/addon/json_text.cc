@@ -180,7 +180,16 @@ void append_activation(std::string& out, const Activation& activation) {
     if (&job != activation.jobs.data()) out += ',';
     std::visit(AppendJob{out}, job);
   }
-  out += "]]";
+  out += ']';
+  if (!activation.patches.empty()) {
+    out += ",[";
+    for (const auto& change_id : activation.patches) {
+      if (&change_id != activation.patches.data()) out += ',';
+      append_string(out, change_id);
+    }
+    out += ']';
+  }
+  out += ']';
 }
 
 void append_task(std::string& out, const ActionTask& task) {

@@ -138,6 +138,14 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   /** The same, of however many there are. */
   any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
   /**
+   * For code that changes while executions of it are under way: new code behind
+   * `if (patched('id'))`, what was there before in the else. True where the code comes by for the
+   * first time from now on, recorded in the history, and then always; false for the rest of an
+   * execution that came by before the patch existed. An execution that is under way and comes by
+   * later has it true from there. An id names one change; all calls with it in an execution agree.
+   */
+  patched(changeId: string): boolean;
+  /**
    * Fires when the execution is cancelled; its reason is the CancelledError that what was awaited
    * then rejects with. What the code begins afterwards works as ever, so that it can clean up.
    */
@@ -406,6 +414,10 @@ export function makeContext(instance: Instance): WorkflowContext {
       return start.random.uuid();
     },
     any: (promises: Iterable<unknown>) => any(instance, promises),
+    patched(changeId) {
+      if (!instance.enter('patched')) return instance.patches.get(changeId) ?? false;
+      return instance.patched(checkName(changeId, 'The id of a change'));
+    },
     get signal() {
       if (instance.abort === undefined) {
         instance.abort = new AbortController();

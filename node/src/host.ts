@@ -21,7 +21,14 @@ type Job =
   | [JobKind.actionFailed, number, Failure]
   | [JobKind.cancel, string];
 
-type Activation = [ref: number, sequence: number, now: number, replaying: boolean, jobs: Job[]];
+type Activation = [
+  ref: number,
+  sequence: number,
+  now: number,
+  replaying: boolean,
+  jobs: Job[],
+  patches?: string[],
+];
 
 function orUndefined(text: string): string | undefined {
   return text === '' ? undefined : text;
@@ -51,10 +58,10 @@ export class WorkflowHost {
       this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, 0, 0);
       return;
     }
-    const [ref, sequence, now, replaying, jobs] = activation;
+    const [ref, sequence, now, replaying, jobs, patches = []] = activation;
     const first = jobs[0];
     if (first !== undefined && first[0] === JobKind.start) {
-      this.begin(ref, sequence, now, replaying, first);
+      this.begin(ref, sequence, now, replaying, patches, first);
       return;
     }
     const instance = this.instances.get(ref);
@@ -62,7 +69,7 @@ export class WorkflowHost {
       this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, 0, 0);
       return;
     }
-    this.enter(instance, sequence, now, replaying);
+    this.enter(instance, sequence, now, replaying, patches);
     // All of them settle before any code runs: code waits for microtasks.
     for (const job of jobs) this.apply(instance, job);
   }
@@ -111,6 +118,7 @@ export class WorkflowHost {
     sequence: number,
     now: number,
     replaying: boolean,
+    patches: readonly string[],
     [, tenant, executionId, workflow, version, userId, correlationId, input, high, low]: Extract<
       Job,
       [JobKind.start, ...unknown[]]
@@ -135,7 +143,7 @@ export class WorkflowHost {
       payloadBytesMax: this.payloadBytesMax,
     });
     this.instances.set(ref, instance);
-    this.enter(instance, sequence, now, replaying);
+    this.enter(instance, sequence, now, replaying, patches);
     let running: Promise<unknown>;
     try {
       running = Promise.resolve(definition.fn(makeContext(instance)));
@@ -149,11 +157,18 @@ export class WorkflowHost {
     );
   }
 
-  private enter(instance: Instance, sequence: number, now: number, replaying: boolean): void {
+  private enter(
+    instance: Instance,
+    sequence: number,
+    now: number,
+    replaying: boolean,
+    patches: readonly string[],
+  ): void {
     setCurrentInstance(instance);
     instance.sequence = sequence;
     instance.now = now;
     instance.replaying = replaying;
+    instance.recordedPatches = patches;
   }
 
   private apply(instance: Instance, job: Job): void {

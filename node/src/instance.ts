@@ -49,6 +49,10 @@ export class Instance {
   cancelled: CancelledError | undefined;
   /** Fires when the execution is cancelled; made when the code first asks for it. */
   abort: AbortController | undefined;
+  /** What patched() has answered, by change id. */
+  readonly patches = new Map<string, boolean>();
+  /** Those that the code was told of in the activation that is replayed. */
+  recordedPatches: readonly string[] = [];
   readonly awaitables = new Map<number, Awaitable>();
   readonly out: FlatWriter = [];
   commands = 0;
@@ -92,6 +96,20 @@ export class Instance {
   command(kind: CommandKind, ...fields: FlatWriter): void {
     this.out.push(kind, ...fields);
     this.commands++;
+  }
+
+  patched(changeId: string): boolean {
+    const told = this.patches.get(changeId);
+    if (told === true) return true;
+    const recorded = this.recordedPatches.includes(changeId);
+    // Code that passed here before the patch existed was not told so: it goes on as it began.
+    if (!recorded && (this.replaying || told === false)) {
+      this.patches.set(changeId, false);
+      return false;
+    }
+    this.patches.set(changeId, true);
+    this.command(CommandKind.patched, changeId);
+    return true;
   }
 
   /** A promise that the engine will settle. The caller gives the command that goes with it. */

@@ -21,6 +21,7 @@ export const enum CommandKind {
   complete = 8,
   fail = 9,
   cancel = 10,
+  patched = 11,
 }
 
 export const enum JobKind {

@@ -190,7 +190,8 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::state_changed: record_.state = event.name; return {};
     case EventType::data_set:
     case EventType::data_deleted:
-    case EventType::event_emitted: return {};
+    case EventType::event_emitted:
+    case EventType::patched: return {};
     case EventType::execution_completed:
       record_.status = ExecutionStatus::completed;
       record_.result = event.payload;

@@ -98,6 +98,10 @@ struct RecordMaker {
     return make(EventType::event_emitted);
   }
   std::optional<HistoryEvent> operator()(const LogCommand&) { return std::nullopt; }
+  std::optional<HistoryEvent> operator()(const PatchedCommand& command) {
+    event.name = command.change_id;
+    return make(EventType::patched);
+  }
   std::optional<HistoryEvent> operator()(const CompleteCommand& command) {
     event.payload = command.result;
     return make(EventType::execution_completed);
@@ -189,12 +193,13 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
                                              to_string(event.type)));
       }
       now = std::max(now, event.at);
-      steps.push_back(ReplayStep{Activation{execution.ref, now, event.sequence, true, {}}, {}});
+      steps.push_back(ReplayStep{Activation{execution.ref, now, event.sequence, true, {}, {}}, {}});
       open = true;
     }
     ReplayStep& step = steps.back();
     if (role == RecordRole::command) {
       step.commands.push_back(event);
+      if (event.type == EventType::patched) step.activation.patches.push_back(event.name);
     } else {
       if (!step.commands.empty()) {
         return broken(execution, fmt::format("record {} ({}) comes after the commands of its "
@@ -222,6 +227,18 @@ std::optional<std::string> find_departure(const ExecutionRecord& execution, cons
                                           const std::vector<Command>& commands) {
   std::size_t expected = 0;
   const auto report = [&](const std::string& history_says, const std::string& code_did) {
+    const bool patch_gone =
+        expected < step.commands.size() && step.commands[expected].type == EventType::patched;
+    if (patch_gone) {
+      return fmt::format(
+          "Workflow {} {} departed from its history in the activation of record {}.\n"
+          "  the history has: {}\n"
+          "  the code did:    {}\n"
+          "The execution began with a patch that the code does not ask for any more, or asks for "
+          "elsewhere. Put the call back where it was and register the definition with `replace`; "
+          "leave it out only in a version of its own.",
+          execution.workflow, execution.version, step.activation.sequence, history_says, code_did);
+    }
     return fmt::format(
         "Workflow {} {} departed from its history in the activation of record {}.\n"
         "  the history has: {}\n"

@@ -101,6 +101,45 @@ TEST(CoroutineHost, CancelledOfItsOwnAccordIsAFailure) {
   EXPECT_THAT(describe(driver.start()), ElementsAre("fail CancelledError: nobody asked"));
 }
 
+// --- patches --------------------------------------------------------------------------------
+
+TEST(CoroutineHost, WhatIsAskedForTheFirstTimeIsPatchedAndRecordedOnce) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<int> {
+    int patched = 0;
+    for (int n = 0; n < 2; ++n) {
+      patched += int{ctx.patched("faster")} + int{ctx.patched("faster")};
+      co_await ctx.wait_for("Next");
+    }
+    EXPECT_THROW(ctx.patched(""), ErrorException);
+    co_return patched;
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("patched faster", "wait 1 Next"));
+  EXPECT_THAT(describe(driver.deliver({CoroutineDriver::event(1, "Next")})),
+              ElementsAre("wait 2 Next"));
+  driver.deliver({CoroutineDriver::event(2, "Next")});
+  const auto again = driver.replay(3);
+  EXPECT_THAT(describe(again[0]), ElementsAre("patched faster", "wait 1 Next"));
+  EXPECT_THAT(describe(again[2]), ElementsAre("complete 4"));
+}
+
+TEST(CoroutineHost, WhatCameByBeforeThePatchIsNotPatchedAndStaysSo) {
+  bool deployed = false;
+  CoroutineDriver driver([&deployed](Context& ctx) -> Workflow<> {
+    for (int n = 0; n < 2; ++n) {
+      if (deployed) ctx.set_state(ctx.patched("faster") ? "fast" : "slow");
+      co_await ctx.wait_for("Next");
+    }
+    if (deployed && ctx.patched("later")) ctx.set_state("late");
+  });
+  driver.start();
+  deployed = true;
+  EXPECT_THAT(describe(driver.replay(1)[0]), ElementsAre("state slow", "wait 1 Next"));
+  EXPECT_THAT(describe(driver.deliver({CoroutineDriver::event(1, "Next")})),
+              ElementsAre("state slow", "wait 2 Next"));
+  EXPECT_THAT(describe(driver.deliver({CoroutineDriver::event(2, "Next")})),
+              ElementsAre("patched later", "state late", "complete "));
+}
+
 // --- what the context gives -------------------------------------------------------------------
 
 TEST(CoroutineHost, StateDataAndEventsBecomeCommandsInProgramOrder) {

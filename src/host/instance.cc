@@ -78,6 +78,7 @@ void Instance::activate(Activation activation, ActivationResult& result) {
   ++activation_number_;
   now = activation.now;
   replaying = activation.replaying;
+  recorded_patches_ = std::move(activation.patches);
   commands_ = &result.commands;
   violation_.reset();
   {
@@ -290,6 +291,18 @@ std::string Instance::uuid() {
                      high & 0xFFFF, low >> 48, low & 0xFFFF'FFFF'FFFF);
 }
 
+bool Instance::patched(std::string_view change_id) {
+  const auto [told, first] = patches.try_emplace(std::string(change_id), false);
+  if (told->second) return true;
+  const bool recorded = std::find(recorded_patches_.begin(), recorded_patches_.end(), change_id) !=
+                        recorded_patches_.end();
+  // Code that passed here before the patch existed was not told so: it goes on as it began.
+  if (!recorded && (replaying || !first)) return false;
+  told->second = true;
+  give(PatchedCommand{told->first});
+  return true;
+}
+
 // --- awaitables -------------------------------------------------------------------------------
 
 void make_ready(ReadyLink& link) noexcept {
@@ -417,6 +430,15 @@ PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
 }
 
 bool Context::is_cancelled() const { return instance_.cancel_reason.has_value(); }
+
+bool Context::patched(std::string_view change_id) {
+  if (!instance_.may_use("ctx.patched()")) {
+    const auto told = instance_.patches.find(change_id);
+    return told != instance_.patches.end() && told->second;
+  }
+  instance_.check_name("id of a change", change_id);
+  return instance_.patched(change_id);
+}
 
 const std::string& Context::current_state() const {
   instance_.may_use("ctx.current_state()");

@@ -52,6 +52,7 @@ class Instance {
   void make_ready(ReadyLink& link);
   double random();
   std::string uuid();
+  bool patched(std::string_view change_id);
 
   StartJob start;
   std::optional<std::string> cancel_reason;  // once it was cancelled
@@ -59,6 +60,7 @@ class Instance {
   std::map<std::string, std::string, std::less<>> data;  // JSON text
   Timestamp now = 0;
   bool replaying = false;
+  std::map<std::string, bool, std::less<>> patches;  // what the code was told, by change id
 
  private:
   void apply(StartJob& job);
@@ -81,7 +83,8 @@ class Instance {
   ReadyLink root_link_;
   ReadyLink ready_;  // sentinel of a ring
   std::unordered_map<Position, PendingPointer> open_;
-  std::vector<Command>* commands_ = nullptr;  // of the activation that runs
+  std::vector<Command>* commands_ = nullptr;   // of the activation that runs
+  std::vector<std::string> recorded_patches_;  // in it, when it is a replay
   std::optional<Failure> failed_to_start_;
   std::optional<std::string> violation_;
   Position last_position_ = 0;

@@ -27,6 +27,7 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_completed, std::string_view{"ExecutionCompleted"}},
     std::pair{EventType::execution_failed, std::string_view{"ExecutionFailed"}},
     std::pair{EventType::execution_cancelled, std::string_view{"ExecutionCancelled"}},
+    std::pair{EventType::patched, std::string_view{"Patched"}},
     std::pair{EventType::action_attempt_failed, std::string_view{"ActionAttemptFailed"}},
     std::pair{EventType::event_discarded, std::string_view{"EventDiscarded"}},
     std::pair{EventType::cancel_requested, std::string_view{"CancelRequested"}},

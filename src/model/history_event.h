@@ -41,6 +41,7 @@ enum class EventType : std::uint8_t {
   execution_completed = 40,  // payload: result
   execution_failed = 41,     // name: of the error; payload: the failure as JSON
   execution_cancelled = 42,  // name: of the error; payload: the failure as JSON
+  patched = 43,              // name: the change id
   // bookkeeping
   action_attempt_failed =
       64,                // name; position; payload: the failure as JSON; AttemptFailedAttributes

@@ -33,6 +33,7 @@ struct Describe {
   }
   std::string operator()(const LogCommand& c) const { return "log " + c.message; }
   std::string operator()(const CompleteCommand& c) const { return "complete " + c.result.bytes; }
+  std::string operator()(const PatchedCommand& c) const { return "patched " + c.change_id; }
   std::string operator()(const CancelCommand& c) const { return "cancel " + c.failure.message; }
   std::string operator()(const FailCommand& c) const {
     return "fail " + c.failure.name + ": " + c.failure.message;

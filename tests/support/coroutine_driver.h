@@ -75,6 +75,11 @@ class CoroutineDriver {
     for (std::size_t i = 0; i < activations; ++i) {
       Activation activation = delivered[i];
       activation.replaying = true;
+      for (const Command& command : results[i].commands) {
+        if (const auto* const patched = std::get_if<PatchedCommand>(&command)) {
+          activation.patches.push_back(patched->change_id);
+        }
+      }
       again.push_back(send(std::move(activation)));
     }
     return again;

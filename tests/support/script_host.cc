@@ -68,6 +68,27 @@ ReceivedEvent Script::wait_for(std::vector<std::string> names) {
   return *event(start_wait(std::move(names)));
 }
 
+// A run repeats the calls of the one before, so those are answered as they were.
+bool Script::patched(const std::string& change_id) {
+  if (patches_asked_ == patch_answers_.size()) {
+    const auto before =
+        std::find_if(patch_answers_.rbegin(), patch_answers_.rend(),
+                     [&](const PatchAnswer& answer) { return answer.change_id == change_id; });
+    const bool asked = before != patch_answers_.rend();
+    PatchAnswer answer{change_id, asked && before->patched, false};
+    if (!answer.patched) {
+      answer.patched = replaying_ ? std::find(recorded_patches_.begin(), recorded_patches_.end(),
+                                              change_id) != recorded_patches_.end()
+                                  : !asked;
+      answer.recorded = answer.patched;
+    }
+    patch_answers_.push_back(std::move(answer));
+  }
+  const PatchAnswer& answer = patch_answers_.at(patches_asked_++);
+  if (answer.recorded) emit(PatchedCommand{change_id});
+  return answer.patched;
+}
+
 void Script::cancel(const std::string& reason) {
   cancelled_ = true;
   Failure failure;
@@ -129,6 +150,9 @@ ActivationResult ScriptHost::run(const Activation& activation) {
         },
         job);
   }
+  script.replaying_ = activation.replaying;
+  script.recorded_patches_ = activation.patches;
+  script.patches_asked_ = 0;
   script.counted_ = 0;
   script.next_ = 1;
   script.fresh_.clear();

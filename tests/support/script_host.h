@@ -48,6 +48,7 @@ class Script {
   }
   void log(std::string message) { emit(LogCommand{LogLevel::info, std::move(message), {}}); }
   bool is_cancelled() const { return cancelled_; }
+  bool patched(const std::string& change_id);
   const StartJob& started() const { return start_; }
   Timestamp now() const { return now_; }
   // Breaks the rules in the way that only a host sees.
@@ -69,7 +70,16 @@ class Script {
   std::vector<Position> order_;  // in which they settled
   std::size_t given_ = 0;        // commands that earlier activations gave
   bool cancelled_ = false;
+  bool replaying_ = false;
+  std::vector<std::string> recorded_patches_;  // in the activation under way
+  struct PatchAnswer {
+    std::string change_id;
+    bool patched = false;
+    bool recorded = false;  // by this very call
+  };
+  std::vector<PatchAnswer> patch_answers_;  // in the order of the calls
   // Of the run under way.
+  std::size_t patches_asked_ = 0;
   std::size_t counted_ = 0;
   Position next_ = 1;
   std::vector<Command> fresh_;

@@ -51,6 +51,10 @@ void World::boot() {
 
 void World::restart() {
   ++crashes_;
+  deploy();
+}
+
+void World::deploy() {
   store_->crash();
   boot();
   settle();

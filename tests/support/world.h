@@ -68,6 +68,8 @@ class World {
   // Moves time to what is due next, again and again, until nothing is.
   void run_out();
   void restart();
+  // Ends in order and begins anew, as where another build is deployed.
+  void deploy();
 
   Timestamp now() const { return now_; }
   const MemoryStoreData& data() const { return *data_; }

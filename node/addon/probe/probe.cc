@@ -84,6 +84,12 @@ struct RenderCommand {
     out += ']';
   }
 
+  void operator()(const PatchedCommand& command) const {
+    out += R"(["patched")";
+    text(command.change_id);
+    out += ']';
+  }
+
  private:
   void open(std::string_view kind, Position position) const {
     out += "[\"";

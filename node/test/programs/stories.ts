@@ -147,6 +147,18 @@ const stories: Record<string, Story> = {
     },
     events: [['!pause'], ['First', 1], ['Second', 2], ['!resume']],
   },
+  patched: {
+    async run({ events, patched, setState }) {
+      const told = [];
+      for (const name of ['One', 'Two']) {
+        if (patched('first')) setState(`new ${name}`);
+        await events.waitFor(name);
+        told.push(patched('first'), patched(name));
+      }
+      return told;
+    },
+    events: [['One'], ['Two']],
+  },
   planted: {
     async run({ events, setState }) {
       setState(`run ${++planted}`);

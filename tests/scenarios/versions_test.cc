@@ -1,0 +1,178 @@
+// Code that changes while executions of it are under way, told four ways: patches within one version,
+// and versions side by side.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/support/four_ways.h"
+#include "tests/support/script_host.h"
+
+namespace pawl::testing {
+namespace {
+
+constexpr const char* kTenant = "acme";
+
+// The code that is deployed: the same for every host that is made, until a story changes it.
+using Deployed = std::shared_ptr<ScriptFunction>;
+
+World::HostMaker host_with(const Deployed& deployed) {
+  return [deployed] {
+    auto host = std::make_unique<ScriptHost>();
+    host->define("Story", *deployed);
+    return host;
+  };
+}
+
+StartRequest start_of(const std::string& id) {
+  StartRequest request;
+  request.workflow = "Story";
+  request.tenant = kTenant;
+  request.execution_id = id;
+  request.input = Payload::json("{}");
+  return request;
+}
+
+EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
+  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
+}
+
+std::variant<Payload, Failure> echo(const ActionTask& task) { return task.parameters; }
+
+void deploy(World& world, const Deployed& deployed, ScriptFunction function) {
+  world.advance(1'000);
+  *deployed = std::move(function);
+  world.deploy();
+}
+
+std::vector<std::string> patches_in(const std::vector<HistoryEvent>& history) {
+  std::vector<std::string> patches;
+  for (const HistoryEvent& event : history) {
+    if (event.type == EventType::patched) patches.push_back(event.name);
+  }
+  return patches;
+}
+
+using Texts = std::vector<std::string>;
+
+std::string ships_unaudited(Script& script) {
+  script.run("echo", "\"pack\"");
+  script.wait_for({"Go"});
+  return script.run("echo", "\"ship\"");
+}
+
+std::string ships_audited(Script& script) {
+  if (script.patched("audit")) script.run("echo", "\"audit\"");
+  script.run("echo", "\"pack\"");
+  script.wait_for({"Go"});
+  if (script.patched("courier")) return script.run("echo", "\"courier\"");
+  return script.run("echo", "\"ship\"");
+}
+
+TEST(Patched, HistoriesOfBeforeGoOnByTheOldWayUntilTheyReachAPlaceThatIsNewToThem) {
+  const auto deployed = std::make_shared<ScriptFunction>();
+  tell_four_ways({host_with(deployed),
+                  [&](World& world) {
+                    *deployed = ships_unaudited;
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [&](World& world) {
+                    start_until_told(world, start_of("old"));
+                    deploy(world, deployed, ships_audited);
+                    start_until_told(world, start_of("new"));
+                    submit_until_told(world, event_of("old", "Go", "k-1"));
+                    submit_until_told(world, event_of("new", "Go", "k-1"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "old").result.bytes, "\"courier\"");
+                    EXPECT_EQ(world.state(kTenant, "new").result.bytes, "\"courier\"");
+                    EXPECT_EQ(patches_in(world.history(kTenant, "old")), (Texts{"courier"}))
+                        << "it passed the audit before there was one";
+                    EXPECT_EQ(patches_in(world.history(kTenant, "new")),
+                              (Texts{"audit", "courier"}));
+                  }});
+}
+
+ScriptFunction loop(const bool patched) {
+  return [patched](Script& script) {
+    std::string ways;
+    for (int n = 0; n < 3; ++n) {
+      const bool new_way = patched && script.patched("way");
+      ways += script.run("echo", new_way ? "2" : "1");
+      script.wait_for({"Next"});
+    }
+    return ways;
+  };
+}
+
+TEST(Patched, ALoopKeepsToTheWayThatItBeganWith) {
+  const auto deployed = std::make_shared<ScriptFunction>();
+  tell_four_ways({host_with(deployed),
+                  [&](World& world) {
+                    *deployed = loop(false);
+                    world.register_workflow("Story");
+                    world.register_action("echo", echo);
+                  },
+                  [&](World& world) {
+                    start_until_told(world, start_of("old"));
+                    submit_until_told(world, event_of("old", "Next", "k-0"));
+                    deploy(world, deployed, loop(true));
+                    start_until_told(world, start_of("new"));
+                    for (const char* const key : {"k-1", "k-2", "k-3"}) {
+                      submit_until_told(world, event_of("new", "Next", key));
+                    }
+                    submit_until_told(world, event_of("old", "Next", "k-1"));
+                    submit_until_told(world, event_of("old", "Next", "k-2"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "old").result.bytes, "111");
+                    EXPECT_EQ(world.state(kTenant, "new").result.bytes, "222");
+                    EXPECT_TRUE(patches_in(world.history(kTenant, "old")).empty());
+                    EXPECT_EQ(patches_in(world.history(kTenant, "new")), (Texts{"way"}))
+                        << "once per execution";
+                  }});
+}
+
+// Two calls in one activation, the first of which lies before what the history begins with: an
+// activation is all of one making, so both agree.
+TEST(Patched, AllCallsOfAnActivationAgree) {
+  const auto deployed = std::make_shared<ScriptFunction>([](Script& script) {
+    const bool first = script.patched("x");
+    script.set_state(first ? "new" : "old");
+    const bool second = script.patched("x");
+    script.wait_for({"Go"});
+    return std::to_string(int{first} + int{second} + int{script.patched("x")});
+  });
+  tell_four_ways({host_with(deployed), [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    submit_until_told(world, event_of("a", "Go", "k-1"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "3");
+                    EXPECT_EQ(patches_in(world.history(kTenant, "a")), (Texts{"x"}));
+                  }});
+}
+
+TEST(Patched, AHistoryWithAPatchThatTheCodeDoesNotAskForAnyMoreIsADeparture) {
+  const auto deployed = std::make_shared<ScriptFunction>(ships_audited);
+  World world({}, host_with(deployed));
+  world.register_workflow("Story");
+  world.register_action("echo", echo);
+  start_until_told(world, start_of("a"));
+  deploy(world, deployed, ships_unaudited);
+  submit_until_told(world, event_of("a", "Go", "k-1"));
+  const ExecutionState stuck = world.state(kTenant, "a");
+  EXPECT_EQ(stuck.status, "stuck");
+  ASSERT_TRUE(stuck.error);
+  EXPECT_NE(stuck.error->message.find("Patched 'audit'"), std::string::npos)
+      << stuck.error->message;
+  EXPECT_NE(stuck.error->message.find("began with a patch"), std::string::npos);
+  deploy(world, deployed, ships_audited);
+  world.run_out();
+  EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"courier\"") << "put back, it goes on";
+}
+
+}  // namespace
+}  // namespace pawl::testing
