@@ -61,6 +61,15 @@ struct StartRequest {
   std::string execution_id;  // empty: a new UUIDv7
   std::string user_id;
   std::string correlation_id;
+  // Empty: none. The same again, for the same tenant and workflow, is the same execution; so it can't
+  // be given beside an execution id, which does that too.
+  std::string idempotency_key;
+  // The code runs first at that time; until then the execution is there, with the condition
+  // "scheduled", takes events, and can be cancelled and terminated. Past or absent: at once.
+  std::optional<Timestamp> start_at;
+  // At that time the execution is cancelled, with the reason "deadline", unless it has ended. Later
+  // than start_at.
+  std::optional<Timestamp> deadline;
 };
 
 struct EventRequest {
@@ -116,7 +125,7 @@ struct ExecutionState {
   std::string workflow;
   std::string version;
   std::string status;
-  std::string condition;  // "", "waiting", "no_worker", "no_action"
+  std::string condition;  // "", "waiting", "no_worker", "no_action", "scheduled"
   std::string condition_detail;
   std::string current_state;
   Payload data;                  // a JSON object: the keys of data
@@ -204,7 +213,8 @@ class Runtime {
                                bool replace = false);
 
   // Reports the execution id once the start is durable.
-  // Errors: invalid_argument, unknown_workflow, already_exists (same id, other input), payload_too_large.
+  // Errors: invalid_argument, unknown_workflow, already_exists (same id or idempotency key, other
+  // input), payload_too_large.
   void start_workflow(StartRequest request, Callback<std::string> done);
   // Reports when the activation that delivers the event is durable, or when it is durable that the
   // event waits for its turn (consumed = false).

@@ -46,6 +46,14 @@ struct StartOptions {
   std::string version = {};       // empty: the highest registered
   std::string user_id = {};
   std::string correlation_id = {};
+  // The same again, for the same tenant and workflow: the same execution, whose id is made of it. With
+  // another input: already_exists. Give it or execution_id, which does the same under a name of yours.
+  std::string idempotency_key = {};
+  // The workflow runs first at that time. Until then the execution exists with the condition
+  // "scheduled": it takes events, and can be cancelled or terminated. Past or absent: at once.
+  std::optional<std::chrono::sys_time<std::chrono::milliseconds>> start_at = std::nullopt;
+  // When the execution is cancelled, with the reason "deadline", unless it has ended. After start_at.
+  std::optional<std::chrono::sys_time<std::chrono::milliseconds>> deadline = std::nullopt;
 };
 
 struct EventOptions {

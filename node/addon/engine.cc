@@ -231,6 +231,17 @@ Callback<T> Engine::replying(const Napi::CallbackInfo& info,
       };
 }
 
+namespace {
+
+// '' where there is none, else milliseconds as text, which JavaScript has checked.
+std::optional<Timestamp> optional_time(const Napi::CallbackInfo& info, std::size_t index) {
+  const std::string text = text_of(info, index);
+  if (text.empty()) return std::nullopt;
+  return std::stoll(text);
+}
+
+}  // namespace
+
 void Engine::start(const Napi::CallbackInfo& info) {
   StartRequest request;
   request.workflow = text_of(info, 1);
@@ -240,6 +251,9 @@ void Engine::start(const Napi::CallbackInfo& info) {
   request.execution_id = text_of(info, 5);
   request.user_id = text_of(info, 6);
   request.correlation_id = text_of(info, 7);
+  request.idempotency_key = text_of(info, 8);
+  request.start_at = optional_time(info, 9);
+  request.deadline = optional_time(info, 10);
   runtime(info.Env())
       .start_workflow(std::move(request),
                       replying<std::string>(info, [](std::string& out, const std::string& id) {

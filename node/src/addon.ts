@@ -27,7 +27,10 @@ export interface NativeEngine {
     replace: boolean,
   ): Refusal | undefined;
   registerAction(name: string, description: string, options: FlatWriter, replace: boolean): Refusal | undefined;
-  /** workflow, tenant, input, version, executionId, userId, correlationId */
+  /**
+   * workflow, tenant, input, version, executionId, userId, correlationId, idempotencyKey, startAt,
+   * deadline: the last two in milliseconds since 1970, as text
+   */
   start(call: number, ...fields: string[]): void;
   /** tenant, executionId, name, payload, userId, idempotencyKey */
   submit(call: number, ...fields: string[]): void;

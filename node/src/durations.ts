@@ -41,3 +41,12 @@ export function toMilliseconds(duration: Duration, what = 'duration'): number {
   }
   return Math.ceil(ms);
 }
+
+/** A point in time, as the addon takes it: milliseconds since 1970 as text, '' for none. */
+export function timeOf(time: Date | Duration | undefined, what: string): string {
+  if (time === undefined) return '';
+  if (!(time instanceof Date)) return String(Date.now() + toMilliseconds(time, what));
+  const ms = time.getTime();
+  if (Number.isNaN(ms)) throw new InvalidArgumentError(`${what}: that Date is no point in time`);
+  return String(ms);
+}

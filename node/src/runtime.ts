@@ -2,7 +2,7 @@ import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
 import type { EventsOf, InputOf, ResultOf, WorkflowDefinition } from './definition.js';
-import { toMilliseconds, type Duration } from './durations.js';
+import { timeOf, toMilliseconds, type Duration } from './durations.js';
 import {
   AlreadyExistsError,
   ClosedError,
@@ -71,6 +71,22 @@ export interface StartWorkflowOptions<Input = any> {
   /** Default: a new UUIDv7. The same again with the same input gives the same execution. */
   executionId?: string;
   correlationId?: string;
+  /**
+   * The same key again, for the same tenant and workflow, gives the same execution, whose id is made
+   * of it; with another input or version it is refused (AlreadyExistsError). In place of
+   * `executionId`, which does the same under a name of yours.
+   */
+  idempotencyKey?: string;
+  /**
+   * When the code runs first: a Date, or a duration from now. Until then the execution is there, with
+   * the condition 'scheduled': it takes events, and can be cancelled and terminated.
+   */
+  startAt?: Date | Duration;
+  /**
+   * When the execution is cancelled, with the reason 'deadline', unless it has ended: a Date, or a
+   * duration from now. Later than `startAt`.
+   */
+  deadline?: Date | Duration;
 }
 
 /** How an execution of a definition is started: with its input, unless that may be undefined. */
@@ -148,7 +164,11 @@ export interface ExecutionState<Result = any> {
   workflowName: string;
   version: string;
   status: ExecutionStatus;
-  /** Why nothing moves: '', 'waiting', 'no_worker' or 'no_action'. */
+  /**
+   * Why nothing moves: 'waiting' for an event or a timer, 'no_worker' while nobody has registered its
+   * version of its workflow and something waits for that, 'no_action', 'scheduled' before its
+   * `startAt`; or ''. The detail names what is missing.
+   */
   condition: string;
   conditionDetail: string;
   currentState: string;
@@ -460,6 +480,9 @@ export class WorkflowRuntime {
         'version',
         'executionId',
         'correlationId',
+        'idempotencyKey',
+        'startAt',
+        'deadline',
       ]);
       const tenant = checkName(options?.tenant, 'tenant');
       if (definition !== undefined && options.version !== undefined) {
@@ -489,6 +512,9 @@ export class WorkflowRuntime {
         checkOptionalName(options.executionId, 'executionId'),
         checkOptionalName(options.userId, 'userId'),
         checkOptionalName(options.correlationId, 'correlationId'),
+        checkOptionalName(options.idempotencyKey, 'idempotencyKey'),
+        timeOf(options.startAt, 'startAt'),
+        timeOf(options.deadline, 'deadline'),
       );
     });
   }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/duration.h"
+#include "core/start_options.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -25,6 +26,15 @@ Failure termination_of(const OperatorAttributes& attributes) {
   failure.name = "TerminatedError";
   failure.code = "terminated";
   failure.message = attributes.reason.empty() ? "The execution was terminated" : attributes.reason;
+  failure.failure_class = FailureClass::permanent;
+  return failure;
+}
+
+Failure cancellation_of(const OperatorAttributes& attributes) {
+  Failure failure;
+  failure.name = "CancelledError";
+  failure.code = "cancelled";
+  failure.message = attributes.reason.empty() ? "The execution was cancelled" : attributes.reason;
   failure.failure_class = FailureClass::permanent;
   return failure;
 }
@@ -64,6 +74,18 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       seed_ = attributes->seed;
+      deadline_ = attributes->deadline;
+      scheduled_.reset();
+      return {};
+    }
+    case EventType::execution_scheduled: {
+      const auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (event.sequence != 1) return misfit(event, "it has begun already");
+      seed_ = attributes->seed;
+      start_at_ = attributes->start_at;
+      deadline_ = attributes->deadline;
+      scheduled_ = event;
       return {};
     }
     case EventType::event_received: {
@@ -116,6 +138,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::cancel_requested:
       if (cancel_requested()) return misfit(event, "it was asked to end before");
       cancel_due_ = PendingCancel{event.sequence, event.attributes};
+      deadline_ = 0;
       return {};
     case EventType::cancel_delivered:
       if (!cancel_due_) return misfit(event, "nobody asked it to end");
@@ -123,7 +146,10 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       cancel_delivered_ = true;
       close_all();
       return {};
-    case EventType::execution_forked: return {};
+    case EventType::execution_forked:
+      // It was the original's: a fork is often made because that one was too late.
+      deadline_ = 0;
+      return {};
     case EventType::execution_retried: {
       const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -137,6 +163,8 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         action.retry_at.reset();
         ++action.generation;
       }
+      // Who has it go on after its deadline means it to.
+      if (deadline_ <= event.at) deadline_ = 0;
       return {};
     }
     case EventType::execution_paused: record_.status = ExecutionStatus::paused; return {};
@@ -204,6 +232,14 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       record_.status = ExecutionStatus::cancelled;
       record_.error_json = event.payload.bytes;
       break;
+    case EventType::start_cancelled: {
+      const auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (started()) return misfit(event, "its code has run");
+      record_.status = ExecutionStatus::cancelled;
+      record_.error_json = encode_failure(cancellation_of(*attributes));
+      break;
+    }
     case EventType::execution_terminated: {
       const auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -225,6 +261,7 @@ bool ExecutionFold::ends(const EventType type) {
     case EventType::execution_completed:
     case EventType::execution_failed:
     case EventType::execution_cancelled:
+    case EventType::start_cancelled:
     case EventType::execution_terminated: return true;
     default: return false;
   }
@@ -235,6 +272,8 @@ void ExecutionFold::close_all() {
   waits_.clear();
   sleeps_.clear();
   held_ = 0;
+  start_at_ = 0;
+  deadline_ = 0;
 }
 
 std::vector<Position> ExecutionFold::held_outcomes() const {
@@ -279,6 +318,14 @@ bool ExecutionFold::in_flight() const {
 }
 
 std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {
+  if (position == kStartPosition) {
+    if (started() || ended()) return std::nullopt;
+    return TimerRecord{ref(), position, TimerKind::start, start_at_};
+  }
+  if (position == kDeadlinePosition) {
+    if (deadline_ == 0) return std::nullopt;
+    return TimerRecord{ref(), position, TimerKind::deadline, deadline_};
+  }
   if (const auto wait = waits_.find(position); wait != waits_.end()) {
     if (!wait->second.times_out_at) return std::nullopt;
     return TimerRecord{ref(), position, TimerKind::wait, *wait->second.times_out_at};
@@ -295,6 +342,9 @@ std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {
 
 std::vector<TimerRecord> ExecutionFold::timers() const {
   std::vector<TimerRecord> timers;
+  for (const Position position : {kDeadlinePosition, kStartPosition}) {
+    if (const auto own = timer(position)) timers.push_back(*own);
+  }
   for (const auto& [position, wait] : waits_) {
     if (wait.times_out_at) {
       timers.push_back(TimerRecord{ref(), position, TimerKind::wait, *wait.times_out_at});
@@ -319,6 +369,9 @@ std::optional<TimerRecord> ExecutionFold::first_timer_until(const Timestamp then
         !first || at < first->fire_at || (at == first->fire_at && position < first->position);
     if (earlier) first = TimerRecord{ref(), position, kind, at};
   };
+  for (const Position position : {kDeadlinePosition, kStartPosition}) {
+    if (const auto own = timer(position)) offer(position, own->kind, own->fire_at);
+  }
   for (const auto& [position, wait] : waits_) {
     if (wait.times_out_at) offer(position, TimerKind::wait, *wait.times_out_at);
   }

@@ -68,6 +68,7 @@ struct Delivery {
 
 // What is stored as the error of an execution that an operator ended.
 Failure termination_of(const OperatorAttributes& attributes);
+Failure cancellation_of(const OperatorAttributes& attributes);
 
 class ExecutionFold {
  public:
@@ -89,6 +90,10 @@ class ExecutionFold {
   Position next_position() const { return next_position_; }
   std::uint64_t seed() const { return seed_; }
   bool ended() const { return is_terminal(record_.status); }
+
+  // Whether its code has run. None before: the record that says when and with what it will.
+  bool started() const { return !scheduled_; }
+  const std::optional<HistoryEvent>& scheduled() const { return scheduled_; }
 
   const std::map<Position, PendingAction>& actions() const { return actions_; }
   const std::map<Position, PendingWait>& waits() const { return waits_; }
@@ -137,7 +142,10 @@ class ExecutionFold {
   std::deque<ReceivedEvent> buffer_;
   std::optional<PendingCancel> cancel_due_;
   bool cancel_delivered_ = false;
-  std::size_t held_ = 0;  // actions whose outcome is held
+  std::optional<HistoryEvent> scheduled_;  // until it starts
+  Timestamp start_at_ = 0;                 // of that
+  Timestamp deadline_ = 0;                 // 0: none, or it is to be cancelled anyhow
+  std::size_t held_ = 0;                   // actions whose outcome is held
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

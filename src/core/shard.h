@@ -315,6 +315,7 @@ class Shard {
   void proceed(Execution& execution);
   bool take(Execution& execution, Work work);  // false: the execution is busy now
   bool can_run(const Execution& execution) const;
+  void await_code(Execution& execution);
   void take_event(Execution& execution, EventSubmitted event);
   void accept_event(Execution& execution, EventSubmitted event);
   void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
@@ -323,7 +324,7 @@ class Shard {
   void take_start(Execution& execution, const StartRequested& start);
   void take_control(Execution& execution, const ControlRequested& control);
   void pause(Execution& execution);
-  void terminate(Execution& execution);
+  void end_without_code(Execution& execution);
   static bool is_retry(const Work& work);
   void revive(Execution& execution, const ControlRequested& control);
   void begin_again(Execution& execution, HistoryEvent start);
@@ -353,6 +354,11 @@ class Shard {
   void deliver_held(Execution& execution);
   void deliver_cancel(Execution& execution);
   bool rebuild(Execution& execution);
+  void mend(Execution& execution);
+  void start_scheduled(Execution& execution);
+  void take_deadline(Execution& execution);
+  std::string missing_code(const Execution& execution) const;
+  void show_missing_code(Execution& execution);
   void finish_activation(Execution& execution, ActivationResult result);
   void apply_command(Execution& execution, const Command& command);
   void close_execution(Execution& execution);

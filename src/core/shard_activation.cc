@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <array>
 
 #include "core/command_check.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
+#include "core/start_options.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -25,6 +27,12 @@ FailCommand over_limit(std::string code, std::string message) {
   failure.message = std::move(message);
   failure.failure_class = FailureClass::permanent;
   return FailCommand{std::move(failure)};
+}
+
+bool moves_own_timers(const EventType type) {
+  return type == EventType::execution_scheduled || type == EventType::execution_started ||
+         type == EventType::cancel_requested || type == EventType::execution_forked ||
+         type == EventType::execution_retried;
 }
 
 std::string report_json(const std::string& report) {
@@ -47,20 +55,27 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   event.sequence = execution.fold.last_sequence() + 1;
   event.at = activation_time(execution);
   if (event.cause == 0) event.cause = execution.cause;
-  const Position position = event.position;
-  const bool closes_all = execution.fold.closes_all(event.type);
-  const auto before = position == 0 ? std::nullopt : execution.fold.timer(position);
-  if (closes_all) {
+  // Whose timer the record may set or clear.
+  const std::array<Position, 3> places{event.position, kStartPosition, kDeadlinePosition};
+  const std::size_t count = moves_own_timers(event.type) ? places.size() : 1;
+  std::array<std::optional<TimerRecord>, 3> before;
+  if (execution.fold.closes_all(event.type)) {
     for (const TimerRecord& timer : execution.fold.timers()) clear_timer(execution, timer);
+  } else {
+    for (std::size_t index = 0; index < count; ++index) {
+      before[index] = execution.fold.timer(places[index]);
+    }
   }
   require(execution.fold.apply(event));
-  const auto after = position == 0 ? std::nullopt : execution.fold.timer(position);
-  if (before && (!after || after->fire_at != before->fire_at)) {
-    clear_timer(execution, *before);
-  }
-  if (after && (!before || after->fire_at != before->fire_at)) {
-    open.timers_set.push_back(*after);
-    execution.effects.timers.push_back(*after);
+  for (std::size_t index = 0; index < count; ++index) {
+    const auto after = execution.fold.timer(places[index]);
+    if (before[index] && (!after || after->fire_at != before[index]->fire_at)) {
+      clear_timer(execution, *before[index]);
+    }
+    if (after && (!before[index] || after->fire_at != before[index]->fire_at)) {
+      open.timers_set.push_back(*after);
+      execution.effects.timers.push_back(*after);
+    }
   }
   open.records.push_back(std::move(event));
   return open.records.back();
@@ -103,6 +118,7 @@ bool Shard::rebuild(Execution& execution) {
 void Shard::activate(Execution& execution) {
   if (!execution.hosted && !rebuild(execution)) return;
   execution.phase = Execution::Phase::activating;
+  execution.wants_code = false;
   Activation activation;
   activation.execution = execution.fold.ref();
   activation.now = activation_time(execution);
@@ -138,15 +154,19 @@ void Shard::on(ActivationResult input) {
   execution->history.clear();
   execution->history.shrink_to_fit();
   if (!execution->retrying_stuck) return;
-  // It fits again: on it goes.
-  execution->retrying_stuck = false;
-  execution->fold.record().status = ExecutionStatus::running;
-  execution->fold.record().error_json.clear();
   execution->phase = Execution::Phase::idle;
-  commit(*execution);
-  for (const TimerRecord& timer : execution->fold.timers()) timers_.arm(timer);
-  dispatch_all(*execution);
+  mend(*execution);
   proceed(*execution);
+}
+
+// Its code fits again, as far as it was run: on it goes.
+void Shard::mend(Execution& execution) {
+  execution.retrying_stuck = false;
+  execution.fold.record().status = ExecutionStatus::running;
+  execution.fold.record().error_json.clear();
+  commit(execution);
+  for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
+  dispatch_all(execution);
 }
 
 void Shard::finish_activation(Execution& execution, ActivationResult result) {
@@ -248,10 +268,7 @@ void Shard::deliver_next(Execution& execution) {
   const auto delivery = execution.fold.next_delivery();
   const bool held = execution.fold.holds_outcomes();
   if (!delivery && !held && !execution.fold.cancel_due()) return;
-  if (!can_run(execution)) {
-    without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
-    return;
-  }
+  if (!can_run(execution)) return await_code(execution);
   if (held) return deliver_held(execution);
   if (execution.fold.cancel_due()) return deliver_cancel(execution);
   const ReceivedEvent event = execution.fold.buffer()[delivery->buffered];
@@ -308,7 +325,7 @@ void Shard::commit(Execution& execution) {
   const bool in_flight = execution.fold.in_flight();
   Condition condition = Condition::none;
   if (!execution.fold.ended() && record.status == ExecutionStatus::running && !in_flight) {
-    condition = Condition::waiting;
+    condition = execution.fold.started() ? Condition::waiting : Condition::scheduled;
   }
   std::string detail;
   if (in_flight) {
@@ -318,6 +335,10 @@ void Shard::commit(Execution& execution) {
       detail = action.name;
       break;
     }
+  }
+  if (std::string missing = missing_code(execution); !missing.empty()) {
+    condition = Condition::no_worker;
+    detail = std::move(missing);
   }
   record.in_flight = in_flight;
   record.condition = condition;

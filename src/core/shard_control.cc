@@ -9,6 +9,7 @@
 #include "core/history_cut.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
+#include "core/start_options.h"
 #include "model/attributes.h"
 
 namespace pawl {
@@ -40,7 +41,8 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   switch (input.verb) {
     case ControlVerb::cancel:
       if (execution.fold.cancel_requested()) return answer(execution, told());
-      event.type = EventType::cancel_requested;
+      event.type =
+          execution.fold.started() ? EventType::cancel_requested : EventType::start_cancelled;
       break;
     case ControlVerb::terminate: event.type = EventType::execution_terminated; break;
     case ControlVerb::pause:
@@ -68,7 +70,7 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
     case ControlVerb::retry: break;
   }
   append(execution, std::move(event));
-  if (input.verb == ControlVerb::terminate) terminate(execution);
+  if (execution.fold.ended()) end_without_code(execution);
   if (input.verb == ControlVerb::pause) pause(execution);
   execution.effects.replies.push_back(told());
   commit(execution);
@@ -87,8 +89,19 @@ void Shard::pause(Execution& execution) {
   }
 }
 
+// At that time the execution is asked to end, as if an operator had.
+void Shard::take_deadline(Execution& execution) {
+  HistoryEvent event;
+  event.type = execution.fold.started() ? EventType::cancel_requested : EventType::start_cancelled;
+  event.cause = execution.fold.last_sequence() + 1;
+  event.attributes = encode(OperatorAttributes{{}, std::string(kDeadlineReason)});
+  append(execution, std::move(event));
+  if (execution.fold.ended()) end_without_code(execution);
+  commit(execution);
+}
+
 // At once, without a word to the code.
-void Shard::terminate(Execution& execution) {
+void Shard::end_without_code(Execution& execution) {
   if (execution.hosted) {
     out_->evictions.push_back(Evict{execution.host, execution.fold.ref()});
     execution.hosted = false;
@@ -212,6 +225,9 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
 void Shard::begin_again(Execution& execution, HistoryEvent start) {
   start.ends_activation = false;
   start.cause = execution.fold.last_sequence() + 1;
+  auto attributes = decode<StartedAttributes>(start.attributes, start.codec).value();
+  if (attributes.deadline <= activation_time(execution)) attributes.deadline = 0;
+  start.attributes = encode(attributes);
   auto job = job_of(execution.fold.record(), start, nullptr);
   execution.cause = start.cause;
   add_job(execution, std::move(start), std::move(*job));

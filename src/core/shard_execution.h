@@ -42,6 +42,7 @@ struct Shard::Execution {
   std::vector<HistoryEvent> after_activation;  // bookkeeping that waits for its end
   std::int64_t cause = 0;                      // of the commands of this activation
   bool retrying_stuck = false;
+  bool wants_code = false;  // something waits for its code to run, which could not when last tried
   // The event that is being delivered or looked up.
   std::optional<EventSubmitted> event;
   InboxId event_inbox = 0;

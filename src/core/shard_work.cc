@@ -9,6 +9,7 @@
 #include "core/retry.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
+#include "core/start_options.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -44,12 +45,40 @@ bool Shard::can_run(const Execution& execution) const {
   return execution.hosted || catalog_.find_workflow(record.workflow, record.version) != nullptr;
 }
 
+// Until a definition of its workflow is registered, or it is resumed.
+void Shard::await_code(Execution& execution) {
+  without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
+  execution.wants_code = true;
+}
+
+// Which code it would need to go on; empty where that is not what it waits for.
+std::string Shard::missing_code(const Execution& execution) const {
+  const ExecutionRecord& record = execution.fold.record();
+  if (!execution.wants_code || record.status != ExecutionStatus::running || can_run(execution)) {
+    return {};
+  }
+  return fmt::format("{} {}", record.workflow, record.version);
+}
+
+// Its row says so, where operators look.
+void Shard::show_missing_code(Execution& execution) {
+  if (execution.phase != Execution::Phase::idle || execution.fold.ended()) return;
+  const bool shown = execution.row_condition == Condition::no_worker;
+  const bool missing = !missing_code(execution).empty();
+  if (missing && !shown) commit(execution);
+  if (!missing && shown && can_run(execution)) commit(execution);
+}
+
 void Shard::proceed(Execution& execution) {
   touch(execution);
   if (execution.phase == Execution::Phase::idle && execution.retrying_stuck) {
     const ExecutionRecord& record = execution.fold.record();
     if (catalog_.find_workflow(record.workflow, record.version) != nullptr) {
-      rebuild(execution);
+      if (execution.fold.started()) {
+        rebuild(execution);
+      } else {
+        mend(execution);
+      }
     }
   }
   std::deque<Work> blocked;
@@ -59,9 +88,10 @@ void Shard::proceed(Execution& execution) {
     if (execution.phase != Execution::Phase::idle || execution.work.empty()) break;
     Work work = std::move(execution.work.front());
     execution.work.pop_front();
+    const auto* const timer = std::get_if<TimerDue>(&work);
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
                             std::holds_alternative<AttemptFinished>(work) ||
-                            std::holds_alternative<TimerDue>(work);
+                            (timer != nullptr && timer->timer.kind != TimerKind::deadline);
     if (is_retry(work) && execution.fold.record().status == ExecutionStatus::failed &&
         execution.history.empty()) {
       // It takes the history, which an execution that has ended is loaded with for this only.
@@ -69,7 +99,7 @@ void Shard::proceed(Execution& execution) {
       continue;
     }
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
-      without_code_.emplace(execution.fold.record().workflow, execution.fold.ref());
+      await_code(execution);
       const auto* const finished = std::get_if<AttemptFinished>(&work);
       if (finished != nullptr && execution.fold.record().status != ExecutionStatus::stuck) {
         hold_outcome(execution, *finished);
@@ -111,6 +141,7 @@ void Shard::proceed(Execution& execution) {
   if (!blocked.empty() && execution.phase == Execution::Phase::idle && can_run(execution)) {
     return proceed(execution);
   }
+  show_missing_code(execution);
   if (execution.fold.ended() && execution.phase == Execution::Phase::idle &&
       is_durable(execution)) {
     const ExecutionRef ref = execution.fold.ref();
@@ -145,9 +176,25 @@ void Shard::begin(const StartRequested& input) {
   event.type = EventType::execution_started;
   event.name = record.workflow;
   event.payload = start.input;
-  event.attributes =
-      encode(StartedAttributes{record.version, start.user_id, start.correlation_id, input.seed, 1});
+  StartedAttributes attributes;
+  attributes.version = record.version;
+  attributes.user_id = start.user_id;
+  attributes.correlation_id = start.correlation_id;
+  attributes.seed = input.seed;
+  attributes.idempotency_key = start.idempotency_key;
+  attributes.deadline = start.deadline.value_or(0);
   execution.cause = 1;
+  if (start.start_at && *start.start_at > now_) {
+    execution.hosted = false;
+    attributes.start_at = *start.start_at;
+    event.type = EventType::execution_scheduled;
+    event.attributes = encode(attributes);
+    append(execution, std::move(event));
+    execution.effects.replies.push_back(Reply{execution.start_request, record.execution_id});
+    execution.start_request = 0;
+    return commit(execution);
+  }
+  event.attributes = encode(attributes);
   add_job(execution, std::move(event),
           StartJob{record.tenant, record.execution_id, record.workflow, record.version,
                    start.user_id, start.correlation_id, start.input, input.seed});
@@ -167,18 +214,45 @@ Shard::Execution& Shard::add(ExecutionRecord record) {
   return execution;
 }
 
+// The time of a start that was given one has come.
+void Shard::start_scheduled(Execution& execution) {
+  const ExecutionRecord& record = execution.fold.record();
+  HistoryEvent event = *execution.fold.scheduled();
+  auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+  if (!attributes) throw std::logic_error(attributes.error().message);
+  if (!execution.fold.timer(kDeadlinePosition)) attributes->deadline = 0;
+  event.attributes = encode(*attributes);
+  event.type = EventType::execution_started;
+  event.cause = execution.fold.last_sequence() + 1;
+  execution.cause = event.cause;
+  // There is nothing to rebuild.
+  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.hosted = true;
+  execution.history.clear();
+  StartJob job{record.tenant,       record.execution_id,        record.workflow, record.version,
+               attributes->user_id, attributes->correlation_id, event.payload,   attributes->seed};
+  add_job(execution, std::move(event), std::move(job));
+  activate(execution);
+}
+
 void Shard::take_start(Execution& execution, const StartRequested& start) {
   const ExecutionRecord& record = execution.fold.record();
   if (record.input_digest == digest_of(start.start)) {
     return answer(execution, Reply{start.request, record.execution_id});
   }
-  answer(execution,
-         Reply{start.request,
-               Error{ErrorCode::already_exists,
-                     fmt::format("Execution '{}' exists with another workflow, version or input. "
-                                 "Start under another id, or leave the id out to get a new one.",
-                                 record.execution_id),
-                     record.execution_id}});
+  answer(
+      execution,
+      Reply{
+          start.request,
+          Error{ErrorCode::already_exists,
+                start.start.idempotency_key.empty()
+                    ? fmt::format("Execution '{}' exists with another workflow, version or input. "
+                                  "Start under another id, or leave the id out to get a new one.",
+                                  record.execution_id)
+                    : fmt::format("Idempotency key '{}' was given with another version or input "
+                                  "before, for execution '{}'. Give another start another key.",
+                                  start.start.idempotency_key, record.execution_id),
+                record.execution_id}});
 }
 
 // ---- events
@@ -511,6 +585,8 @@ void Shard::take_timer(Execution& execution, const TimerRecord& timer) {
   const auto current = execution.fold.timer(timer.position);
   if (!current || current->kind != timer.kind || current->fire_at != timer.fire_at) return;
   if (timer.kind == TimerKind::retry) return dispatch_once_durable(execution, timer.position);
+  if (timer.kind == TimerKind::start) return start_scheduled(execution);
+  if (timer.kind == TimerKind::deadline) return take_deadline(execution);
   HistoryEvent event;
   event.position = timer.position;
   if (timer.kind == TimerKind::sleep) {

@@ -81,8 +81,11 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
     const HistoryEvent& event = history[index];
     if (no_more.contains(event)) continue;
     // What a workflow begins with holds from before its first activation.
-    if (index >= whole && event.type != EventType::execution_started) break;
+    const bool begins =
+        event.type == EventType::execution_started || event.type == EventType::execution_scheduled;
+    if (index >= whole && !begins) break;
     switch (event.type) {
+      case EventType::execution_scheduled:
       case EventType::execution_started:
         if (auto members = json_members(event.payload.bytes)) {
           for (const auto& member : *members)
@@ -106,6 +109,13 @@ Result<ExecutionState> state_at(const ExecutionRecord& execution,
         state.status = to_string(ExecutionStatus::cancelled);
         state.is_complete = true;
         state.error = decode_failure(event.payload.bytes);
+        break;
+      case EventType::start_cancelled:
+        state.status = to_string(ExecutionStatus::cancelled);
+        state.is_complete = true;
+        if (const auto by = decode<OperatorAttributes>(event.attributes, event.codec)) {
+          state.error = cancellation_of(*by);
+        }
         break;
       case EventType::execution_terminated:
         state.status = to_string(ExecutionStatus::terminated);

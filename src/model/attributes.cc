@@ -149,6 +149,9 @@ void read(ObjectReader& reader, StartedAttributes& attributes) {
   reader.text("correlationId", attributes.correlation_id);
   reader.number("seed", attributes.seed);
   reader.number("rules", attributes.rules);
+  reader.text("idempotencyKey", attributes.idempotency_key);
+  reader.number("startAt", attributes.start_at);
+  reader.number("deadline", attributes.deadline);
 }
 
 void read(ObjectReader& reader, ReceivedAttributes& attributes) {
@@ -240,6 +243,9 @@ std::string encode(const StartedAttributes& attributes) {
   writer.text("correlationId", attributes.correlation_id);
   writer.number("seed", attributes.seed, std::uint64_t{0});
   writer.number("rules", attributes.rules, 1);
+  writer.text("idempotencyKey", attributes.idempotency_key);
+  writer.number("startAt", attributes.start_at, Timestamp{0});
+  writer.number("deadline", attributes.deadline, Timestamp{0});
   return std::move(writer).finish();
 }
 

@@ -22,6 +22,9 @@ struct StartedAttributes {
   std::uint64_t seed = 0;
   // The highest replay rule that this history was made under; see docs/decisions.
   int rules = 1;
+  std::string idempotency_key;  // of the start; empty: none
+  Timestamp start_at = 0;       // 0: at once
+  Timestamp deadline = 0;       // 0: none
 
   friend bool operator==(const StartedAttributes&, const StartedAttributes&) = default;
 };

@@ -38,8 +38,9 @@ TEST(Attributes, WhatIsWrittenIsReadBack) {
   };
   const auto number = [&] { return static_cast<std::int64_t>(random() >> (random() % 64)); };
   for (int round = 0; round < 500; ++round) {
-    expect_round_trip(
-        StartedAttributes{text(), text(), text(), random(), static_cast<int>(random() % 9)});
+    expect_round_trip(StartedAttributes{
+        text(), text(), text(), random(), static_cast<int>(random() % 9), text(),
+        static_cast<Timestamp>(random() % 1'000), static_cast<Timestamp>(random() % 1'000)});
     expect_round_trip(ReceivedAttributes{text(), text(), number()});
     expect_round_trip(DeliveredAttributes{number()});
     expect_round_trip(OutcomeAttributes{static_cast<int>(random() % 1'000)});

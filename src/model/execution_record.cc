@@ -12,8 +12,8 @@ using Names = std::array<std::string_view, N>;
 
 constexpr Names<7> kExecutionStatuses{"running", "paused",    "stuck",     "completed",
                                       "failed",  "cancelled", "terminated"};
-constexpr Names<4> kConditions{"", "waiting", "no_worker", "no_action"};
-constexpr Names<3> kTimerKinds{"sleep", "wait", "retry"};
+constexpr Names<5> kConditions{"", "waiting", "no_worker", "no_action", "scheduled"};
+constexpr Names<5> kTimerKinds{"sleep", "wait", "retry", "start", "deadline"};
 constexpr Names<6> kInboxStatuses{"pending",   "published", "processing",
                                   "completed", "failed",    "retrying"};
 

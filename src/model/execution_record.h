@@ -36,6 +36,7 @@ enum class Condition : std::uint8_t {
   waiting = 1,    // for an event or a timer
   no_worker = 2,  // nobody here has code for its workflow and version
   no_action = 3,  // nobody has registered an action that it calls
+  scheduled = 4,  // its code runs first at a time to come
 };
 
 std::string_view to_string(Condition condition);  // none: ""
@@ -67,8 +68,10 @@ struct ExecutionRecord {
 
 enum class TimerKind : std::uint8_t {
   sleep = 0,
-  wait = 1,   // the timeout of a wait
-  retry = 2,  // the next attempt of an action
+  wait = 1,      // the timeout of a wait
+  retry = 2,     // the next attempt of an action
+  start = 3,     // the execution's own: its code runs first
+  deadline = 4,  // the execution's own: it is cancelled
 };
 
 std::string_view to_string(TimerKind kind);

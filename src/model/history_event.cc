@@ -37,6 +37,8 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_retried, std::string_view{"ExecutionRetried"}},
     std::pair{EventType::execution_forked, std::string_view{"ExecutionForked"}},
     std::pair{EventType::action_outcome_held, std::string_view{"ActionOutcomeHeld"}},
+    std::pair{EventType::execution_scheduled, std::string_view{"ExecutionScheduled"}},
+    std::pair{EventType::start_cancelled, std::string_view{"StartCancelled"}},
 };
 
 }  // namespace

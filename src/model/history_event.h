@@ -58,6 +58,11 @@ enum class EventType : std::uint8_t {
   // the execution failed. What woke it follows once more.
   execution_retried = 72,
   execution_forked = 71,  // name: the execution it was forked from; ForkedAttributes
+  // The first record where the code runs later: name: workflow; payload: input; StartedAttributes.
+  // ExecutionStarted repeats them when it does.
+  execution_scheduled = 73,
+  // It was cancelled before its code ran: OperatorAttributes.
+  start_cancelled = 74,
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/utf8.h"
 #include "core/history_cut.h"
+#include "core/start_options.h"
 #include "core/time_travel.h"
 #include "model/limit_checks.h"
 
@@ -160,8 +161,22 @@ void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
   if (!error) error = check_text("version", request.version, limits, true);
   if (!error) error = check_text("user id", request.user_id, limits, true);
   if (!error) error = check_text("correlation id", request.correlation_id, limits, true);
+  if (!error) error = check_text("idempotency key", request.idempotency_key, limits, true);
   if (!error) error = check_payload("input", request.input, limits);
+  if (!error && !request.idempotency_key.empty() && !request.execution_id.empty()) {
+    error = invalid(
+        "A start takes an execution id or an idempotency key, not both: under one execution id "
+        "there is one execution too.");
+  }
+  if (!error && request.start_at && request.deadline && *request.deadline <= *request.start_at) {
+    error = invalid(
+        "The deadline is not later than the start (start_at): the workflow could never run.");
+  }
   if (error) return done(*error);
+  if (!request.idempotency_key.empty()) {
+    request.execution_id =
+        keyed_execution_id(request.tenant, request.workflow, request.idempotency_key);
+  }
   StartRequested input;
   input.start = std::move(request);
   input.seed = random_bits();

@@ -123,6 +123,9 @@ Result<std::string> WorkflowRuntime::start(std::string_view workflow, Payload in
   request.execution_id = options.execution_id;
   request.user_id = options.user_id;
   request.correlation_id = options.correlation_id;
+  request.idempotency_key = options.idempotency_key;
+  if (options.start_at) request.start_at = options.start_at->time_since_epoch().count();
+  if (options.deadline) request.deadline = options.deadline->time_since_epoch().count();
   return wait_for_report<std::string>([&](Callback<std::string> done) {
     impl_->runtime->start_workflow(std::move(request), std::move(done));
   });

@@ -174,5 +174,65 @@ TEST(Patched, AHistoryWithAPatchThatTheCodeDoesNotAskForAnyMoreIsADeparture) {
   EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"courier\"") << "put back, it goes on";
 }
 
+// ---- versions
+
+std::string tells_its_version(Script& script) {
+  script.wait_for({"Go"});
+  return "\"" + script.started().version + "\"";
+}
+
+TEST(Versions, AnExecutionStaysOnItsOwnAndANewOneBeginsOnTheHighest) {
+  const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
+  tell_four_ways({host_with(deployed),
+                  [](World& world) { world.register_workflow("Story", "9.0.0"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("first"));
+                    // Higher by value, though not by its first character.
+                    world.register_workflow("Story", "10.0.0");
+                    world.register_workflow("Story", "10.0.0-beta");
+                    start_until_told(world, start_of("second"));
+                    StartRequest chosen = start_of("chosen");
+                    chosen.version = "9.0.0";
+                    start_until_told(world, chosen);
+                    for (const char* const id : {"first", "second", "chosen"}) {
+                      submit_until_told(world, event_of(id, "Go", "k-1"));
+                    }
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "first").result.bytes, "\"9.0.0\"");
+                    EXPECT_EQ(world.state(kTenant, "second").result.bytes, "\"10.0.0\"");
+                    EXPECT_EQ(world.state(kTenant, "chosen").result.bytes, "\"9.0.0\"");
+                    EXPECT_EQ(world.state(kTenant, "first").version, "9.0.0");
+                  }});
+}
+
+TEST(Versions, WithoutItsVersionAnExecutionWaitsVisiblyUntilThatIsRegistered) {
+  const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
+  tell_four_ways({host_with(deployed), [](World& world) { world.register_workflow("Story"); },
+                  [](World& world) {
+                    start_until_told(world, start_of("a"));
+                    world.advance(1'000);
+                    world.forget_registrations();
+                    world.deploy();
+                    world.register_workflow("Story", "2.0.0");
+                    world.settle();
+                    EXPECT_EQ(world.state(kTenant, "a").condition, "waiting")
+                        << "nothing has asked for its code yet";
+                    EXPECT_FALSE(submit_until_told(world, event_of("a", "Go", "k-1")).consumed);
+                    world.advance(1'000);
+                    EXPECT_EQ(world.state(kTenant, "a").status, "running");
+                    EXPECT_EQ(world.state(kTenant, "a").condition, "no_worker");
+                    EXPECT_EQ(world.state(kTenant, "a").condition_detail, "Story 1.0.0");
+                    world.register_workflow("Story", "1.0.0");
+                    world.settle();
+                  },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "a");
+                    EXPECT_EQ(state.result.bytes, "\"1.0.0\"");
+                    EXPECT_EQ(state.condition, "");
+                    EXPECT_EQ(state.condition_detail, "");
+                  }});
+}
+
 }  // namespace
 }  // namespace pawl::testing

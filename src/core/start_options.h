@@ -1,0 +1,25 @@
+#pragma once
+
+// What a start can ask for beside the workflow and its input.
+
+#include <string>
+#include <string_view>
+
+#include "pawl/host.h"
+#include "pawl/time.h"
+
+namespace pawl {
+
+// Where an execution's own timers stand among those of its code, whose positions begin at 1.
+inline constexpr Position kStartPosition = -1;
+inline constexpr Position kDeadlinePosition = -2;
+
+// The reason of a cancellation by the engine.
+inline constexpr std::string_view kDeadlineReason = "deadline";
+
+// The id of the execution that a start with that idempotency key begins: always the same, and of the
+// form of a UUID (RFC 9562, version 8). So the store's one unique index of ids holds the keys too.
+std::string keyed_execution_id(std::string_view tenant, std::string_view workflow,
+                               std::string_view idempotency_key);
+
+}  // namespace pawl
