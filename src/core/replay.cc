@@ -254,11 +254,12 @@ std::optional<std::string> find_departure(const ExecutionRecord& execution, cons
     if (expected == step.commands.size()) {
       return report("nothing more", describe(*actual));
     }
-    const HistoryEvent& recorded = step.commands[expected++];
+    const HistoryEvent& recorded = step.commands[expected];
     if (!same_command(recorded, *actual)) {
       return report(fmt::format("record {}: {}", recorded.sequence, describe(recorded)),
                     describe(*actual));
     }
+    ++expected;
   }
   if (expected < step.commands.size()) {
     const HistoryEvent& recorded = step.commands[expected];

@@ -19,7 +19,7 @@ using Deployed = std::shared_ptr<ScriptFunction>;
 World::HostMaker host_with(const Deployed& deployed) {
   return [deployed] {
     auto host = std::make_unique<ScriptHost>();
-    host->define("Story", *deployed);
+    host->define("Story", [deployed](Script& script) { return (*deployed)(script); });
     return host;
   };
 }

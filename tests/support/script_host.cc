@@ -1,5 +1,6 @@
 #include "tests/support/script_host.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 
 namespace pawl::testing {
@@ -65,7 +66,11 @@ std::string Script::run(std::string name, std::string parameters) {
 }
 
 ReceivedEvent Script::wait_for(std::vector<std::string> names) {
-  return *event(start_wait(std::move(names)));
+  const Position position = start_wait(std::move(names));
+  auto event = this->event(position);
+  // The history has something else there: the code is not the one that wrote it.
+  if (!event) violate(fmt::format("position {} is a wait here, and not in the history", position));
+  return std::move(*event);
 }
 
 // A run repeats the calls of the one before, so those are answered as they were.
