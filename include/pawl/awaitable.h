@@ -1,11 +1,12 @@
 #pragma once
 
-// What workflow code can co_await: action calls, waits, sleeps, tasks, and all() and any() of these.
+// What workflow code can co_await: action calls, waits, conditions, sleeps, tasks, and all() and any()
+// of these.
 //
 // An awaitable starts when it is created, not when it is awaited: two calls that are both created
 // before the first is awaited run side by side. It may be stored, moved, and awaited once, later. An
 // awaitable that is dropped stays started: a wait may still take an event, an action still runs. Only
-// any() withdraws.
+// any() withdraws; and a condition that is dropped is, since its predicate goes with it.
 //
 // Coroutines that became ready are resumed one after the other, in the order in which they became so,
 // which is the order of what happened in the history. Everything here belongs to the one execution
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -102,6 +104,10 @@ struct Pending {
   Instance* instance = nullptr;
   Waiter* waiter = nullptr;
   Outcome outcome;  // nothing: a sleep that is over, a wait that timed out
+  // Of a condition only.
+  std::function<bool()> predicate;
+  bool met = false;
+  std::exception_ptr thrown;  // by the predicate
 };
 
 class PendingPointer {
@@ -129,6 +135,8 @@ class PendingPointer {
 
 void withdraw(Pending& pending);
 void set_timeout(Pending& pending, std::chrono::milliseconds timeout);
+// Nobody holds the condition any more: its predicate must not be asked again.
+void drop_condition(Pending& pending) noexcept;
 
 // What every awaitable has: ready(), order() once ready, subscribe(waiter or null), withdraw(), and
 // take(), which gives the result.
@@ -236,6 +244,46 @@ class [[nodiscard]] Wait : public detail::PendingAwaitable {
   }
 };
 
+namespace detail {
+
+class ConditionAwaitable : public PendingAwaitable {
+ public:
+  ConditionAwaitable(ConditionAwaitable&&) = default;
+  ConditionAwaitable& operator=(ConditionAwaitable&&) = default;
+
+ protected:
+  explicit ConditionAwaitable(PendingPointer pending) : PendingAwaitable(std::move(pending)) {}
+  ~ConditionAwaitable() {
+    if (pending_.get() != nullptr) drop_condition(*pending_);
+  }
+};
+
+}  // namespace detail
+
+// A condition with a bound. Gives whether it was met in time.
+class [[nodiscard]] TimedConditionWait : public detail::ConditionAwaitable {
+ public:
+  explicit TimedConditionWait(detail::PendingPointer pending)
+      : ConditionAwaitable(std::move(pending)) {}
+  bool take() {
+    static_cast<void>(take_outcome());
+    return pending_->met;
+  }
+};
+
+// A wait for something of this execution to be true.
+class [[nodiscard]] ConditionWait : public detail::ConditionAwaitable {
+ public:
+  explicit ConditionWait(detail::PendingPointer pending) : ConditionAwaitable(std::move(pending)) {}
+  void take() { static_cast<void>(take_outcome()); }
+
+  // Bounds it; right where it was created, before anything is awaited. Throws std::logic_error later.
+  TimedConditionWait within(std::chrono::milliseconds timeout) && {
+    if (!pending_->done) detail::set_timeout(*pending_, timeout);
+    return TimedConditionWait(std::move(pending_));
+  }
+};
+
 class [[nodiscard]] Sleep : public detail::PendingAwaitable {
  public:
   explicit Sleep(detail::PendingPointer pending) : PendingAwaitable(std::move(pending)) {}
@@ -299,8 +347,9 @@ struct PromiseBase {
   auto await_transform(A&& awaitable) {
     static_assert(
         Awaitable<A>,
-        "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.sleep, "
-        "pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; do "
+        "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.condition, "
+        "ctx.sleep, pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; "
+        "do "
         "it in an action.");
     if constexpr (Awaitable<A>) return Awaiter<std::remove_reference_t<A>>(awaitable);
   }

@@ -123,7 +123,7 @@ struct ScheduleActionCommand {
   ActionOptions options;
 };
 
-// Waits are offered an event in order of position. Without a timeout it waits for ever.
+// Events are offered in order of position. No timeout: for ever. No names: until it is withdrawn.
 struct WaitCommand {
   Position position = 0;
   std::vector<std::string> names;

@@ -17,8 +17,9 @@
 // what they ask of the context is ignored.
 //
 // GCC 12 miscompiles some expressions that contain a co_await: aggregates made within it (see
-// PAWL_DESCRIBE for parameters; name any others before), `a ? b : c` between awaitables, and braced
-// lists such as {"a", "b"} as arguments. Clang and GCC 13 take them all.
+// PAWL_DESCRIBE for parameters; name any others before), lambdas made there that capture by value what
+// must be freed, `a ? b : c` between awaitables, and braced lists such as {"a", "b"} as arguments.
+// Clang and GCC 13 take them all.
 //
 // Cancelling makes each co_await that is open throw Cancelled; an execution whose coroutine ends by that
 // is cancelled. What it begins afterwards works as ever, so that it can put things right.
@@ -26,6 +27,7 @@
 // An exception that leaves the coroutine ends the execution as failed, with the type's name and what().
 
 #include <chrono>
+#include <concepts>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
@@ -80,6 +82,13 @@ struct RootFrame {
 
 // Makes the frame, suspended before its first line. Errors: the input does not fit.
 using WorkflowFunction = std::function<Result<RootFrame>(Context&, const Payload& input)>;
+
+// A lambda can't be told from other classes, so on that compiler all are refused that could be one.
+template <class F>
+concept PredicateSafeInCoAwait =
+    !PAWL_AGGREGATES_BREAK_IN_CO_AWAIT || std::is_lvalue_reference_v<F> ||
+    std::is_trivially_copyable_v<std::remove_cvref_t<F>> ||
+    std::same_as<std::remove_cvref_t<F>, std::function<bool()>>;
 
 }  // namespace detail
 
@@ -233,6 +242,25 @@ class Context {
   }
   Wait wait_for(std::vector<std::string> names) { return Wait(start_wait(std::move(names))); }
 
+  // Waits until the predicate gives true; at once, where it does already. Add .within(72h) for a bound,
+  // and it gives whether the predicate was met in time.
+  //
+  //   co_await ctx.condition([&] { return approvals >= 2; });
+  //
+  // It is asked after each change of state or data, and whenever the code of an activation has nothing
+  // more to do; conditions in order of creation. It sees what the workflow's code sees, and may only
+  // look: what changes something or asks for something throws std::logic_error in it. What it throws is
+  // thrown by the co_await. What it refers to must live as long as what this returns.
+  template <class F>
+    requires std::is_invocable_r_v<bool, F&> && std::copy_constructible<std::remove_cvref_t<F>>
+  ConditionWait condition(F&& predicate) {
+    static_assert(detail::PredicateSafeInCoAwait<F>,
+                  "GCC 12 would free twice what this predicate captures by value when it is made "
+                  "within the co_await expression. Capture by reference, or name the predicate "
+                  "first: auto met = [name] { ... }; co_await ctx.condition(met);");
+    return ConditionWait(start_condition(std::function<bool()>(std::forward<F>(predicate))));
+  }
+
   // Durable: survives restarts, and takes no thread.
   Sleep sleep(std::chrono::milliseconds duration) { return Sleep(start_timer(duration)); }
 
@@ -295,6 +323,7 @@ class Context {
   detail::PendingPointer start_action(std::string_view name, Payload parameters,
                                       ActionOptions options);
   detail::PendingPointer start_wait(std::vector<std::string> names);
+  detail::PendingPointer start_condition(std::function<bool()> predicate);
   detail::PendingPointer start_timer(std::chrono::milliseconds duration);
   void emit_payload(std::string_view name, Payload payload);
 

@@ -1,11 +1,12 @@
 import type { WorkflowActions } from './action_types.js';
+import { makeCompensations, type WorkflowCompensations } from './compensations.js';
 import { decode, deepFreeze, encodeDetails, hasTags, type Encoded } from './codec.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
-import type { Instance } from './instance.js';
+import { prepareAction, type Instance } from './instance.js';
 import { checkName } from './names.js';
 import { checkOptions, describeKind } from './options.js';
-import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
+import { CommandKind, type ActionCallOptions } from './wire.js';
 
 /** Names of events and the types of their payloads, as an object type or an interface. */
 export type EventMap = Record<string, any>;
@@ -47,6 +48,12 @@ export interface WaitOptions {
   timeout?: Duration;
   /** Aborting withdraws the wait: it takes no event, and rejects with the signal's reason. */
   signal?: AbortSignal;
+}
+
+/** How long a condition is waited for. */
+export interface ConditionOptions {
+  /** After this the condition rejects with a TimeoutError. */
+  timeout?: Duration;
 }
 
 /** The events of an execution: first in, first out, each taken at most once. */
@@ -119,6 +126,14 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   setState(state: string): void;
   /** 'initial' before the first setState. */
   getCurrentState(): string;
+  /**
+   * Resolves when the predicate is met: at once, or as soon as state, data or what the code keeps in
+   * variables makes it so. It is asked after each change of state or data, and whenever the code has
+   * nothing more to do; conditions in order of creation. It may only look: asking for anything
+   * (setState, actions …) throws in it, and what it throws the condition rejects with. Rejects with a
+   * TimeoutError when `timeout` ran out.
+   */
+  condition(predicate: () => boolean, options?: ConditionOptions): Promise<void>;
   /** A durable pause: milliseconds, or text such as '3d'. Goes on over restarts. */
   sleep(duration: Duration): Promise<void>;
   /** The time of this activation in milliseconds since 1970; never runs backwards. */
@@ -137,6 +152,8 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
   /** The same, of however many there are. */
   any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
+  /** What is to be undone when things go wrong. */
+  readonly compensations: WorkflowCompensations;
   /**
    * For code that changes while executions of it are under way: new code behind
    * `if (patched('id'))`, what was there before in the else. True where the code comes by for the
@@ -195,23 +212,44 @@ function runAction(
   options: ActionCallOptions | undefined,
 ): Promise<any> {
   if (!instance.enter(`actions.${name}`)) return never();
-  let text: Encoded;
-  const written: FlatWriter = [];
   try {
-    checkName(name, 'The name of an action');
-    text = instance.encode(parameters ?? {}, `parameters of ${name}`);
-    checkOptions(`actions.${name}`, options, ['timeout', 'retry']);
-    writeActionOptions(written, options);
+    return instance.runAction(prepareAction(instance, name, parameters, options));
   } catch (error) {
     return Promise.reject(error);
   }
-  const { position, promise } = instance.awaitable<any>('action');
-  instance.command(CommandKind.scheduleAction, position, name, text, ...written);
-  return promise;
 }
 
 function describeTimeout(timeout: Duration): string {
   return typeof timeout === 'number' ? `${timeout}ms` : timeout.trim();
+}
+
+function condition(
+  instance: Instance,
+  predicate: () => unknown,
+  options: ConditionOptions | undefined,
+): Promise<void> {
+  if (!instance.enter('condition')) return never();
+  let timeoutMs = -1;
+  let timeoutMessage: string | undefined;
+  try {
+    if (typeof predicate !== 'function') {
+      throw new InvalidArgumentError(`condition needs a function to ask, not ${describeKind(predicate)}`);
+    }
+    checkOptions('condition', options, ['timeout']);
+    if (options?.timeout !== undefined) {
+      timeoutMs = toMilliseconds(options.timeout, 'timeout');
+      timeoutMessage = `Timeout waiting for a condition after ${describeTimeout(options.timeout)}`;
+    }
+    // It would be so on every replay: there is nothing to record.
+    if (instance.judge(predicate)) return Promise.resolve();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const { position, promise } = instance.awaitable<void>('wait', timeoutMessage);
+  // A wait for no event: the engine has its time only.
+  instance.command(CommandKind.wait, position, 0, timeoutMs);
+  instance.addCondition(position, predicate);
+  return promise;
 }
 
 function waitFor(
@@ -331,7 +369,9 @@ function makeData(instance: Instance): WorkflowData {
     return entry.value;
   };
   const remove = (key: string) => {
-    if (entries.delete(key)) instance.command(CommandKind.setData, key, '');
+    if (!entries.delete(key)) return;
+    instance.command(CommandKind.setData, key, '');
+    instance.look();
   };
   return {
     get: (key) => read(key),
@@ -345,6 +385,7 @@ function makeData(instance: Instance): WorkflowData {
       }
       entries.set(key, { text });
       instance.command(CommandKind.setData, key, text);
+      instance.look();
     },
     delete(key) {
       if (!instance.enter('data.delete')) return;
@@ -390,6 +431,7 @@ export function makeContext(instance: Instance): WorkflowContext {
       checkName(state, 'A state');
       instance.state = state;
       instance.command(CommandKind.setState, state);
+      instance.look();
     },
     getCurrentState: () => instance.state,
     sleep(duration) {
@@ -418,6 +460,8 @@ export function makeContext(instance: Instance): WorkflowContext {
       if (!instance.enter('patched')) return instance.patches.get(changeId) ?? false;
       return instance.patched(checkName(changeId, 'The id of a change'));
     },
+    condition: (predicate, options) => condition(instance, predicate, options),
+    compensations: makeCompensations(instance),
     get signal() {
       if (instance.abort === undefined) {
         instance.abort = new AbortController();

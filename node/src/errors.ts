@@ -27,7 +27,7 @@ const codes = [
 ] as const;
 
 /** What tells one refusal from another, for programs: permanent. */
-export type PawlErrorCode = (typeof codes)[number] | 'execution_failed' | 'cancelled';
+export type PawlErrorCode = (typeof codes)[number] | 'execution_failed' | 'cancelled' | 'compensation_failed';
 
 /** Every refusal of Pawl's: a subclass where one says more, or this with its `code`. */
 export class PawlError extends Error {
@@ -203,6 +203,41 @@ export class CancelledError extends PawlError {
 
   static {
     this.prototype.name = 'CancelledError';
+  }
+}
+
+/** A compensation that failed. */
+export interface FailedCompensation {
+  /** The action's name, as it was given. */
+  readonly action: string;
+  /** As they were given. */
+  readonly parameters: any;
+  /** Of its last attempt. */
+  readonly error: Error;
+}
+
+/** Some of the compensations failed: what they were to undo is still there. All the others ran. */
+export class CompensationError extends PawlError {
+  /** Those that failed, in the order in which they ran. */
+  readonly failed: readonly FailedCompensation[];
+  /** The errors of those. */
+  readonly errors: readonly Error[];
+  /** Stored with the error of an execution that ends by this. */
+  readonly details: { readonly failed: readonly { action: string; parameters: any; message: string }[] };
+
+  constructor(failed: readonly FailedCompensation[], all: number) {
+    const lines = failed.map(({ action, error }) => `${action}: ${error.message}`);
+    super('compensation_failed', `${failed.length} of ${all} compensations failed: ${lines.join('; ')}`);
+    this.failed = failed;
+    this.errors = failed.map(({ error }) => error);
+    this.cause = this.errors[0];
+    this.details = {
+      failed: failed.map(({ action, parameters, error: { message } }) => ({ action, parameters, message })),
+    };
+  }
+
+  static {
+    this.prototype.name = 'CompensationError';
   }
 }
 

@@ -169,6 +169,7 @@ export class WorkflowHost {
     instance.now = now;
     instance.replaying = replaying;
     instance.recordedPatches = patches;
+    instance.lookAtRest();
   }
 
   private apply(instance: Instance, job: Job): void {

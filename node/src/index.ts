@@ -18,7 +18,9 @@ export type {
   ActionTypes,
   WorkflowActions,
 } from './action_types.js';
+export type { WorkflowCompensations } from './compensations.js';
 export type {
+  ConditionOptions,
   EventMap,
   EventNamed,
   PayloadArguments,
@@ -76,6 +78,7 @@ export {
   AlreadyExistsError,
   CancelledError,
   ClosedError,
+  CompensationError,
   ExecutionEndedError,
   ExecutionFailedError,
   InvalidArgumentError,
@@ -91,7 +94,7 @@ export {
   ValidationError,
   WrongStatusError,
 } from './errors.js';
-export type { PawlErrorCode } from './errors.js';
+export type { FailedCompensation, PawlErrorCode } from './errors.js';
 export type { Failure, FailureClass } from './failures.js';
 export type { Duration } from './durations.js';
 export type { GuardMode } from './guards.js';

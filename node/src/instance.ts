@@ -1,8 +1,10 @@
 import { encode, type Encoded } from './codec.js';
-import { CancelledError, NotDeterministicError, PayloadError } from './errors.js';
+import { CancelledError, InvalidArgumentError, NotDeterministicError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { SeededRandom } from './random.js';
-import { CommandKind, type FlatWriter } from './wire.js';
+import { checkName } from './names.js';
+import { checkOptions } from './options.js';
+import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
 
 /** What the code of an execution waits for, by its position. */
 export interface Awaitable {
@@ -20,6 +22,10 @@ const positionKey = Symbol('pawl.position');
 type Positioned = { [positionKey]?: { instance: Instance; position: number } };
 
 function ignore(): void {}
+
+// The originals, whatever a test puts in their place.
+const { nextTick } = process;
+const { queueMicrotask } = globalThis;
 
 export interface InstanceStart {
   readonly ref: number;
@@ -54,6 +60,10 @@ export class Instance {
   /** Those that the code was told of in the activation that is replayed. */
   recordedPatches: readonly string[] = [];
   readonly awaitables = new Map<number, Awaitable>();
+  /** The predicates of those awaitables that wait for a condition. */
+  private readonly conditions = new Map<number, () => unknown>();
+  private judging = false;
+  private looksAtRest = false;
   readonly out: FlatWriter = [];
   commands = 0;
   private lastPosition = 0;
@@ -67,7 +77,12 @@ export class Instance {
    * (what side branches still do is beyond the end and has no effect). Throws anywhere else.
    */
   enter(what: string): boolean {
-    if (current === this) return !this.done;
+    if (current === this) {
+      if (!this.judging) return !this.done;
+      throw new InvalidArgumentError(
+        `${what} was used by the predicate of a condition, which may only look at what is there`,
+      );
+    }
     const report =
       `${what} of execution '${this.start.executionId}' of workflow '${this.start.workflow}' was used outside of its activation: ` +
       (current === undefined ? 'no workflow code was due' : `that of '${current.start.executionId}' was running`) +
@@ -125,11 +140,18 @@ export class Instance {
     return { position, promise };
   }
 
+  runAction({ name, parameters, options }: PreparedAction): Promise<any> {
+    const { position, promise } = this.awaitable<any>('action');
+    this.command(CommandKind.scheduleAction, position, name, parameters, ...options);
+    return promise;
+  }
+
   /** Takes the awaitable out. None: it was withdrawn in the meantime. */
   take(position: number): Awaitable | undefined {
     const awaitable = this.awaitables.get(position);
     if (awaitable !== undefined) {
       this.awaitables.delete(position);
+      this.conditions.delete(position);
       awaitable.release?.();
     }
     return awaitable;
@@ -142,6 +164,62 @@ export class Instance {
     this.take(position);
     this.command(CommandKind.withdraw, position);
     awaitable.reject(reason);
+  }
+
+  /** Whether the predicate is met now. Throws what it throws. */
+  judge(predicate: () => unknown): boolean {
+    this.judging = true;
+    try {
+      const met = predicate();
+      if (typeof (met as PromiseLike<unknown> | undefined)?.then !== 'function') return Boolean(met);
+      Promise.resolve(met).catch(ignore);
+      throw new InvalidArgumentError(
+        'The predicate of a condition must tell at once: this one gave a promise',
+      );
+    } finally {
+      this.judging = false;
+    }
+  }
+
+  /** Settles as soon as the predicate is met, which it is not now. */
+  addCondition(position: number, predicate: () => unknown): void {
+    this.conditions.set(position, predicate);
+    this.lookAtRest();
+  }
+
+  /** Something changed: asks the predicates, in order of creation. */
+  look(): void {
+    for (const [position, predicate] of this.conditions) {
+      let how: (awaitable: Awaitable) => void;
+      try {
+        if (!this.judge(predicate)) continue;
+        how = (awaitable) => awaitable.resolve(undefined);
+      } catch (error) {
+        how = (awaitable) => awaitable.reject(error);
+      }
+      const awaitable = this.take(position)!;
+      this.command(CommandKind.withdraw, position);
+      how(awaitable);
+    }
+  }
+
+  /**
+   * Asks them when the code has nothing more to do in this activation: variables of its own may have
+   * changed. Ticks run when no microtask is left, and before the next activation is told.
+   */
+  lookAtRest(): void {
+    if (this.looksAtRest || this.conditions.size === 0) return;
+    this.looksAtRest = true;
+    queueMicrotask(() =>
+      nextTick(() => {
+        this.looksAtRest = false;
+        if (current !== this || this.done) return;
+        const before = this.conditions.size;
+        this.look();
+        // What they wake may meet others.
+        if (this.conditions.size < before) this.lookAtRest();
+      }),
+    );
   }
 
   /** All that is open rejects, in order of creation; then the signal fires. */
@@ -189,6 +267,28 @@ export class Instance {
     }
     return false;
   }
+}
+
+/** A checked call of an action that has not begun. */
+export interface PreparedAction {
+  readonly name: string;
+  readonly parameters: Encoded;
+  readonly options: FlatWriter;
+}
+
+/** Throws where the name or the options make no sense, or the parameters can't be carried. */
+export function prepareAction(
+  instance: Instance,
+  name: string,
+  parameters: unknown,
+  options: ActionCallOptions | undefined,
+): PreparedAction {
+  checkName(name, 'The name of an action');
+  const text = instance.encode(parameters ?? {}, `parameters of ${name}`);
+  checkOptions(`actions.${name}`, options, ['timeout', 'retry']);
+  const written: FlatWriter = [];
+  writeActionOptions(written, options);
+  return { name, parameters: text, options: written };
 }
 
 let current: Instance | undefined;

@@ -193,8 +193,9 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       if (auto opened = open(event.position); !opened) return opened;
       PendingWait wait;
       wait.cause = event.cause;
+      // One without a name waits for a condition, which the host looks after.
       if (attributes->names.empty()) {
-        wait.names.push_back(event.name);
+        if (!event.name.empty()) wait.names.push_back(event.name);
       } else {
         wait.names = std::move(attributes->names);
       }

@@ -140,6 +140,199 @@ TEST(CoroutineHost, WhatCameByBeforeThePatchIsNotPatchedAndStaysSo) {
               ElementsAre("patched later", "state late", "complete "));
 }
 
+// --- conditions -----------------------------------------------------------------------------
+
+TEST(CoroutineHost, AConditionThatIsTrueAlreadyIsNoRecord) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    ctx.set_state("open");
+    co_await ctx.condition([&ctx] { return ctx.current_state() == "open"; });
+    const bool met = co_await ctx.condition([] { return true; }).within(1s);
+    co_await ctx.run<Quiet>();
+    co_return met ? "met" : "not met";
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("state open", "run 1 Quiet {}"));
+  EXPECT_THAT(describe(driver.deliver({driver.completed(1)})), ElementsAre("complete \"met\""));
+}
+
+TEST(CoroutineHost, AConditionIsMetByVariablesOfTheCodeOnceItRests) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<int> {
+    int approvals = 0;
+    auto counts = [](Context& inner, int& count) -> Task<void> {
+      for (;;) {
+        co_await inner.wait_for("Approve");
+        ++count;
+      }
+    };
+    const auto counting = counts(ctx, approvals);
+    co_await ctx.condition([&approvals] { return approvals >= 2; });
+    co_return approvals;
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1 Approve", "wait 2 "));
+  EXPECT_THAT(describe(driver.deliver({driver.event(1, "Approve")})),
+              ElementsAre("wait 3 Approve"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(3, "Approve")})),
+              ElementsAre("wait 4 Approve", "withdraw 2", "complete 2"));
+  const auto again = driver.replay(3);
+  for (std::size_t i = 0; i < again.size(); ++i) {
+    EXPECT_EQ(describe(again[i]), describe(driver.results[i]));
+  }
+}
+
+TEST(CoroutineHost, StateAndDataThatPassAreSeenByConditionsInOrderOfCreation) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    std::string order;
+    auto when = [](Context& inner, std::string state, std::string& said) -> Task<void> {
+      co_await inner.condition([&] { return inner.current_state() == state; });
+      said += state + " ";
+    };
+    auto second = when(ctx, "packed", order);
+    auto first = when(ctx, "paid", order);
+    auto data = ctx.condition([&ctx] { return ctx.data().get<int>("n") == 1; });
+    auto erased = ctx.condition(
+        [&ctx] { return ctx.current_state() == "sent" && !ctx.data().contains("n"); });
+    co_await ctx.wait_for("Go");
+    ctx.set_state("paid");
+    ctx.set_state("packed");
+    ctx.data().set("n", 1);
+    ctx.data().set("n", 2);
+    ctx.set_state("sent");
+    ctx.data().erase("n");
+    co_await erased;
+    co_await data;
+    co_await pawl::all(first, second);
+    co_return order;
+  });
+  EXPECT_THAT(describe(driver.start()),
+              ElementsAre("wait 1 ", "wait 2 ", "wait 3 ", "wait 4 ", "wait 5 Go"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(5, "Go")})),
+              ElementsAre("state paid", "withdraw 2", "state packed", "withdraw 1", "data n 1",
+                          "withdraw 3", "data n 2", "state sent", "erase n", "withdraw 4",
+                          "complete \"paid packed \""));
+}
+
+TEST(CoroutineHost, OneConditionCanMeetAnother) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<int> {
+    int step = 0;
+    auto follow = [](Context& inner, int& at, int from) -> Task<void> {
+      co_await inner.condition([&at, from] { return at == from; });
+      ++at;
+    };
+    // The first one depends on what the second one does.
+    const auto later = follow(ctx, step, 2);
+    const auto sooner = follow(ctx, step, 1);
+    co_await ctx.wait_for("Go");
+    step = 1;
+    co_await ctx.condition([&step] { return step == 3; });
+    co_return step;
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({driver.event(3, "Go")})),
+              ElementsAre("wait 4 ", "withdraw 2", "withdraw 1", "withdraw 4", "complete 3"));
+}
+
+TEST(CoroutineHost, AConditionRunsOutOfTime) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<bool> {
+    const std::string wanted = "a name that is longer than what a string keeps in itself";
+    const auto met = [&ctx, wanted] { return ctx.current_state() == wanted; };
+    co_return co_await ctx.condition(met).within(50ms);
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1  50"));
+  EXPECT_THAT(describe(driver.deliver({driver.timed_out(1)})), ElementsAre("complete false"));
+}
+
+TEST(CoroutineHost, WhatAPredicateThrowsIsThrownAtTheAwait) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    std::string caught;
+    try {
+      co_await ctx.condition([]() -> bool { throw std::runtime_error("at once"); });
+    } catch (const std::runtime_error& error) {
+      caught = error.what();
+    }
+    auto waits = ctx.condition([&ctx] { return ctx.data().get<int>("n").value_or(0) == 1; });
+    ctx.data().set("n", "text");
+    try {
+      co_await waits;
+    } catch (const ErrorException& error) {
+      caught += " later";
+    }
+    co_return caught;
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1 ", R"(data n "text")", "withdraw 1",
+                                                    R"(complete "at once later")"));
+}
+
+TEST(CoroutineHost, APredicateMayOnlyLook) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<int> {
+    const std::vector<std::function<void()>> asks{
+        [&ctx] { ctx.set_state("x"); },
+        [&ctx] { ctx.data().set("x", 1); },
+        [&ctx] { ctx.data().erase("n"); },
+        [&ctx] { ctx.emit("X"); },
+        [&ctx] { static_cast<void>(ctx.random()); },
+        [&ctx] { static_cast<void>(ctx.uuid()); },
+        [&ctx] { ctx.log.info("x"); },
+        [&ctx] { static_cast<void>(ctx.wait_for("X")); },
+        [&ctx] { static_cast<void>(ctx.sleep(1s)); },
+        [&ctx] { static_cast<void>(ctx.run<Quiet>()); },
+        [&ctx] { static_cast<void>(ctx.condition([] { return true; })); },
+    };
+    int refused = 0;
+    for (const auto& ask : asks) {
+      try {
+        co_await ctx.condition([&ask] {
+          ask();
+          return true;
+        });
+      } catch (const std::logic_error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("which may only look"));
+        ++refused;
+      }
+    }
+    co_return refused;
+  });
+  EXPECT_THAT(describe(driver.start(Item{.name = "n", .count = {}})), ElementsAre("complete 11"));
+}
+
+TEST(CoroutineHost, ConditionsAreWithdrawnByAnyAndWhenDropped) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::size_t> {
+    {
+      const int local = 1;
+      auto dropped = ctx.condition([&local] { return local == 2; });
+    }
+    auto first = co_await pawl::any(ctx.condition([&ctx] { return ctx.current_state() == "x"; }),
+                                    ctx.wait_for("Go"));
+    co_return first.index();
+  });
+  EXPECT_THAT(describe(driver.start()),
+              ElementsAre("wait 1 ", "withdraw 1", "wait 2 ", "wait 3 Go"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(3, "Go")})),
+              ElementsAre("withdraw 2", "complete 1"));
+}
+
+TEST(CoroutineHost, CancellingThrowsAtAConditionToo) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    try {
+      co_await ctx.condition([&ctx] { return ctx.is_cancelled(); });
+    } catch (const Cancelled&) {
+      ctx.set_state("told");
+      throw;
+    }
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({CancelJob{"enough"}})),
+              ElementsAre("state told", "cancel enough"));
+}
+
+TEST(CoroutineHost, PuttingAConditionAwayIssuesNoCommand) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    int n = 0;
+    co_await ctx.condition([&n] { return n == 1; });
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1 "));
+  driver.host.evict(CoroutineDriver::kRef);
+  EXPECT_THAT(describe(driver.replay(1)[0]), ElementsAre("wait 1 "));
+}
+
 // --- what the context gives -------------------------------------------------------------------
 
 TEST(CoroutineHost, StateDataAndEventsBecomeCommandsInProgramOrder) {

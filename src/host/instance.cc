@@ -70,6 +70,13 @@ bool Instance::may_use(const char* what) {
       what));
 }
 
+bool Instance::may_ask(const char* what) {
+  if (!may_use(what)) return false;
+  if (!judging_) return true;
+  throw std::logic_error(fmt::format(
+      "{} was used by the predicate of a condition, which may only look at what is there", what));
+}
+
 void Instance::violate(std::string report) {
   if (!violation_) violation_ = std::move(report);
 }
@@ -151,6 +158,7 @@ void Instance::apply(CancelJob& job) {
     return left->position < right->position;
   });
   open_.clear();
+  conditions_.clear();
   for (const PendingPointer& pending : all) {
     pending->done = true;
     pending->cancelled = true;
@@ -172,6 +180,7 @@ void Instance::finish(Pending::Kind kind, Position position, Pending::Outcome ou
   }
   const PendingPointer pending = std::move(found->second);
   open_.erase(found);
+  conditions_.erase(position);
   pending->done = true;
   pending->order = next_order();
   pending->outcome = std::move(outcome);
@@ -179,12 +188,41 @@ void Instance::finish(Pending::Kind kind, Position position, Pending::Outcome ou
 }
 
 void Instance::run_ready() {
-  while (ready_.next != &ready_) {
-    ReadyLink& link = *ready_.next;
-    const std::coroutine_handle<> handle = link.handle;
-    link.unlink();
-    handle.resume();
-    if (root_.handle.done()) return;
+  do {
+    while (ready_.next != &ready_) {
+      ReadyLink& link = *ready_.next;
+      const std::coroutine_handle<> handle = link.handle;
+      link.unlink();
+      handle.resume();
+      if (root_.handle.done()) return;
+    }
+    look();
+  } while (ready_.next != &ready_);
+}
+
+bool Instance::judge(Pending& pending) {
+  judging_ = true;
+  try {
+    pending.met = pending.predicate();
+  } catch (...) {
+    pending.thrown = std::current_exception();
+  }
+  judging_ = false;
+  return pending.met || pending.thrown != nullptr;
+}
+
+void Instance::look() {
+  for (auto next = conditions_.begin(); next != conditions_.end();) {
+    const PendingPointer pending = next->second;
+    if (judge(*pending) && !pending->withdrawn) {
+      close(*pending);
+      pending->withdrawn = false;  // to the engine it is; to the code it is done
+      pending->done = true;
+      pending->order = next_order();
+      if (pending->waiter != nullptr) std::exchange(pending->waiter, nullptr)->notify();
+    }
+    // A predicate may have dropped a condition, so no iterator is kept.
+    next = conditions_.upper_bound(pending->position);
   }
 }
 
@@ -234,6 +272,7 @@ void Instance::end() {
   ended_ = true;
   destroy_frame();
   open_.clear();
+  conditions_.clear();
 }
 
 void Instance::check_name(const std::string_view what, const std::string_view name) const {
@@ -249,11 +288,31 @@ void Instance::check_payload(const std::string_view what, const Payload& payload
 PendingPointer Instance::open(Pending::Kind kind) {
   PendingPointer pending(new Pending);
   pending->kind = kind;
+  enrol(pending);
+  return pending;
+}
+
+void Instance::enrol(const PendingPointer& pending) {
   pending->instance = this;
   pending->position = ++last_position_;
   pending->activation = activation_number_;
   pending->command = commands_->size();
   open_.emplace(pending->position, pending);
+}
+
+PendingPointer Instance::open_condition(std::function<bool()> predicate) {
+  PendingPointer pending(new Pending);
+  pending->kind = Pending::Kind::wait;
+  pending->predicate = std::move(predicate);
+  if (judge(*pending)) {
+    // It would be so on every replay: there is nothing to record.
+    pending->done = true;
+    pending->order = next_order();
+    return pending;
+  }
+  enrol(pending);
+  conditions_.emplace(pending->position, pending);
+  give(WaitCommand{.position = pending->position, .names = {}, .timeout = {}});
   return pending;
 }
 
@@ -261,6 +320,7 @@ void Instance::close(Pending& pending) {
   pending.withdrawn = true;
   give(WithdrawCommand{pending.position});
   open_.erase(pending.position);
+  conditions_.erase(pending.position);
 }
 
 void Instance::make_ready(ReadyLink& link) {
@@ -321,6 +381,11 @@ void withdraw(Pending& pending) {
   }
 }
 
+void drop_condition(Pending& pending) noexcept {
+  if (pending.done || pending.withdrawn || pending.instance == nullptr) return;
+  if (pending.instance == Instance::running()) pending.instance->close(pending);
+}
+
 void set_timeout(Pending& pending, std::chrono::milliseconds timeout) {
   Instance* instance = pending.instance;
   if (instance == nullptr || !instance->may_use("within()")) return;
@@ -348,6 +413,7 @@ void PendingAwaitable::subscribe(Waiter* waiter) {
 
 Pending::Outcome PendingAwaitable::take_outcome() {
   pending_->taken = true;
+  if (pending_->thrown) std::rethrow_exception(pending_->thrown);
   if (pending_->cancelled) throw Cancelled(pending_->instance->cancel_reason.value_or(""));
   return std::move(pending_->outcome);
 }
@@ -400,7 +466,7 @@ PendingPointer nothing() { return PendingPointer(new Pending); }
 
 PendingPointer Context::start_action(std::string_view name, Payload parameters,
                                      ActionOptions options) {
-  if (!instance_.may_use("ctx.run()")) return nothing();
+  if (!instance_.may_ask("ctx.run()")) return nothing();
   instance_.check_name("action name", name);
   instance_.check_payload(fmt::format("parameters of action '{}'", name), parameters);
   PendingPointer pending = instance_.open(Pending::Kind::action);
@@ -412,7 +478,7 @@ PendingPointer Context::start_action(std::string_view name, Payload parameters,
 }
 
 PendingPointer Context::start_wait(std::vector<std::string> names) {
-  if (!instance_.may_use("ctx.wait_for()")) return nothing();
+  if (!instance_.may_ask("ctx.wait_for()")) return nothing();
   if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");
   for (const std::string& name : names) instance_.check_name("name of an event to wait for", name);
   PendingPointer pending = instance_.open(Pending::Kind::wait);
@@ -421,8 +487,13 @@ PendingPointer Context::start_wait(std::vector<std::string> names) {
   return pending;
 }
 
+PendingPointer Context::start_condition(std::function<bool()> predicate) {
+  if (!instance_.may_ask("ctx.condition()")) return nothing();
+  return instance_.open_condition(std::move(predicate));
+}
+
 PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
-  if (!instance_.may_use("ctx.sleep()")) return nothing();
+  if (!instance_.may_ask("ctx.sleep()")) return nothing();
   PendingPointer pending = instance_.open(Pending::Kind::timer);
   instance_.give(StartTimerCommand{.position = pending->position,
                                    .duration = std::max<DurationMs>(0, duration.count())});
@@ -432,7 +503,7 @@ PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
 bool Context::is_cancelled() const { return instance_.cancel_reason.has_value(); }
 
 bool Context::patched(std::string_view change_id) {
-  if (!instance_.may_use("ctx.patched()")) {
+  if (!instance_.may_ask("ctx.patched()")) {
     const auto told = instance_.patches.find(change_id);
     return told != instance_.patches.end() && told->second;
   }
@@ -446,14 +517,15 @@ const std::string& Context::current_state() const {
 }
 
 void Context::set_state(std::string_view state) {
-  if (!instance_.may_use("ctx.set_state()")) return;
+  if (!instance_.may_ask("ctx.set_state()")) return;
   instance_.check_name("state", state);
   instance_.state = state;
   instance_.give(SetStateCommand{instance_.state});
+  instance_.look();
 }
 
 void Context::emit_payload(std::string_view name, Payload payload) {
-  if (!instance_.may_use("ctx.emit()")) return;
+  if (!instance_.may_ask("ctx.emit()")) return;
   instance_.check_name("name of an event to emit", name);
   instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
   instance_.give(EmitCommand{std::string(name), std::move(payload)});
@@ -464,10 +536,10 @@ std::chrono::sys_time<std::chrono::milliseconds> Context::now() const {
   return std::chrono::sys_time<std::chrono::milliseconds>(std::chrono::milliseconds(instance_.now));
 }
 
-double Context::random() { return instance_.may_use("ctx.random()") ? instance_.random() : 0; }
+double Context::random() { return instance_.may_ask("ctx.random()") ? instance_.random() : 0; }
 
 std::string Context::uuid() {
-  return instance_.may_use("ctx.uuid()") ? instance_.uuid() : std::string();
+  return instance_.may_ask("ctx.uuid()") ? instance_.uuid() : std::string();
 }
 
 // What was given at the start never changes, and so may be read from anywhere.
@@ -485,11 +557,12 @@ bool Context::is_replaying() const {
 }
 
 void Data::erase(std::string_view key) {
-  if (!instance_.may_use("ctx.data()")) return;
+  if (!instance_.may_ask("ctx.data()")) return;
   const auto found = instance_.data.find(key);
   if (found == instance_.data.end()) return;
   instance_.data.erase(found);
   instance_.give(SetDataCommand{std::string(key), Payload{}});
+  instance_.look();
 }
 
 std::vector<std::string> Data::keys() const {
@@ -507,11 +580,12 @@ const std::string* Data::find(std::string_view key) const {
 }
 
 void Data::store(std::string_view key, Payload value) {
-  if (!instance_.may_use("ctx.data()")) return;
+  if (!instance_.may_ask("ctx.data()")) return;
   instance_.check_name("key of data", key);
   instance_.check_payload(fmt::format("data '{}'", key), value);
   instance_.data.insert_or_assign(std::string(key), value.bytes);
   instance_.give(SetDataCommand{std::string(key), std::move(value)});
+  instance_.look();
 }
 
 void Data::throw_unfit(std::string_view key, const Error& error) {
@@ -520,7 +594,7 @@ void Data::throw_unfit(std::string_view key, const Error& error) {
                              error.subject});
 }
 
-bool Log::wanted() const { return instance_.may_use("ctx.log") && !instance_.replaying; }
+bool Log::wanted() const { return instance_.may_ask("ctx.log") && !instance_.replaying; }
 
 void Log::write(LogLevel level, std::string message) const {
   instance_.give(LogCommand{level, std::move(message), Payload{}});

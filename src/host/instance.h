@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -39,11 +40,16 @@ class Instance {
   // That code runs which may use this instance: true. While the frame is destroyed: false. Anything
   // else is a use from outside, which is noted and throws std::logic_error.
   bool may_use(const char* what);
+  // The same for what changes something or asks for something; a predicate may do neither.
+  bool may_ask(const char* what);
 
   // Throw ErrorException, before anything is asked for.
   void check_name(std::string_view what, std::string_view name) const;
   void check_payload(std::string_view what, const Payload& payload) const;
   PendingPointer open(Pending::Kind kind);
+  PendingPointer open_condition(std::function<bool()> predicate);
+  // Asks the predicates of what waits for a condition, in order of creation.
+  void look();
   void give(Command command) { commands_->push_back(std::move(command)); }
   std::vector<Command>& commands() { return *commands_; }
   void close(Pending& pending);
@@ -73,6 +79,8 @@ class Instance {
   void run_ready();
   void end();
   void destroy_frame();
+  void enrol(const PendingPointer& pending);
+  bool judge(Pending& pending);
   void violate(std::string report);
   std::uint64_t next_random();
 
@@ -83,8 +91,10 @@ class Instance {
   ReadyLink root_link_;
   ReadyLink ready_;  // sentinel of a ring
   std::unordered_map<Position, PendingPointer> open_;
-  std::vector<Command>* commands_ = nullptr;   // of the activation that runs
-  std::vector<std::string> recorded_patches_;  // in it, when it is a replay
+  std::map<Position, PendingPointer> conditions_;  // those of open_ that have a predicate
+  bool judging_ = false;                           // a predicate runs
+  std::vector<Command>* commands_ = nullptr;       // of the activation that runs
+  std::vector<std::string> recorded_patches_;      // in it, when it is a replay
   std::optional<Failure> failed_to_start_;
   std::optional<std::string> violation_;
   Position last_position_ = 0;

@@ -139,6 +139,40 @@ const stories: Record<string, Story> = {
     },
     events: [['!cancel']],
   },
+  conditions: {
+    async run({ condition, events, setState, getCurrentState, sleep, actions }) {
+      let votes = 0;
+      const counted = condition(() => getCurrentState() === 'counted', { timeout: '1d' });
+      const late = await condition(() => votes > 0, { timeout: 5 }).catch((error: Error) => error.name);
+      void (async () => {
+        for (;;) votes += (await events.waitFor('Vote')).payload;
+      })();
+      await condition(() => votes >= 3);
+      await actions['echo']!({ votes });
+      await condition(() => votes >= 7);
+      await sleep(1);
+      setState('counted');
+      await counted;
+      return [late, votes];
+    },
+    events: [['Vote', 1], ['Vote', 2], ['Vote', 4]],
+  },
+  compensated: {
+    async run({ actions, compensations, events, setState }) {
+      try {
+        for (const n of [1, 2, 3]) {
+          await actions['echo']!({ book: n });
+          compensations.add(n === 2 ? 'broken' : 'echo', { cancel: n });
+        }
+        await events.waitFor('Never');
+      } catch (error) {
+        const failed = await compensations.run().catch((one: Error) => one.message);
+        setState(String(failed));
+        throw error;
+      }
+    },
+    events: [['!cancel']],
+  },
   paused: {
     async run({ events, actions, setState }) {
       const first = await events.waitFor('First');

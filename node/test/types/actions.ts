@@ -24,7 +24,7 @@ declare module 'pawl' {
 
 // --- In workflows. --------------------------------------------------------------------------------
 
-defineWorkflow('Actions', async ({ actions }) => {
+defineWorkflow('Actions', async ({ actions, compensations }) => {
   const charged = await actions.chargeCard({ card: 'c', amount: 1 }, { timeout: '5s', retry: { maxAttempts: 2 } });
   same<typeof charged, { receipt: string }>(true);
   // @ts-expect-error: the result has no such member
@@ -62,6 +62,14 @@ defineWorkflow('Actions', async ({ actions }) => {
   const anything = await actions['sendNotification']!({ recipient: 'ann', message: 'm' });
   same<typeof anything, any>(true);
   await actions['unknown']!();
+
+  compensations.add('Charge_Card', { card: 'c', amount: 1 }, { timeout: '1s' });
+  compensations.add('unlisted');
+  compensations.add('unlisted', { any: 'thing' });
+  // @ts-expect-error: it has parameters
+  compensations.add('chargeCard');
+  // @ts-expect-error: another type
+  compensations.add('chargeCard', { card: 'c', amount: 'much' });
 
   const { chargeCard } = actions;
   (await chargeCard({ card: 'c', amount: 1 })).receipt satisfies string;
