@@ -349,8 +349,7 @@ struct PromiseBase {
         Awaitable<A>,
         "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.condition, "
         "ctx.sleep, pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; "
-        "do "
-        "it in an action.");
+        "do it in an action.");
     if constexpr (Awaitable<A>) return Awaiter<std::remove_reference_t<A>>(awaitable);
   }
   void unhandled_exception() noexcept { thrown = std::current_exception(); }
