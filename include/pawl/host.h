@@ -250,9 +250,18 @@ struct ActionOutcome {
   std::variant<Payload, Failure> outcome;
 };
 
+// The handler of an attempt begins. As in the task.
+struct ActionBegun {
+  AttemptId id = 0;
+  ExecutionRef execution = 0;
+  Position position = 0;
+};
+
 class ActionSink {
  public:
   virtual ~ActionSink() = default;
+  // Only from a host that says so: ActionHost::reports_begin().
+  virtual void action_begun(ActionBegun begun) = 0;
   virtual void actions_finished(std::vector<ActionOutcome> outcomes) = 0;
 };
 
@@ -264,7 +273,10 @@ class ActionHost {
   // How many attempts it works on at once; none: as many as there are. It is never handed more than
   // that, so that the time-out of an attempt, which counts from when it is handed over, is not used
   // up by waiting. What it has not answered counts, also what timed out. Read at each registration.
+  // A host that lets attempts wait reports their beginning instead: the time-out counts from there,
+  // and there is always something for it to do next.
   virtual std::optional<std::size_t> capacity() const { return std::nullopt; }
+  virtual bool reports_begin() const { return false; }
   virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;
   // The attempt is no longer wanted (timed out, or its execution ended): tell the handler. It is
   // still answered; the answer is ignored.

@@ -29,10 +29,10 @@ void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Fail
 
 }  // namespace
 
-PoolExecutor::PoolExecutor(const std::size_t threads, const Limits& limits)
-    : limits_(limits), capacity_(std::max<std::size_t>(1, threads)) {
-  threads_.reserve(capacity_);
-  for (std::size_t i = 0; i < capacity_; ++i) threads_.emplace_back([this] { work(); });
+PoolExecutor::PoolExecutor(std::size_t threads, const Limits& limits) : limits_(limits) {
+  threads = std::max<std::size_t>(1, threads);
+  threads_.reserve(threads);
+  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
 PoolExecutor::~PoolExecutor() { close(); }
@@ -103,6 +103,7 @@ void PoolExecutor::work() {
     const std::shared_ptr<Job> job = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
+    job->sink->action_begun({job->task.id, job->task.execution, job->task.position});
     std::variant<Payload, Failure> outcome = attempt(*job);
     lock.lock();
     under_way_.erase(job->task.id);

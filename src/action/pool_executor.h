@@ -20,8 +20,9 @@
 
 namespace pawl {
 
-// Runs actions on threads of its own. Any thread may call it. Whoever hands attempts in bounds the
-// queue of those that wait for a thread; one that minds capacity() lets none wait.
+// Runs actions on threads of its own. Any thread may call it. Attempts beyond the threads wait in a
+// queue, so that a thread that is done has the next one at hand; whoever hands them in bounds it
+// (Limits::actions_in_flight_max).
 class PoolExecutor final : public ActionHost {
  public:
   explicit PoolExecutor(std::size_t threads, const Limits& limits = {});
@@ -33,8 +34,7 @@ class PoolExecutor final : public ActionHost {
   // Names that meet are one name; the latest handler counts.
   void register_action(std::string_view name, detail::ActionHandler handler);
 
-  // The number of its threads.
-  std::optional<std::size_t> capacity() const override { return capacity_; }
+  bool reports_begin() const override { return true; }
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
   void abort(AttemptId attempt) override;
 
@@ -56,7 +56,6 @@ class PoolExecutor final : public ActionHost {
   std::variant<Payload, Failure> attempt(const Job& job);
 
   const Limits limits_;
-  const std::size_t capacity_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

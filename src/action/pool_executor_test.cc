@@ -60,6 +60,15 @@ static_assert(action_name<pool_shapes::Generic<std::string>>().starts_with("Gene
 
 class Collector final : public ActionSink {
  public:
+  void action_begun(ActionBegun begun) override {
+    const std::lock_guard lock(mutex_);
+    begun_.push_back(begun.id);
+    arrived_.notify_all();
+  }
+  std::vector<AttemptId> begun() {
+    const std::lock_guard lock(mutex_);
+    return begun_;
+  }
   void actions_finished(std::vector<ActionOutcome> outcomes) override {
     const std::lock_guard lock(mutex_);
     for (ActionOutcome& outcome : outcomes) outcomes_.push_back(std::move(outcome));
@@ -75,6 +84,7 @@ class Collector final : public ActionSink {
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<ActionOutcome> outcomes_;
+  std::vector<AttemptId> begun_;
 };
 
 ActionTask task(std::string name, std::string parameters, AttemptId id = 1) {
@@ -231,9 +241,17 @@ TEST(PoolExecutor, RunsAsManyAtOnceAsItHasThreads) {
   EXPECT_EQ(answered.size(), 8U);
 }
 
-TEST(PoolExecutor, TakesAsManyAtOnceAsItHasThreads) {
-  EXPECT_EQ(PoolExecutor(3).capacity(), 3U);
-  EXPECT_EQ(PoolExecutor(0).capacity(), 1U) << "it has one all the same";
+// Time-outs count from there, so it must be told of each, when its handler begins and not before.
+TEST(PoolExecutor, ReportsWhenAHandlerBegins) {
+  PoolExecutor pool(0);  // has one thread all the same
+  EXPECT_TRUE(pool.reports_begin());
+  auto sink = std::make_shared<Collector>();
+  std::vector<std::size_t> known;
+  add<Nothing>(pool, [&](Nothing::Parameters) { known.push_back(sink->begun().size()); });
+  pool.run({task("Nothing", "{}", 7), task("Nothing", "{}", 8)}, sink);
+  sink->wait_for(2);
+  EXPECT_EQ(known, (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(sink->begun(), (std::vector<AttemptId>{7, 8}));
 }
 
 TEST(PoolExecutor, CannotBeClosedByAHandler) {

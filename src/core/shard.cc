@@ -206,6 +206,7 @@ void Shard::on(WorkflowRegistered input) {
 void Shard::on(ActionRegistered input) {
   catalog_.add_action(input.name, input.options, input.host);
   host_queues_[input.host].capacity = input.host_capacity;
+  host_queues_[input.host].reports_begin = input.host_reports_begin;
   const std::string meeting = meeting_name(input.name);
   const auto [first, last] = without_handler_.equal_range(meeting);
   const std::vector<std::pair<std::string, AttemptKey>> waiting(first, last);

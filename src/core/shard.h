@@ -127,15 +127,17 @@ struct ActionRegistered {
   ActionOptions options;
   HostId host = 0;
   std::optional<std::size_t> host_capacity = std::nullopt;  // ActionHost::capacity()
+  bool host_reports_begin = false;                          // ActionHost::reports_begin()
 };
 
 // Time has passed: something may be due.
 struct Tick {};
 
-using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested,
-                           ForkPrepared, ActionRequested, ResumeExecutions, ExecutionLoaded,
-                           TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
-                           ActionRegistered, Tick, ActivationResult, ActionOutcome, CommitOutcome>;
+using Input =
+    std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
+                 ActionRequested, ResumeExecutions, ExecutionLoaded, TimersLoaded, InboxFound,
+                 ActionResultFound, WorkflowRegistered, ActionRegistered, Tick, ActivationResult,
+                 ActionBegun, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -270,7 +272,9 @@ class Shard {
     AttemptId id = 0;
     int attempt = 1;
     HostId host = 0;
-    Timestamp deadline = 0;  // 0: not handed out yet
+    bool handed_out = false;
+    DurationMs timeout = 0;
+    Timestamp deadline = 0;  // 0: it has not begun
   };
 
   using AttemptKey = std::pair<ExecutionRef, Position>;
@@ -278,6 +282,7 @@ class Shard {
   // Attempts that wait for a place at their host, and those that have one.
   struct HostQueue {
     std::optional<std::size_t> capacity;
+    bool reports_begin = false;
     std::set<AttemptId> unanswered;  // where there is a capacity: handed over, given up or not
     std::deque<ActionTask> ready;
   };
@@ -297,6 +302,7 @@ class Shard {
   void on(ActionRegistered input);
   void on(const Tick& input);
   void on(ActivationResult input);
+  void on(ActionBegun input);
   void on(ActionOutcome input);
   void on(const CommitOutcome& input);
 
@@ -374,6 +380,7 @@ class Shard {
   // Puts it in line for its host. The task's attempt and key are set.
   void hand_out(const Catalog::Action& registered, ActionTask task);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
+  void start_clock(AttemptKey key, Attempt& attempt);
   void end_attempt(AttemptKey key);
   void abandon_attempts(ExecutionRef ref);
   void without_handler_erase(ExecutionRef ref);

@@ -131,8 +131,9 @@ bool Shard::run_next(const HostId host) {
     const auto attempt = attempts_.find(key);
     // It was given up while it waited.
     if (attempt == attempts_.end() || attempt->second.id != task.id) continue;
-    attempt->second.deadline = later(now_, task.timeout);
-    deadlines_.emplace(attempt->second.deadline, key);
+    attempt->second.handed_out = true;
+    attempt->second.timeout = task.timeout;
+    if (!queue.reports_begin) start_clock(key, attempt->second);
     if (queue.capacity) queue.unanswered.insert(task.id);
     ++in_flight_;
     ++counters_.actions_started;
@@ -142,13 +143,24 @@ bool Shard::run_next(const HostId host) {
   return false;
 }
 
+// Its time-out counts from now on.
+void Shard::start_clock(const AttemptKey key, Attempt& attempt) {
+  attempt.deadline = later(now_, attempt.timeout);
+  deadlines_.emplace(attempt.deadline, key);
+}
+
+void Shard::on(ActionBegun input) {
+  const AttemptKey key{input.execution, input.position};
+  const auto attempt = attempts_.find(key);
+  if (attempt == attempts_.end() || attempt->second.id != input.id) return;
+  if (attempt->second.deadline == 0) start_clock(key, attempt->second);
+}
+
 void Shard::end_attempt(const AttemptKey key) {
   const auto attempt = attempts_.find(key);
   if (attempt == attempts_.end()) return;
-  if (attempt->second.deadline != 0) {
-    deadlines_.erase({attempt->second.deadline, key});
-    --in_flight_;
-  }
+  if (attempt->second.deadline != 0) deadlines_.erase({attempt->second.deadline, key});
+  if (attempt->second.handed_out) --in_flight_;
   attempts_.erase(attempt);
 }
 
@@ -157,7 +169,7 @@ void Shard::abandon_attempts(const ExecutionRef ref) {
   auto at = attempts_.lower_bound({ref, 0});
   while (at != attempts_.end() && at->first.first == ref) {
     const Attempt& attempt = at->second;
-    if (attempt.deadline != 0) {
+    if (attempt.handed_out) {
       out_->aborts.push_back(AbortAction{attempt.host, attempt.id});
     }
     const AttemptKey key = at->first;

@@ -83,7 +83,7 @@ void Shard::pause(Execution& execution) {
   for (auto at = attempts_.lower_bound({ref, 0});
        at != attempts_.end() && at->first.first == ref;) {
     const AttemptKey key = at->first;
-    const bool begun = at->second.deadline != 0;
+    const bool begun = at->second.handed_out;
     ++at;
     if (!begun) end_attempt(key);
   }

@@ -593,6 +593,35 @@ TEST(ShardActionHosts, AreHandedNoMoreThanTheyWorkOnAtOnce) {
   EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"d charge"});
 }
 
+TEST(ShardActionHosts, TimeCountsFromWhereAHandlerBeginsIfTheHostReportsIt) {
+  Surroundings around(charge_then_wait);
+  ActionRegistered registered{"charge", {}, 0};
+  registered.host_reports_begin = true;
+  around.give(registered);
+  around.start("a");
+  around.start("b");
+  around.settle();
+  EXPECT_EQ(handed_out(around.asked), (std::vector<std::string>{"a charge", "b charge"}));
+  const ActionTask first = around.asked.actions.at(0).task;
+  const ActionTask second = around.asked.actions.at(1).task;
+  around.give(ActionBegun{first.id, first.execution, first.position});
+  around.advance_to_tick();
+  around.settle();
+  ASSERT_EQ(around.asked.aborts.size(), 1U) << "the other one waits for a thread";
+  EXPECT_EQ(around.asked.aborts.at(0).attempt, first.id);
+  around.give(ActionBegun{first.id, first.execution, first.position});  // too late: it is over
+  around.asked.aborts.clear();
+  around.now += second.timeout;
+  around.give(ActionBegun{second.id, second.execution, second.position});
+  around.now += second.timeout - 1;
+  around.give(Tick{});
+  EXPECT_TRUE(around.asked.aborts.empty());
+  ++around.now;
+  around.give(Tick{});
+  ASSERT_EQ(around.asked.aborts.size(), 1U);
+  EXPECT_EQ(around.asked.aborts.at(0).attempt, second.id);
+}
+
 TEST(ShardActionHosts, GetThePlaceBackOfAnAttemptThatWasGivenUpOnceTheyAnswer) {
   Surroundings around(charge_then_wait);
   around.register_action("charge", 0, 1);

@@ -124,7 +124,8 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
     id = static_cast<HostId>(known - action_hosts_.begin());
     if (known == action_hosts_.end()) action_hosts_.push_back(&host);
   }
-  mailbox_->post(ActionRegistered{description.name, description.options, id, host.capacity()});
+  mailbox_->post(ActionRegistered{description.name, description.options, id, host.capacity(),
+                                  host.reports_begin()});
   return {};
 }
 
