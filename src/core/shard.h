@@ -341,6 +341,7 @@ class Shard {
     std::optional<ActionResultRecord> result;  // none: there will be another attempt
   };
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
+  static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);
   void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
   void answer_event(Execution& execution);
   EventReply event_reply(const Execution& execution, const std::string& event_id,

@@ -431,16 +431,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   Held held;
   if (execution.event && execution.event_inbox == 0) {
     const EventSubmitted& event = *execution.event;
-    InboxRecord row;
-    row.id = next_inbox_id_();
-    row.execution = ref;
-    row.tenant = record.tenant;
-    row.event_id = event.event_id;
-    row.event_name = event.event.name;
+    InboxRecord row = inbox_row(execution, event, next_inbox_id_());
     row.payload = event.event.payload;
-    row.user_id = event.event.user_id;
-    row.idempotency_key = event.event.idempotency_key;
-    row.accepted_at = event.accepted_at;
     transition.inbox_added.push_back(std::move(row));
     EventReply told = event_reply(execution, event.event_id, false);
     told.current_state = execution.row_state;

@@ -343,19 +343,26 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
   deliver_event(execution, std::move(event), 0);
 }
 
-// Makes the event durable where it waits, ahead of its turn.
-void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
-                         const bool reply_enqueued) {
+// All but the payload, which one that is completed has in the history only.
+InboxRecord Shard::inbox_row(const Execution& execution, const EventSubmitted& event,
+                             const InboxId id) {
   InboxRecord row;
-  row.id = next_inbox_id_();
+  row.id = id;
   row.execution = execution.fold.ref();
   row.tenant = execution.fold.record().tenant;
   row.event_id = event.event_id;
   row.event_name = event.event.name;
-  row.payload = event.event.payload;
   row.user_id = event.event.user_id;
   row.idempotency_key = event.event.idempotency_key;
   row.accepted_at = event.accepted_at;
+  return row;
+}
+
+// Makes the event durable where it waits, ahead of its turn.
+void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
+                         const bool reply_enqueued) {
+  InboxRecord row = inbox_row(execution, event, next_inbox_id_());
+  row.payload = event.event.payload;
   const EventReply submitted = event_reply(execution, event.event_id, false);
   if (event.request != 0) {
     const std::string processing_id = std::to_string(row.id);
@@ -385,14 +392,8 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
   }
   if (const auto earlier = execution.fold.first_timer_until(event.accepted_at)) {
     if (inbox_id != 0) {
-      InboxRecord row;
-      row.id = inbox_id;
-      row.event_id = event.event_id;
-      row.event_name = event.event.name;
+      InboxRecord row = inbox_row(execution, event, inbox_id);
       row.payload = std::move(event.event.payload);
-      row.user_id = event.event.user_id;
-      row.idempotency_key = event.event.idempotency_key;
-      row.accepted_at = event.accepted_at;
       execution.work.push_front(InboxEvent{std::move(row)});
     } else {
       execution.work.push_front(std::move(event));
@@ -410,17 +411,9 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
     execution.open.inbox_completed.push_back(
         InboxCompletion{inbox_id, InboxStatus::completed, {}, {}});
   } else {
-    InboxRecord row;
-    row.id = next_inbox_id_();
-    row.execution = execution.fold.ref();
-    row.tenant = execution.fold.record().tenant;
-    row.event_id = event.event_id;
-    row.event_name = event.event.name;
-    row.user_id = event.event.user_id;
-    row.idempotency_key = event.event.idempotency_key;
+    InboxRecord row = inbox_row(execution, event, next_inbox_id_());
     row.status = InboxStatus::completed;
     row.attempts = 1;
-    row.accepted_at = event.accepted_at;
     execution.open.inbox_added.push_back(std::move(row));
   }
   execution.cause = received.cause;

@@ -8,13 +8,12 @@
 #include "host/coroutine_host.h"
 #include "pawl/workflow.h"
 #include "tests/support/four_ways.h"
+#include "tests/support/story_parts.h"
 
 namespace pawl::testing {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr const char* kTenant = "acme";
 
 template <class F>
 World::HostMaker host_of(F workflow) {
@@ -23,19 +22,6 @@ World::HostMaker host_of(F workflow) {
     host->register_workflow("Story", "1.0.0", detail::make_workflow_function(workflow));
     return host;
   };
-}
-
-StartRequest start_of(const std::string& id) {
-  StartRequest request;
-  request.workflow = "Story";
-  request.tenant = kTenant;
-  request.execution_id = id;
-  request.input = Payload::json("{}");
-  return request;
-}
-
-EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
-  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
 }
 
 void prepare(World& world) { world.register_workflow("Story"); }

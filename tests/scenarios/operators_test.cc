@@ -9,56 +9,10 @@
 #include "core/time_travel.h"
 #include "model/attributes.h"
 #include "tests/support/four_ways.h"
-#include "tests/support/script_host.h"
+#include "tests/support/story_parts.h"
 
 namespace pawl::testing {
 namespace {
-
-constexpr const char* kTenant = "acme";
-
-World::HostMaker host_with(ScriptFunction function) {
-  return [function = std::move(function)] {
-    auto host = std::make_unique<ScriptHost>();
-    host->define("Story", function);
-    return host;
-  };
-}
-
-StartRequest start_of(const std::string& id) {
-  StartRequest request;
-  request.workflow = "Story";
-  request.tenant = kTenant;
-  request.execution_id = id;
-  request.input = Payload::json("{}");
-  return request;
-}
-
-EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
-  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
-}
-
-// As a client does: again, until it is told. What it asked for may have been done before the crash.
-void control_until_told(World& world, const ControlVerb verb, const std::string& id,
-                        const std::string& reason = "") {
-  for (int tries = 0; tries < 100; ++tries) {
-    const auto told = world.control(verb, id, reason);
-    if (!told) continue;
-    if (told->has_value() || told->error().code == ErrorCode::execution_ended ||
-        told->error().code == ErrorCode::wrong_status) {
-      return;
-    }
-    world.advance(1'000);
-  }
-  FAIL() << "never told";
-}
-
-std::variant<Payload, Failure> echo(const ActionTask& task) { return task.parameters; }
-
-std::vector<std::string> types_of(const std::vector<HistoryEvent>& history) {
-  std::vector<std::string> types;
-  for (const HistoryEvent& event : history) types.emplace_back(to_string(event.type));
-  return types;
-}
 
 const HistoryEvent* find_type(const std::vector<HistoryEvent>& history, const EventType type) {
   const auto found = std::find_if(history.begin(), history.end(),

@@ -8,55 +8,17 @@
 #include "core/start_options.h"
 #include "model/attributes.h"
 #include "tests/support/four_ways.h"
-#include "tests/support/script_host.h"
+#include "tests/support/story_parts.h"
 
 namespace pawl::testing {
 namespace {
 
-constexpr const char* kTenant = "acme";
 constexpr Timestamp kBegin = 1'000'000;  // when a world begins
 constexpr DurationMs kHour = 3'600'000;
 
-World::HostMaker host_with(ScriptFunction function) {
-  return [function = std::move(function)] {
-    auto host = std::make_unique<ScriptHost>();
-    host->define("Story", function);
-    return host;
-  };
-}
-
-StartRequest start_of(const std::string& id) {
-  StartRequest request;
-  request.workflow = "Story";
-  request.tenant = kTenant;
-  request.execution_id = id;
-  request.input = Payload::json(R"({"n":1})");
-  return request;
-}
-
-EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
-  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
-}
-
-// As a client does: again, until it is told. What it asked for may have been done before the crash.
-void control_until_told(World& world, const ControlVerb verb, const std::string& id,
-                        const std::string& reason = "") {
-  for (int tries = 0; tries < 100; ++tries) {
-    const auto told = world.control(verb, id, reason);
-    if (!told) continue;
-    if (told->has_value() || told->error().code == ErrorCode::execution_ended) return;
-    world.advance(100);
-  }
-  FAIL() << "never told";
-}
-
-std::vector<std::string> types_of(const std::vector<HistoryEvent>& history) {
-  std::vector<std::string> types;
-  for (const HistoryEvent& event : history) types.emplace_back(to_string(event.type));
-  return types;
-}
-
 using Texts = std::vector<std::string>;
+
+StartRequest start_with_n(const std::string& id) { return start_of(id, R"({"n":1})"); }
 
 std::string takes_an_event(Script& script) {
   script.set_data("early", script.now() < kBegin + kHour ? "true" : "false");
@@ -68,7 +30,7 @@ std::string takes_an_event(Script& script) {
 TEST(StartAt, TheCodeRunsFirstAtThatTimeAndTakesWhatCameBefore) {
   tell_four_ways({host_with(takes_an_event), [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
-                    StartRequest start = start_of("a");
+                    StartRequest start = start_with_n("a");
                     start.start_at = kBegin + kHour;
                     start_until_told(world, start);
                     EXPECT_EQ(world.state(kTenant, "a").status, "running");
@@ -94,7 +56,7 @@ TEST(StartAt, ATimeThatHasPassedIsAtOnce) {
   tell_four_ways({host_with([](Script&) { return "1"; }),
                   [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
-                    StartRequest start = start_of("a");
+                    StartRequest start = start_with_n("a");
                     start.start_at = kBegin;
                     start_until_told(world, start);
                   },
@@ -112,12 +74,13 @@ TEST(StartAt, CancelledOrTerminatedBeforeNoneOfItsCodeRuns) {
                   [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
                     for (const char* const id : {"cancelled", "terminated"}) {
-                      StartRequest start = start_of(id);
+                      StartRequest start = start_with_n(id);
                       start.start_at = kBegin + kHour;
                       start_until_told(world, start);
                     }
-                    control_until_told(world, ControlVerb::cancel, "cancelled", "not needed");
-                    control_until_told(world, ControlVerb::terminate, "terminated", "nor this");
+                    control_until_told(world, ControlVerb::cancel, "cancelled", "not needed", 100);
+                    control_until_told(world, ControlVerb::terminate, "terminated", "nor this",
+                                       100);
                   },
                   [](const World& world) {
                     const ExecutionState cancelled = world.state(kTenant, "cancelled");
@@ -137,14 +100,14 @@ TEST(StartAt, PausedItStartsWhenItIsResumed) {
       {host_with([](Script&) { return "1"; }),
        [](World& world) { world.register_workflow("Story"); },
        [](World& world) {
-         StartRequest start = start_of("a");
+         StartRequest start = start_with_n("a");
          start.start_at = kBegin + kHour;
          start_until_told(world, start);
-         control_until_told(world, ControlVerb::pause, "a");
+         control_until_told(world, ControlVerb::pause, "a", "", 100);
          world.advance(2 * kHour);
          EXPECT_EQ(world.state(kTenant, "a").status, "paused");
          EXPECT_EQ(types_of(world.history(kTenant, "a")).back(), "ExecutionPaused");
-         control_until_told(world, ControlVerb::resume, "a");
+         control_until_told(world, ControlVerb::resume, "a", "", 100);
        },
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").status, "completed"); }});
 }
@@ -152,7 +115,7 @@ TEST(StartAt, PausedItStartsWhenItIsResumed) {
 TEST(StartAt, WithoutItsCodeItWaitsForThatAndStartsThen) {
   World world({}, host_with([](Script&) { return "1"; }));
   world.register_workflow("Story");
-  StartRequest start = start_of("a");
+  StartRequest start = start_with_n("a");
   start.start_at = kBegin + kHour;
   start_until_told(world, start);
   world.forget_registrations();
@@ -172,7 +135,7 @@ TEST(StartAt, CodeThatGetsStuckAtItsFirstStepGoesOnWhenItIsMended) {
                 return "1";
               }));
   world.register_workflow("Story");
-  StartRequest start = start_of("a");
+  StartRequest start = start_with_n("a");
   start.start_at = kBegin + kHour;
   start_until_told(world, start);
   world.advance(2 * kHour);
@@ -199,7 +162,7 @@ TEST(Deadline, ItIsCancelledThenAndCleansUp) {
   tell_four_ways(
       {host_with(waits_long), [](World& world) { world.register_workflow("Story"); },
        [](World& world) {
-         StartRequest start = start_of("a");
+         StartRequest start = start_with_n("a");
          start.deadline = kBegin + kHour;
          start_until_told(world, start);
          EXPECT_EQ(world.state(kTenant, "a").status, "running");
@@ -226,12 +189,12 @@ TEST(Deadline, WhatEndsBeforeOrIsCancelledBeforeNeverMeetsIt) {
       {host_with(waits_long), [](World& world) { world.register_workflow("Story"); },
        [](World& world) {
          for (const char* const id : {"done", "cancelled"}) {
-           StartRequest start = start_of(id);
+           StartRequest start = start_with_n(id);
            start.deadline = kBegin + kHour;
            start_until_told(world, start);
          }
          submit_until_told(world, event_of("done", "Go", "k-1"));
-         control_until_told(world, ControlVerb::cancel, "cancelled", "changed their mind");
+         control_until_told(world, ControlVerb::cancel, "cancelled", "changed their mind", 100);
        },
        [](const World& world) {
          EXPECT_EQ(world.state(kTenant, "done").status, "completed");
@@ -244,7 +207,7 @@ TEST(Deadline, WhatEndsBeforeOrIsCancelledBeforeNeverMeetsIt) {
 TEST(Deadline, ItHoldsOverATimeWithoutAnEngineAndComesBeforeLaterEvents) {
   World world({}, host_with(waits_long));
   world.register_workflow("Story");
-  StartRequest start = start_of("a");
+  StartRequest start = start_with_n("a");
   start.deadline = kBegin + kHour;
   start_until_told(world, start);
   world.forget_registrations();
@@ -262,7 +225,7 @@ TEST(Deadline, ItHoldsOverATimeWithoutAnEngineAndComesBeforeLaterEvents) {
 TEST(Deadline, BeforeTheCodeHasRunItEndsWithoutIt) {
   World world({}, host_with(waits_long));
   world.register_workflow("Story");
-  StartRequest start = start_of("a");
+  StartRequest start = start_with_n("a");
   start.start_at = kBegin + 1'000;
   start.deadline = kBegin + kHour;
   start_until_told(world, start);
@@ -287,13 +250,13 @@ TEST(Deadline, AnExecutionThatIsRetriedAfterItGoesOn) {
     }
     return std::optional(outcome);
   });
-  StartRequest start = start_of("a");
+  StartRequest start = start_with_n("a");
   start.deadline = kBegin + kHour;
   start_until_told(world, start);
   EXPECT_EQ(world.state(kTenant, "a").status, "failed");
   world.advance(2 * kHour);
   broken = false;
-  control_until_told(world, ControlVerb::retry, "a");
+  control_until_told(world, ControlVerb::retry, "a", "", 100);
   world.run_out();
   EXPECT_EQ(world.state(kTenant, "a").status, "completed");
   EXPECT_TRUE(world.data().timers.empty());

@@ -3,37 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/four_ways.h"
-#include "tests/support/script_host.h"
+#include "tests/support/story_parts.h"
 
 namespace pawl::testing {
 namespace {
-
-constexpr const char* kTenant = "acme";
-
-World::HostMaker host_with(ScriptFunction function) {
-  return [function = std::move(function)] {
-    auto host = std::make_unique<ScriptHost>();
-    host->define("Story", function);
-    return host;
-  };
-}
-
-StartRequest start_of(const std::string& id, const std::string& input = "{}") {
-  StartRequest request;
-  request.workflow = "Story";
-  request.tenant = kTenant;
-  request.execution_id = id;
-  request.input = Payload::json(input);
-  return request;
-}
-
-EventRequest event_of(const std::string& id, const std::string& name, const std::string& payload,
-                      const std::string& key) {
-  return EventRequest{kTenant, id, name, Payload::json(payload), "user-1", key};
-}
-
-// Answers with the parameters that it was given.
-std::variant<Payload, Failure> echo(const ActionTask& task) { return task.parameters; }
 
 Failure failure_of(const std::string& message, const FailureClass failure_class) {
   Failure failure;

@@ -6,38 +6,17 @@
 #include <algorithm>
 
 #include "tests/support/four_ways.h"
-#include "tests/support/script_host.h"
+#include "tests/support/story_parts.h"
 
 namespace pawl::testing {
 namespace {
 
-constexpr const char* kTenant = "acme";
-
 // The code that is deployed: the same for every host that is made, until a story changes it.
 using Deployed = std::shared_ptr<ScriptFunction>;
 
-World::HostMaker host_with(const Deployed& deployed) {
-  return [deployed] {
-    auto host = std::make_unique<ScriptHost>();
-    host->define("Story", [deployed](Script& script) { return (*deployed)(script); });
-    return host;
-  };
+World::HostMaker host_of(const Deployed& deployed) {
+  return host_with([deployed](Script& script) { return (*deployed)(script); });
 }
-
-StartRequest start_of(const std::string& id) {
-  StartRequest request;
-  request.workflow = "Story";
-  request.tenant = kTenant;
-  request.execution_id = id;
-  request.input = Payload::json("{}");
-  return request;
-}
-
-EventRequest event_of(const std::string& id, const std::string& name, const std::string& key) {
-  return EventRequest{kTenant, id, name, Payload::json("{}"), "user-1", key};
-}
-
-std::variant<Payload, Failure> echo(const ActionTask& task) { return task.parameters; }
 
 void deploy(World& world, const Deployed& deployed, ScriptFunction function) {
   world.advance(1'000);
@@ -71,7 +50,7 @@ std::string ships_audited(Script& script) {
 
 TEST(Patched, HistoriesOfBeforeGoOnByTheOldWayUntilTheyReachAPlaceThatIsNewToThem) {
   const auto deployed = std::make_shared<ScriptFunction>();
-  tell_four_ways({host_with(deployed),
+  tell_four_ways({host_of(deployed),
                   [&](World& world) {
                     *deployed = ships_unaudited;
                     world.register_workflow("Story");
@@ -108,7 +87,7 @@ ScriptFunction loop(const bool patched) {
 
 TEST(Patched, ALoopKeepsToTheWayThatItBeganWith) {
   const auto deployed = std::make_shared<ScriptFunction>();
-  tell_four_ways({host_with(deployed),
+  tell_four_ways({host_of(deployed),
                   [&](World& world) {
                     *deployed = loop(false);
                     world.register_workflow("Story");
@@ -144,7 +123,7 @@ TEST(Patched, AllCallsOfAnActivationAgree) {
     script.wait_for({"Go"});
     return std::to_string(int{first} + int{second} + int{script.patched("x")});
   });
-  tell_four_ways({host_with(deployed), [](World& world) { world.register_workflow("Story"); },
+  tell_four_ways({host_of(deployed), [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
                     start_until_told(world, start_of("a"));
                     submit_until_told(world, event_of("a", "Go", "k-1"));
@@ -157,7 +136,7 @@ TEST(Patched, AllCallsOfAnActivationAgree) {
 
 TEST(Patched, AHistoryWithAPatchThatTheCodeDoesNotAskForAnyMoreIsADeparture) {
   const auto deployed = std::make_shared<ScriptFunction>(ships_audited);
-  World world({}, host_with(deployed));
+  World world({}, host_of(deployed));
   world.register_workflow("Story");
   world.register_action("echo", echo);
   start_until_told(world, start_of("a"));
@@ -183,7 +162,7 @@ std::string tells_its_version(Script& script) {
 
 TEST(Versions, AnExecutionStaysOnItsOwnAndANewOneBeginsOnTheHighest) {
   const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
-  tell_four_ways({host_with(deployed),
+  tell_four_ways({host_of(deployed),
                   [](World& world) { world.register_workflow("Story", "9.0.0"); },
                   [](World& world) {
                     start_until_told(world, start_of("first"));
@@ -208,7 +187,7 @@ TEST(Versions, AnExecutionStaysOnItsOwnAndANewOneBeginsOnTheHighest) {
 
 TEST(Versions, WithoutItsVersionAnExecutionWaitsVisiblyUntilThatIsRegistered) {
   const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
-  tell_four_ways({host_with(deployed), [](World& world) { world.register_workflow("Story"); },
+  tell_four_ways({host_of(deployed), [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
                     start_until_told(world, start_of("a"));
                     world.advance(1'000);
