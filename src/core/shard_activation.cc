@@ -107,8 +107,12 @@ bool Shard::rebuild(Execution& execution) {
     return false;
   }
   execution.phase = Execution::Phase::activating;
-  for (const ReplayStep& step : *steps) {
-    out_->activations.push_back(Activate{execution.host, step.activation});
+  // The steps have all of it. A long history is large enough once.
+  execution.history = {};
+  for (ReplayStep& step : *steps) {
+    const std::int64_t sequence = step.activation.sequence;
+    out_->activations.push_back(Activate{execution.host, std::move(step.activation)});
+    step.activation.sequence = sequence;
   }
   execution.results_owed += static_cast<int>(steps->size());
   execution.replay = std::move(*steps);

@@ -13,6 +13,7 @@
 
 #include "model/execution_record.h"
 #include "model/history_event.h"
+#include "model/state_snapshot.h"
 #include "pawl/error.h"
 
 namespace pawl {
@@ -78,6 +79,7 @@ class CommitSink {
 struct StoredExecution {
   ExecutionRecord record;
   std::vector<HistoryEvent> history;  // empty if it was not asked for
+  std::int64_t history_end = 0;       // sequence of its last record
   std::vector<InboxRecord> inbox;     // those not completed or failed, by id
 };
 
@@ -92,11 +94,26 @@ struct ExecutionQuery {
 // Bounds of the store's write queue. A commit beyond them blocks nobody: the engine sees
 // `queued_commits()` and stops taking requests.
 inline constexpr std::size_t kCommitBatchMax = 1'024;
+// Snapshots that wait to be kept; more are dropped, and made again when they are next of use.
+inline constexpr std::size_t kSnapshotsQueuedMax = 256;
 
-class Store {
+// What states are told from. Any thread.
+class HistorySource {
  public:
-  virtual ~Store() = default;
+  virtual ~HistorySource() = default;
 
+  // Records with sequence > after, at most limit, by sequence.
+  virtual Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
+                                                         int limit) = 0;
+  // The newest one at or before that sequence.
+  virtual Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
+                                                             std::int64_t at) = 0;
+  // Keeps it with one of the next commits, or not at all: nobody is told.
+  virtual void keep_snapshot(StateSnapshot snapshot) = 0;
+};
+
+class Store : public HistorySource {
+ public:
   // Takes the sink for every later outcome. Before the first commit; once.
   virtual void start(CommitSink& sink) = 0;
 
@@ -115,9 +132,6 @@ class Store {
                                                                 bool with_history) = 0;
   virtual Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
                                                                 bool with_history) = 0;
-  // Records with sequence > after, at most limit, by sequence.
-  virtual Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                         int limit) = 0;
   virtual Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) = 0;
 
   // What has to be taken up after a start: running executions with in_flight set, or that are stuck,

@@ -2,32 +2,12 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <boost/json.hpp>
-#include <map>
+#include <bit>
 
-#include "core/execution_fold.h"
-#include "core/history_cut.h"
-#include "model/attributes.h"
+#include "core/state_fold.h"
 #include "model/failure_codec.h"
-#include "model/json_members.h"
 
 namespace pawl {
-namespace {
-
-std::string object_text(const std::map<std::string, std::string>& members) {
-  std::string text = "{";
-  for (const auto& [key, value] : members) {
-    if (text.size() > 1) text += ',';
-    text += boost::json::serialize(boost::json::string_view(key.data(), key.size()));
-    text += ':';
-    text += value;
-  }
-  text += '}';
-  return text;
-}
-
-}  // namespace
-
 ExecutionState describe(const ExecutionRecord& execution) {
   ExecutionState state;
   state.execution_id = execution.execution_id;
@@ -57,93 +37,113 @@ HistoryRecord describe(const HistoryEvent& event) {
                        event.attributes};
 }
 
-Result<ExecutionState> state_at(const ExecutionRecord& execution,
-                                const std::vector<HistoryEvent>& history,
-                                const std::optional<std::int64_t> at_sequence) {
-  if (at_sequence && *at_sequence < 1) {
-    return Error{
-        ErrorCode::invalid_argument,
-        fmt::format("A history begins at sequence 1; there is no state at {}.", *at_sequence),
-        execution.execution_id};
-  }
+namespace {
+
+Error no_such_point(const ExecutionRecord& execution, const std::int64_t at) {
+  return Error{ErrorCode::invalid_argument,
+               fmt::format("A history begins at sequence 1; there is no state at {}.", at),
+               execution.execution_id};
+}
+
+ExecutionState tell(const ExecutionRecord& execution, const StateFold& fold,
+                    const std::int64_t history_end) {
   ExecutionState state = describe(execution);
-  state.current_state = "initial";
-  state.result = {};
-  state.error.reset();
-  state.status = to_string(ExecutionStatus::running);
-  state.is_complete = false;
-  state.sequence = 0;
-  std::map<std::string, std::string> data;
-  const std::int64_t last = history.empty() ? 0 : history.back().sequence;
-  const std::size_t whole = whole_until(history, at_sequence.value_or(last));
-  const VoidRecords no_more(std::span<const HistoryEvent>(history).first(whole));
-  for (std::size_t index = 0; index < history.size(); ++index) {
-    const HistoryEvent& event = history[index];
-    if (no_more.contains(event)) continue;
-    // What a workflow begins with holds from before its first activation.
-    const bool begins =
-        event.type == EventType::execution_started || event.type == EventType::execution_scheduled;
-    if (index >= whole && !begins) break;
-    switch (event.type) {
-      case EventType::execution_scheduled:
-      case EventType::execution_started:
-        if (auto members = json_members(event.payload.bytes)) {
-          for (const auto& member : *members)
-            data.insert_or_assign(member.key, std::string(member.value));
-        }
-        break;
-      case EventType::state_changed: state.current_state = event.name; break;
-      case EventType::data_set: data.insert_or_assign(event.name, event.payload.bytes); break;
-      case EventType::data_deleted: data.erase(event.name); break;
-      case EventType::execution_completed:
-        state.status = to_string(ExecutionStatus::completed);
-        state.is_complete = true;
-        state.result = event.payload;
-        break;
-      case EventType::execution_failed:
-        state.status = to_string(ExecutionStatus::failed);
-        state.is_complete = true;
-        state.error = decode_failure(event.payload.bytes);
-        break;
-      case EventType::execution_cancelled:
-        state.status = to_string(ExecutionStatus::cancelled);
-        state.is_complete = true;
-        state.error = decode_failure(event.payload.bytes);
-        break;
-      case EventType::start_cancelled:
-        state.status = to_string(ExecutionStatus::cancelled);
-        state.is_complete = true;
-        if (const auto by = decode<OperatorAttributes>(event.attributes, event.codec)) {
-          state.error = cancellation_of(*by);
-        }
-        break;
-      case EventType::execution_terminated:
-        state.status = to_string(ExecutionStatus::terminated);
-        state.is_complete = true;
-        if (const auto by = decode<OperatorAttributes>(event.attributes, event.codec)) {
-          state.error = termination_of(*by);
-        }
-        break;
-      case EventType::execution_paused: state.status = to_string(ExecutionStatus::paused); break;
-      case EventType::execution_resumed: state.status = to_string(ExecutionStatus::running); break;
-      default: break;
-    }
-    if (index < whole) {
-      state.sequence = event.sequence;
-      state.updated_at = event.at;
-    }
-  }
-  state.data = Payload::json(object_text(data));
-  const bool latest = whole == history.size();
-  if (latest && !state.is_complete) {
+  fold.tell(state);
+  if (fold.sequence() < history_end) {
+    state.condition.clear();
+    state.condition_detail.clear();
+  } else if (!state.is_complete) {
+    // Whether it is stuck, and why, is no record.
     state.status = to_string(execution.status);
     if (!execution.error_json.empty()) state.error = decode_failure(execution.error_json);
   }
-  if (!latest) {
-    state.condition.clear();
-    state.condition_detail.clear();
-  }
   return state;
+}
+
+// Data that is large is kept seldom, so that what is kept does not outgrow the history.
+bool kept_at(const std::int64_t multiple, const std::size_t data_bytes) {
+  constexpr std::size_t kBytesPerInterval = 512 * 1024;
+  const auto stride = std::bit_ceil(data_bytes / kBytesPerInterval + 1);
+  return multiple % static_cast<std::int64_t>(stride) == 0;
+}
+
+// Folds on to that point, and keeps what there is to keep on the way.
+Result<void> fold_to(HistorySource& store, const ExecutionRecord& execution, const std::int64_t end,
+                     const std::int64_t interval, StateFold& fold, StateRead& read) {
+  constexpr int kRecordsAtOnce = 512;
+  std::int64_t multiple = fold.sequence() / interval;
+  while (fold.last_sequence() < end) {
+    const auto limit = std::min<std::int64_t>(kRecordsAtOnce, end - fold.last_sequence());
+    const auto page =
+        store.read_history(execution.ref, fold.last_sequence(), static_cast<int>(limit));
+    if (!page) return page.error();
+    if (page->empty()) {
+      return Error{ErrorCode::store_invalid,
+                   fmt::format("the history of execution '{}' ends at {}, before {}",
+                               execution.execution_id, fold.last_sequence(), end),
+                   execution.execution_id};
+    }
+    read.records += static_cast<std::int64_t>(page->size());
+    for (const HistoryEvent& event : *page) {
+      if (auto added = fold.add(event); !added) return added;
+      if (fold.sequence() / interval == multiple || !fold.may_be_kept()) continue;
+      multiple = fold.sequence() / interval;
+      if (!kept_at(multiple, fold.data_bytes())) continue;
+      store.keep_snapshot(fold.snapshot(execution));
+      ++read.snapshots;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ExecutionState> state_at(const ExecutionRecord& execution,
+                                const std::vector<HistoryEvent>& history,
+                                const std::optional<std::int64_t> at_sequence) {
+  if (at_sequence && *at_sequence < 1) return no_such_point(execution, *at_sequence);
+  const std::int64_t last = history.empty() ? 0 : history.back().sequence;
+  StateFold fold;
+  for (const HistoryEvent& event : history) {
+    if (event.sequence > at_sequence.value_or(last)) break;
+    if (auto added = fold.add(event); !added) return added.error();
+  }
+  return tell(execution, fold, last);
+}
+
+Result<StateRead> read_state(HistorySource& store, const StoredExecution& execution,
+                             const std::optional<std::int64_t> at_sequence,
+                             const std::int64_t interval) {
+  const ExecutionRecord& record = execution.record;
+  if (at_sequence && *at_sequence < 1) return no_such_point(record, *at_sequence);
+  const std::int64_t end =
+      std::min(at_sequence.value_or(execution.history_end), execution.history_end);
+  StateRead read;
+  StateFold fold;
+  const auto snapshot = store.find_snapshot(record.ref, end);
+  if (!snapshot) return snapshot.error();
+  if (*snapshot) {
+    // One that can't be used costs time, and nothing else.
+    auto from = StateFold::from(**snapshot);
+    if (from && fold_to(store, record, end, interval, *from, read)) {
+      read.state = tell(record, *from, execution.history_end);
+      return read;
+    }
+  }
+  if (auto folded = fold_to(store, record, end, interval, fold, read); !folded) {
+    return folded.error();
+  }
+  read.state = tell(record, fold, execution.history_end);
+  return read;
+}
+
+Result<StateRead> keep_snapshots(HistorySource& store, const StoredExecution& execution,
+                                 const std::int64_t interval) {
+  const auto snapshot = store.find_snapshot(execution.record.ref, execution.history_end);
+  if (!snapshot) return snapshot.error();
+  const std::int64_t multiple = execution.history_end / interval;
+  if (*snapshot && !kept_at(multiple, (*snapshot)->data_json.size())) return StateRead{};
+  return read_state(store, execution, std::nullopt, interval);
 }
 
 }  // namespace pawl

@@ -46,6 +46,8 @@ void log_to_stderr(const LogLine& line) {
 Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock)
     : options_([&options] {
         if (!options.log) options.log = log_to_stderr;
+        options.limits.records_per_snapshot =
+            std::max<std::int64_t>(1, options.limits.records_per_snapshot);
         return std::move(options);
       }()),
       store_(std::move(store)),
@@ -309,6 +311,44 @@ Result<StoredExecution> Engine::read_execution(const std::string& tenant,
   return std::move(**found);
 }
 
+Result<ExecutionState> Engine::state_of(const std::string& tenant, const std::string& execution_id,
+                                        const std::optional<std::int64_t> at_sequence) {
+  const auto stored = read_execution(tenant, execution_id, false);
+  if (!stored) return stored.error();
+  auto read = read_state(*store_, *stored, at_sequence, options_.limits.records_per_snapshot);
+  if (!read) return read.error();
+  state_records_read_ += static_cast<std::uint64_t>(read->records);
+  snapshots_made_ += static_cast<std::uint64_t>(read->snapshots);
+  return std::move(read->state);
+}
+
+void Engine::watch_growth(const std::vector<CommitRequest>& commits) {
+  const std::int64_t interval = options_.limits.records_per_snapshot;
+  for (const CommitRequest& commit : commits) {
+    const std::vector<HistoryEvent>& records = commit.transition.records;
+    if (records.empty()) continue;
+    if ((records.front().sequence - 1) / interval == records.back().sequence / interval) continue;
+    growths_.push_back({commit.id, commit.transition.execution});
+  }
+}
+
+// Off the path of events: they wait for nothing that happens here.
+void Engine::keep_snapshots(const CommitOutcome& outcome) {
+  // What was to grow did not, or did so in a way that is not known; it will again.
+  if (outcome.error) growths_.clear();
+  for (; !growths_.empty() && growths_.front().commit <= outcome.up_to; growths_.pop_front()) {
+    readers_.post([this, ref = growths_.front().execution] {
+      const auto stored = store_->load_execution(ref, false);
+      if (!stored || !*stored) return;
+      const auto kept =
+          pawl::keep_snapshots(*store_, **stored, options_.limits.records_per_snapshot);
+      if (!kept) return;  // whoever asks for the state is told why
+      state_records_read_ += static_cast<std::uint64_t>(kept->records);
+      snapshots_made_ += static_cast<std::uint64_t>(kept->snapshots);
+    });
+  }
+}
+
 void Engine::get_execution_state(std::string tenant, std::string execution_id,
                                  const std::optional<std::int64_t> at_sequence,
                                  Callback<ExecutionState> done) {
@@ -325,9 +365,7 @@ void Engine::get_execution_state(std::string tenant, std::string execution_id,
       if (node.empty()) return;
       callback = std::get<Callback<ExecutionState>>(std::move(node.mapped()));
     }
-    const auto stored = read_execution(tenant, id, true);
-    if (!stored) return callback(stored.error());
-    callback(state_at(stored->record, stored->history, at_sequence));
+    callback(state_of(tenant, id, at_sequence));
   });
 }
 
@@ -387,7 +425,8 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
 }
 
 Runtime::Counters Engine::counters() const {
-  return {commits_, commit_batches_, activations_, replays_, actions_started_, executions_cached_};
+  return {commits_,         commit_batches_,    activations_,        replays_,
+          actions_started_, executions_cached_, state_records_read_, snapshots_made_};
 }
 
 // ---- the thread that decides
@@ -406,6 +445,7 @@ void Engine::run() {
     }
     if (!mailbox_->take(inputs, at_most)) return;
     for (Input& input : inputs) {
+      if (const auto* const outcome = std::get_if<CommitOutcome>(&input)) keep_snapshots(*outcome);
       shard_.handle(std::move(input), clock_.now(), step);
       // An eviction must not overtake the activations of the same instance.
       if (!step.evictions.empty()) carry_out(batch);
@@ -436,7 +476,10 @@ void Engine::carry_out(Outputs& out) {
     return action_hosts_[id];
   };
   for (const Evict& evict : out.evictions) workflow_host(evict.host)->evict(evict.execution);
-  if (!out.commits.empty()) store_->commit(std::move(out.commits));
+  if (!out.commits.empty()) {
+    watch_growth(out.commits);
+    store_->commit(std::move(out.commits));
+  }
   for (const LoadExecution& wanted : out.loads) readers_.post([this, wanted] { load(wanted); });
   for (const TimerRecord& after : out.timer_loads) {
     readers_.post([this, after] {
@@ -496,9 +539,7 @@ void Engine::answer(Reply reply) {
         } else if constexpr (std::is_same_v<Answer, Callback<ExecutionState>>) {
           readers_.post([this, done = std::move(callback),
                          reached = std::get<CompletionReached>(std::move(reply.answer))] {
-            const auto stored = read_execution(reached.tenant, reached.execution_id, true);
-            if (!stored) return done(stored.error());
-            done(state_at(stored->record, stored->history, std::nullopt));
+            done(state_of(reached.tenant, reached.execution_id, std::nullopt));
           });
         } else if constexpr (std::is_same_v<Answer, Callback<std::string>>) {
           callback(std::get<std::string>(std::move(reply.answer)));

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -64,6 +65,10 @@ class Engine final : public CommitSink {
   void carry_out(Outputs& out);
   void resume();
   void load(const LoadExecution& wanted);
+  void watch_growth(const std::vector<CommitRequest>& commits);
+  void keep_snapshots(const CommitOutcome& outcome);
+  Result<ExecutionState> state_of(const std::string& tenant, const std::string& execution_id,
+                                  std::optional<std::int64_t> at_sequence);
   void answer(Reply reply);
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
@@ -78,6 +83,13 @@ class Engine final : public CommitSink {
   const std::shared_ptr<Mailbox> mailbox_;
   ReaderPool readers_;
   Shard shard_;  // on thread_ only
+
+  // Commits that take a history over a multiple of records_per_snapshot, until they are durable.
+  struct Growth {
+    std::uint64_t commit = 0;
+    ExecutionRef execution = 0;
+  };
+  std::deque<Growth> growths_;  // on thread_ only
 
   mutable std::mutex mutex_;
   std::unordered_map<RequestId, Waiting> waiting_;            // under mutex_
@@ -96,6 +108,8 @@ class Engine final : public CommitSink {
   std::atomic<std::uint64_t> replays_ = 0;
   std::atomic<std::uint64_t> actions_started_ = 0;
   std::atomic<std::uint64_t> executions_cached_ = 0;
+  std::atomic<std::uint64_t> state_records_read_ = 0;
+  std::atomic<std::uint64_t> snapshots_made_ = 0;
 
   std::thread thread_;
 };

@@ -127,6 +127,11 @@ class GatedStore final : public Store {
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override {
     return below_.action_results(execution);
   }
+  void keep_snapshot(StateSnapshot snapshot) override { below_.keep_snapshot(snapshot); }
+  Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
+                                                     std::int64_t at) override {
+    return below_.find_snapshot(execution, at);
+  }
   void close() override {
     gates_->close.pass();
     below_.close();

@@ -256,8 +256,10 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
   }
   StoredExecution stored;
   stored.record = found->second.record;
+  const auto& history = found->second.history;
+  stored.history_end = history.empty() ? 0 : history.back().sequence;
   if (with_history) {
-    stored.history = found->second.history;
+    stored.history = history;
   }
   for (const auto& [id, record] : data_->inbox) {
     if (record.execution == ref && is_open(record)) {
@@ -274,11 +276,12 @@ Result<std::vector<HistoryEvent>> MemoryStore::read_history(const ExecutionRef r
   std::vector<HistoryEvent> events;
   const auto found = data_->executions.find(ref);
   if (found != data_->executions.end()) {
-    for (const auto& event : found->second.history) {
-      if (event.sequence > after && events.size() < static_cast<std::size_t>(limit)) {
-        events.push_back(event);
-      }
-    }
+    const auto& history = found->second.history;
+    const auto first = std::upper_bound(
+        history.begin(), history.end(), after,
+        [](const std::int64_t sequence, const auto& event) { return sequence < event.sequence; });
+    const auto count = std::min<std::ptrdiff_t>(limit, history.end() - first);
+    events.assign(first, first + count);
   }
   return events;
 }
@@ -373,6 +376,23 @@ Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const Execut
     results.push_back(entry->second);
   }
   return results;
+}
+
+void MemoryStore::keep_snapshot(StateSnapshot snapshot) {
+  const std::lock_guard lock{mutex_};
+  if (!closed_) {
+    data_->snapshots.try_emplace({snapshot.execution, snapshot.sequence}, std::move(snapshot));
+  }
+}
+
+Result<std::optional<StateSnapshot>> MemoryStore::find_snapshot(const ExecutionRef execution,
+                                                                const std::int64_t at) {
+  const std::lock_guard lock{mutex_};
+  const auto after = data_->snapshots.upper_bound({execution, at});
+  if (after == data_->snapshots.begin() || std::prev(after)->first.first != execution) {
+    return std::optional<StateSnapshot>{};
+  }
+  return std::optional{std::prev(after)->second};
 }
 
 void MemoryStore::crash() {

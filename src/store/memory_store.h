@@ -30,6 +30,7 @@ struct MemoryStoreData {
   std::map<std::tuple<ExecutionRef, Position, int>, ActionResultRecord> results;
   std::map<std::pair<std::string, std::string>, ActionResultRecord> results_by_key;  // tenant, key
   std::map<InboxId, InboxRecord> inbox;
+  std::map<std::pair<ExecutionRef, std::int64_t>, StateSnapshot> snapshots;  // by sequence
 };
 
 class MemoryStore final : public Store {
@@ -77,6 +78,9 @@ class MemoryStore final : public Store {
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key) override;
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override;
+  void keep_snapshot(StateSnapshot snapshot) override;
+  Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
+                                                     std::int64_t at) override;
   void close() override;
 
  private:

@@ -50,6 +50,8 @@ enum Which : std::size_t {
   kFindResult,
   kFindInbox,
   kResults,
+  kHistoryEnd,
+  kFindSnapshot,
   kList,          // any status
   kListByStatus,  // + ExecutionStatus
   kStatementCount = kListByStatus + 7,
@@ -79,6 +81,10 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "SELECT " RESULT_COLUMNS
     " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
+    "SELECT coalesce(max(sequence), 0) FROM workflow_events WHERE execution = ?1",
+    "SELECT execution, sequence, tenant, status, current_state, data, created_at "
+    "FROM workflow_state_snapshots WHERE execution = ?1 AND sequence <= ?2 AND codec = ?3 "
+    "ORDER BY sequence DESC LIMIT 1",
     LIST(""),
     LIST("AND status = 'running'"),
     LIST("AND status = 'paused'"),
@@ -197,27 +203,32 @@ TimerRecord timer_of(const SqliteStatement& row) {
   return timer;
 }
 
-// Everything between its beginning and its end sees the store as of the first read.
-class Snapshot {
- public:
-  explicit Snapshot(SqliteConnection& connection)
-      : connection_{connection}, begun_{connection.execute("BEGIN")} {}
-  ~Snapshot() {
-    if (connection_.in_transaction()) {
-      [[maybe_unused]] const auto ended = connection_.execute("COMMIT");
-    }
-  }
-  Snapshot(const Snapshot&) = delete;
-  Snapshot& operator=(const Snapshot&) = delete;
-
-  const Result<void>& begun() const { return begun_; }
-
- private:
-  SqliteConnection& connection_;
-  Result<void> begun_;
-};
+StateSnapshot snapshot_of(const SqliteStatement& row) {
+  StateSnapshot snapshot;
+  snapshot.execution = row.column_int(0);
+  snapshot.sequence = row.column_int(1);
+  snapshot.tenant = row.column_text(2);
+  snapshot.status = column_enum<ExecutionStatus>(row, 3, execution_status_from, "status");
+  snapshot.state = row.column_text(4);
+  snapshot.data_json = row.column_text(5);
+  snapshot.at = row.column_int(6);
+  return snapshot;
+}
 
 }  // namespace
+
+SqliteReader::Moment::Moment(SqliteReader& reader) : connection_{reader.connection_} {
+  if (!connection_.in_transaction()) {
+    begun_ = connection_.execute("BEGIN");
+    own_ = begun_.has_value();
+  }
+}
+
+SqliteReader::Moment::~Moment() {
+  if (own_ && connection_.in_transaction()) {
+    [[maybe_unused]] const auto ended = connection_.execute("COMMIT");
+  }
+}
 
 Result<std::unique_ptr<SqliteReader>> SqliteReader::open(const SqliteStoreOptions& options) {
   auto connection = SqliteConnection::open(options.path, SqliteConnection::Mode::read_only,
@@ -296,6 +307,19 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
       return history.error();
     }
     stored.history = std::move(*history);
+    stored.history_end = stored.history.empty() ? 0 : stored.history.back().sequence;
+  } else {
+    auto end_statement = statement(kHistoryEnd);
+    if (!end_statement) {
+      return end_statement.error();
+    }
+    (*end_statement)->bind(1, stored.record.ref);
+    auto end = first<std::int64_t>(
+        **end_statement, [](const SqliteStatement& found) { return found.column_int(0); });
+    if (!end) {
+      return end.error();
+    }
+    stored.history_end = end->value_or(0);
   }
   auto inbox_statement = statement(kOpenInbox);
   if (!inbox_statement) {
@@ -316,9 +340,9 @@ Result<std::optional<StoredExecution>> SqliteReader::find_execution(
   if (!row) {
     return row.error();
   }
-  const Snapshot snapshot{connection_};
-  if (!snapshot.begun()) {
-    return snapshot.begun().error();
+  const Moment moment{*this};
+  if (!moment.begun()) {
+    return moment.begun().error();
   }
   (*row)->bind(1, tenant);
   (*row)->bind(2, execution_id);
@@ -331,9 +355,9 @@ Result<std::optional<StoredExecution>> SqliteReader::load_execution(const Execut
   if (!row) {
     return row.error();
   }
-  const Snapshot snapshot{connection_};
-  if (!snapshot.begun()) {
-    return snapshot.begun().error();
+  const Moment moment{*this};
+  if (!moment.begun()) {
+    return moment.begun().error();
   }
   (*row)->bind(1, ref);
   return with_rest(**row, with_history);
@@ -419,6 +443,18 @@ Result<std::vector<ActionResultRecord>> SqliteReader::action_results(const Execu
   }
   (*results)->bind(1, execution);
   return collect<ActionResultRecord>(**results, result_of);
+}
+
+Result<std::optional<StateSnapshot>> SqliteReader::find_snapshot(const ExecutionRef execution,
+                                                                 const std::int64_t at) {
+  auto find = statement(kFindSnapshot);
+  if (!find) {
+    return find.error();
+  }
+  (*find)->bind(1, execution);
+  (*find)->bind(2, at);
+  (*find)->bind(3, std::int64_t{kSnapshotCodec});
+  return first<StateSnapshot>(**find, snapshot_of);
 }
 
 // --- the pool ---------------------------------------------------------------------------------

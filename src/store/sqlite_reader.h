@@ -19,6 +19,23 @@ class SqliteReader {
  public:
   static Result<std::unique_ptr<SqliteReader>> open(const SqliteStoreOptions& options);
 
+  // Everything between its beginning and its end sees the store as of the first read. Within another
+  // one it is part of that.
+  class Moment {
+   public:
+    explicit Moment(SqliteReader& reader);
+    ~Moment();
+    Moment(const Moment&) = delete;
+    Moment& operator=(const Moment&) = delete;
+
+    const Result<void>& begun() const { return begun_; }
+
+   private:
+    SqliteConnection& connection_;
+    Result<void> begun_;
+    bool own_ = false;
+  };
+
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,
                                                         bool with_history);
@@ -32,6 +49,10 @@ class SqliteReader {
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key);
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution);
+  Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution, std::int64_t at);
+
+  // For reads of other kinds, by the same thread.
+  SqliteConnection& connection() { return connection_; }
 
   // For tests: the text of every statement that this class may run.
   static std::vector<std::string> statements();

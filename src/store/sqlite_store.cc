@@ -88,6 +88,13 @@ class SqliteStore final : public Store {
     return readers_.with([&](SqliteReader& reader) { return reader.action_results(execution); });
   }
 
+  void keep_snapshot(StateSnapshot snapshot) override { writer_->keep(std::move(snapshot)); }
+
+  Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
+                                                     std::int64_t at) override {
+    return readers_.with([&](SqliteReader& reader) { return reader.find_snapshot(execution, at); });
+  }
+
   void close() override {
     if (lock_) {
       writer_->stop();

@@ -121,7 +121,7 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
                                       {"journal_size_limit", "-1"},
                                       {"wal_autocheckpoint", "0"},
                                       {"application_id", "1348564844"},
-                                      {"user_version", "2"}}) {
+                                      {"user_version", "4"}}) {
     EXPECT_EQ(text(connection, std::string{"PRAGMA "} + pragma), value) << pragma;
   }
 }
@@ -152,7 +152,8 @@ TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
                  "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema "
                  "WHERE type = 'table' ORDER BY name)"),
             "workflow_action_dependencies workflow_action_results workflow_event_processing "
-            "workflow_events workflow_executions workflow_sync_points workflow_timers");
+            "workflow_events workflow_executions workflow_state_snapshots workflow_sync_points "
+            "workflow_timers");
   EXPECT_EQ(text(operators,
                  "SELECT event_type || ' ' || at || ' ' || (payload ->> 'n') FROM history "
                  "WHERE execution_id = 'wf-123' AND sequence = 1"),
@@ -169,7 +170,8 @@ TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
             "1:3:0000000000000000 mine");
   for (const std::string table :
        {"workflow_action_dependencies", "workflow_action_results", "workflow_event_processing",
-        "workflow_events", "workflow_executions", "workflow_sync_points", "workflow_timers"}) {
+        "workflow_events", "workflow_executions", "workflow_state_snapshots",
+        "workflow_sync_points", "workflow_timers"}) {
     EXPECT_EQ(text(operators, "SELECT count(*) FROM pragma_table_info('" + table +
                                   "') WHERE name = 'tenant' AND \"notnull\" = 1"),
               "1")

@@ -42,6 +42,10 @@ constexpr std::string_view kCompleteInbox =
     "UPDATE workflow_event_processing SET status = ?2, last_error = ?3, answer = ?4, "
     "payload = NULL, encoding = NULL WHERE id = ?1";
 
+constexpr std::string_view kInsertSnapshot =
+    "INSERT OR IGNORE INTO workflow_state_snapshots(execution, sequence, tenant, codec, status, "
+    "current_state, data, created_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
 enum Column : unsigned {
   kStatus = 1,
   kState = 2,
@@ -83,7 +87,8 @@ Result<SqliteTransitions> SqliteTransitions::prepare(SqliteConnection& connectio
                                  {&prepared.insert_timer_, kInsertTimer},
                                  {&prepared.insert_result_, kInsertResult},
                                  {&prepared.insert_inbox_, kInsertInbox},
-                                 {&prepared.complete_inbox_, kCompleteInbox}}) {
+                                 {&prepared.complete_inbox_, kCompleteInbox},
+                                 {&prepared.insert_snapshot_, kInsertSnapshot}}) {
     auto result = connection.prepare(sql);
     if (!result) {
       return result.error();
@@ -91,6 +96,19 @@ Result<SqliteTransitions> SqliteTransitions::prepare(SqliteConnection& connectio
     *statement = std::move(*result);
   }
   return prepared;
+}
+
+std::optional<ApplyError> SqliteTransitions::keep(SqliteConnection& connection,
+                                                  const StateSnapshot& snapshot) {
+  insert_snapshot_.bind(1, snapshot.execution);
+  insert_snapshot_.bind(2, snapshot.sequence);
+  insert_snapshot_.bind(3, std::string_view{snapshot.tenant});
+  insert_snapshot_.bind(4, std::int64_t{kSnapshotCodec});
+  insert_snapshot_.bind(5, to_string(snapshot.status));
+  insert_snapshot_.bind(6, std::string_view{snapshot.state});
+  insert_snapshot_.bind(7, std::string_view{snapshot.data_json});
+  insert_snapshot_.bind(8, snapshot.at);
+  return run(connection, insert_snapshot_, "keeping a snapshot", snapshot.execution);
 }
 
 std::optional<ApplyError> SqliteTransitions::apply(SqliteConnection& connection,

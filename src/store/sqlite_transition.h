@@ -26,6 +26,8 @@ class SqliteTransitions {
   static Result<SqliteTransitions> prepare(SqliteConnection& connection);
 
   std::optional<ApplyError> apply(SqliteConnection& connection, const Transition& transition);
+  // One that is there stays.
+  std::optional<ApplyError> keep(SqliteConnection& connection, const StateSnapshot& snapshot);
 
  private:
   using Step = std::optional<ApplyError>;
@@ -39,7 +41,7 @@ class SqliteTransitions {
   Result<SqliteStatement*> update_of(SqliteConnection& connection, unsigned columns);
 
   SqliteStatement insert_execution_, last_event_, insert_event_, delete_timer_, insert_timer_,
-      insert_result_, insert_inbox_, complete_inbox_;
+      insert_result_, insert_inbox_, complete_inbox_, insert_snapshot_;
   // By the set of columns that change, so that indexes of others are not touched; prepared at first
   // use.
   std::array<SqliteStatement, 128> updates_;

@@ -71,6 +71,14 @@ void SqliteWriter::commit(std::vector<CommitRequest> requests) {
   refuse(requests);
 }
 
+void SqliteWriter::keep(StateSnapshot snapshot) {
+  const std::lock_guard lock{mutex_};
+  if (!closing_ && to_keep_.size() < kSnapshotsQueuedMax) {
+    to_keep_.push_back(std::move(snapshot));
+    wake_.notify_one();
+  }
+}
+
 void SqliteWriter::refuse(const Batch& batch) {
   OutcomeList outcomes;
   for (const auto& request : batch) {
@@ -110,7 +118,9 @@ void SqliteWriter::run() {
       outcomes.add(batch[index], answers[index]);
     }
     queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
-    sink_->commits_finished(outcomes.outcomes());
+    if (!batch.empty()) {
+      sink_->commits_finished(outcomes.outcomes());
+    }
     checkpoint_if_due();
   }
   while (true) {
@@ -128,12 +138,16 @@ void SqliteWriter::run() {
 
 bool SqliteWriter::take(Batch& batch) {
   batch.clear();
+  snapshots_.clear();
   if (taken_.size() < batch_max_) {
     std::vector<std::vector<CommitRequest>> queue;
     {
       std::unique_lock lock{mutex_};
-      wake_.wait(lock, [&] { return !queue_.empty() || !taken_.empty() || closing_; });
+      wake_.wait(lock, [&] {
+        return !queue_.empty() || !taken_.empty() || !to_keep_.empty() || closing_;
+      });
       queue.swap(queue_);
+      snapshots_.swap(to_keep_);
     }
     for (auto& requests : queue) {
       taken_.insert(taken_.end(), std::move_iterator{requests.begin()},
@@ -144,7 +158,7 @@ bool SqliteWriter::take(Batch& batch) {
   batch.insert(batch.end(), std::move_iterator{taken_.begin()},
                std::move_iterator{taken_.begin() + count});
   taken_.erase(taken_.begin(), taken_.begin() + count);
-  return !batch.empty();
+  return !batch.empty() || !snapshots_.empty();
 }
 
 SqliteWriter::Answers SqliteWriter::commit_batch(const Batch& batch) {
@@ -154,7 +168,8 @@ SqliteWriter::Answers SqliteWriter::commit_batch(const Batch& batch) {
     answers[index] = stopped_ ? stopped_ : gate_.refusal(batch[index]);
     all_refused = all_refused && answers[index].has_value();
   }
-  if (!all_refused && !try_batch(batch, answers, false)) {
+  const bool anything = !all_refused || (!snapshots_.empty() && !stopped_);
+  if (anything && !try_batch(batch, answers, false)) {
     try_batch(batch, answers, true);
   }
   return answers;
@@ -203,12 +218,27 @@ bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool on
       }
     }
   }
+  if (!keep_snapshots(batch, answers)) {
+    return true;
+  }
   crash_point("store.before_commit");
   if (const int code = statements_.commit.run(); code != SQLITE_DONE) {
     fail_rest(batch, answers, storage_failed(code, "committing", true));
     return true;
   }
   crash_point("store.after_commit");
+  return true;
+}
+
+// A snapshot that can't be kept is left out. False: the transaction is gone with it.
+bool SqliteWriter::keep_snapshots(const Batch& batch, Answers& answers) {
+  for (const StateSnapshot& snapshot : snapshots_) {
+    const auto failed = transitions_.keep(connection_, snapshot);
+    if (failed && !connection_.in_transaction()) {
+      fail_rest(batch, answers, storage_failed(failed->code, failed->error, false));
+      return false;
+    }
+  }
   return true;
 }
 

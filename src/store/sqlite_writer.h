@@ -33,6 +33,7 @@ class SqliteWriter {
   // See Store.
   void start(CommitSink& sink);
   void commit(std::vector<CommitRequest> requests);
+  void keep(StateSnapshot snapshot);
   std::size_t queued() const { return queued_.load(std::memory_order_relaxed); }
   // Waits for what is queued; later commits answer `closed`, after all earlier ones are reported.
   void stop();
@@ -54,6 +55,7 @@ class SqliteWriter {
 
   void run();
   bool take(Batch& batch);
+  bool keep_snapshots(const Batch& batch, Answers& answers);
   void refuse(const Batch& batch);
   Answers commit_batch(const Batch& batch);
   // BEGIN … COMMIT. With `one_by_one`, a refused transition is left out and its stream fails, while
@@ -78,8 +80,9 @@ class SqliteWriter {
   StreamGate gate_;
   std::optional<Error> stopped_;  // by a failed sync; for good
   std::deque<CommitRequest> taken_;
-  int log_pages_ = 0;        // of the log, after the last commit
-  int checkpoint_next_ = 0;  // when the log has this many
+  std::vector<StateSnapshot> snapshots_;  // of this batch
+  int log_pages_ = 0;                     // of the log, after the last commit
+  int checkpoint_next_ = 0;               // when the log has this many
   const std::size_t batch_max_;
   const int checkpoint_pages_;
 
@@ -91,7 +94,8 @@ class SqliteWriter {
   std::condition_variable wake_;
   // Guarded by mutex_.
   std::vector<std::vector<CommitRequest>> queue_;
-  std::vector<CommitRequest> late_;  // came while closing: refused, in their turn
+  std::vector<StateSnapshot> to_keep_;  // at most kSnapshotsQueuedMax
+  std::vector<CommitRequest> late_;     // came while closing: refused, in their turn
   bool closing_ = false;
   bool ended_ = false;  // all that was queued is reported
 };

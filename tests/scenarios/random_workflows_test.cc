@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "tests/support/four_ways.h"
+#include "tests/support/plain_state.h"
 #include "tests/support/script_host.h"
 
 namespace pawl::testing {
@@ -126,6 +127,8 @@ TEST_P(RandomWorkflows, EndTheSameWhicheverWayTheyGo) {
       const auto misfit = find_misfit(make_host, execution.record, execution.history);
       EXPECT_FALSE(misfit) << *misfit;
       EXPECT_NE(execution.record.status, ExecutionStatus::stuck);
+      const auto untrue = find_untrue_state(execution.record, execution.history);
+      EXPECT_FALSE(untrue) << *untrue;
     }
   }
   // Crashed before and after each commit: nothing is lost, doubled or stuck.

@@ -11,6 +11,7 @@
 #include "core/replay.h"
 #include "core/time_travel.h"
 #include "model/attributes.h"
+#include "tests/support/plain_state.h"
 
 namespace pawl::testing {
 namespace {
@@ -207,6 +208,10 @@ void tell_four_ways(const Story& story) {
     live = essence(*world);
     commits = world->commits();
     expect_sound(*world, story);
+    for (const auto& [ref, execution] : world->data().executions) {
+      const auto untrue = find_untrue_state(execution.record, execution.history);
+      EXPECT_FALSE(untrue) << *untrue;
+    }
   }
   {
     SCOPED_TRACE("evicted after each activation");

@@ -244,6 +244,51 @@ TYPED_TEST_P(StoreConformance, ReadsHistoriesInPages) {
   EXPECT_TRUE(none->empty());
 }
 
+TYPED_TEST_P(StoreConformance, SnapshotsAreFoundFromTheirSequenceOn) {
+  auto& self = *this;
+  const auto ref = self.start("wf-1");
+  const auto other = self.start("wf-2");
+  const auto snapshot_at = [](const ExecutionRef execution, const std::int64_t sequence) {
+    StateSnapshot snapshot{execution, sequence, "acme", ExecutionStatus::paused, {}, {}, 7'000};
+    snapshot.state = "at " + std::to_string(sequence);
+    snapshot.data_json = R"({"n":1,"é":"\u0000"})";
+    return snapshot;
+  };
+  for (const std::int64_t sequence : {20, 10})
+    self.store->keep_snapshot(snapshot_at(ref, sequence));
+  auto again = snapshot_at(ref, 10);
+  again.state = "another";
+  self.store->keep_snapshot(again);
+  self.store->keep_snapshot(snapshot_at(other, 1));
+  // What comes after them is reported after them.
+  ASSERT_FALSE(self.commit(append_transition(ref, "acme", 2, 1)));
+  const auto found = [&](const std::int64_t at) {
+    return self.store->find_snapshot(ref, at).value();
+  };
+  for (const bool reopened : {false, true}) {
+    EXPECT_FALSE(found(9)) << reopened;
+    EXPECT_EQ(found(10), snapshot_at(ref, 10)) << "the first stays";
+    EXPECT_EQ(found(19), snapshot_at(ref, 10));
+    EXPECT_EQ(found(20), snapshot_at(ref, 20));
+    EXPECT_EQ(found(1'000'000), snapshot_at(ref, 20));
+    self.reopen();
+  }
+  self.store->close();
+  self.store->keep_snapshot(snapshot_at(ref, 30));
+}
+
+TYPED_TEST_P(StoreConformance, TellsTheEndOfAHistoryWithoutReadingIt) {
+  auto& self = *this;
+  const auto ref = self.start("wf-1");
+  ASSERT_FALSE(self.commit(append_transition(ref, "acme", 2, 5)));
+  for (const bool with_history : {false, true}) {
+    const auto stored = self.store->load_execution(ref, with_history);
+    ASSERT_TRUE(stored && *stored);
+    EXPECT_EQ((*stored)->history_end, 6);
+    EXPECT_EQ((*stored)->history.size(), with_history ? 6u : 0u);
+  }
+}
+
 TYPED_TEST_P(StoreConformance, TimersAreReplacedClearedAndOrdered) {
   auto& self = *this;
   const auto first = self.start("wf-1");
@@ -676,7 +721,8 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
 
 REGISTER_TYPED_TEST_SUITE_P(
     StoreConformance, KeepsEveryFieldOverARestart, TellsUnknownFromForeignInNoWay,
-    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, TimersAreReplacedClearedAndOrdered,
+    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, SnapshotsAreFoundFromTheirSequenceOn,
+    TellsTheEndOfAHistoryWithoutReadingIt, TimersAreReplacedClearedAndOrdered,
     InboxRowsAreOpenUntilCompleted, ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
     ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
     AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
