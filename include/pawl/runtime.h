@@ -18,6 +18,7 @@
 #include <pawl/error.h>
 #include <pawl/host.h>
 #include <pawl/payload.h>
+#include <pawl/store_care.h>
 #include <pawl/time.h>
 
 namespace pawl {
@@ -263,6 +264,15 @@ class Runtime {
   void get_history(std::string tenant, std::string execution_id,
                    Callback<std::vector<HistoryRecord>> done);
   void list_executions(ListQuery query, Callback<ListPage> done);
+
+  // Copies the store to a new file while the engine goes on: whole, as of one moment between the call
+  // and its report, synced, and a store like any other. Whoever opens it takes up what was under way
+  // then, with the idempotency keys that the actions had.
+  // Errors: invalid_argument; already_exists where there is such a file; store_unavailable (no such
+  // folder, the disk is full); overloaded; closed, also where it is closed meanwhile.
+  void backup(std::string path, Callback<BackupReport> done);
+  // See check_store(), which does the same without an engine. Errors: as there; overloaded; closed.
+  void check_integrity(IntegrityOptions options, Callback<IntegrityReport> done);
 
   // What the engine holds right now; for tests and benchmarks.
   struct Counters {

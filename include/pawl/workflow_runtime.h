@@ -257,6 +257,11 @@ class WorkflowRuntime {
                                                  std::string_view tenant);
   Result<ListPage> list_executions(const ListQuery& query);
 
+  // Copies the store to a new file while all goes on; see Runtime::backup.
+  Result<BackupReport> backup(std::string path);
+  // Whether what lies in the store fits together; see check_store().
+  Result<IntegrityReport> check_integrity(const IntegrityOptions& options = {});
+
   // The engine beneath, for calls that don't wait.
   Runtime& engine();
 

@@ -117,7 +117,8 @@ Napi::Function Engine::define(Napi::Env env) {
        InstanceMethod("enqueue", &Engine::enqueue), InstanceMethod("wait", &Engine::wait),
        InstanceMethod("state", &Engine::state), InstanceMethod("history", &Engine::history),
        InstanceMethod("list", &Engine::list), InstanceMethod("control", &Engine::control),
-       InstanceMethod("fork", &Engine::fork),
+       InstanceMethod("fork", &Engine::fork), InstanceMethod("backup", &Engine::backup),
+       InstanceMethod("checkIntegrity", &Engine::check_integrity),
        InstanceMethod("executeAction", &Engine::execute_action),
        InstanceMethod("actionsFinished", &Engine::actions_finished),
        InstanceMethod("counters", &Engine::counters), InstanceMethod("close", &Engine::close),
@@ -395,6 +396,25 @@ void Engine::fork(const Napi::CallbackInfo& info) {
                      }));
 }
 
+void Engine::backup(const Napi::CallbackInfo& info) {
+  runtime(info.Env())
+      .backup(text_of(info, 1),
+              replying<BackupReport>(info, [](std::string& out, const BackupReport& report) {
+                out += R"({"path":)";
+                append_string(out, report.path);
+                out += R"(,"bytes":)";
+                append_number(out, static_cast<std::int64_t>(report.bytes));
+                out += '}';
+              }));
+}
+
+void Engine::check_integrity(const Napi::CallbackInfo& info) {
+  IntegrityOptions options;
+  options.findings_max = static_cast<int>(integer_of(info, 1));
+  runtime(info.Env())
+      .check_integrity(options, replying<IntegrityReport>(info, append_integrity_report));
+}
+
 void Engine::execute_action(const Napi::CallbackInfo& info) {
   ExecuteActionRequest request;
   request.tenant = text_of(info, 1);
@@ -441,6 +461,8 @@ Napi::Value Engine::counters(const Napi::CallbackInfo& info) {
   set("replays", counters.replays);
   set("actionsStarted", counters.actions_started);
   set("executionsCached", counters.executions_cached);
+  set("stateRecordsRead", counters.state_records_read);
+  set("snapshotsMade", counters.snapshots_made);
   return object;
 }
 

@@ -45,6 +45,8 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void list(const Napi::CallbackInfo& info);
   void control(const Napi::CallbackInfo& info);
   void fork(const Napi::CallbackInfo& info);
+  void backup(const Napi::CallbackInfo& info);
+  void check_integrity(const Napi::CallbackInfo& info);
   void execute_action(const Napi::CallbackInfo& info);
   void actions_finished(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);

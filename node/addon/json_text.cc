@@ -256,4 +256,23 @@ void append_history_record(std::string& out, const HistoryRecord& record) {
   out += '}';
 }
 
+void append_integrity_report(std::string& out, const IntegrityReport& report) {
+  out += R"({"findings":[)";
+  for (const auto& finding : report.findings) {
+    if (&finding != report.findings.data()) out += ',';
+    out += '{';
+    append_text_field(out, "tenant", finding.tenant);
+    append_text_field(out, "executionId", finding.execution_id);
+    append_number_field(out, "sequence", finding.sequence);
+    append_text_field(out, "what", finding.what);
+    out += '}';
+  }
+  out += ']';
+  append_field(out, "more");
+  out += report.more ? "true" : "false";
+  append_number_field(out, "executions", static_cast<std::int64_t>(report.executions));
+  append_number_field(out, "records", static_cast<std::int64_t>(report.records));
+  out += '}';
+}
+
 }  // namespace pawl::node

@@ -25,5 +25,7 @@ void append_activation(std::string& out, const Activation& activation);
 void append_task(std::string& out, const ActionTask& task);
 void append_state(std::string& out, const ExecutionState& state);
 void append_history_record(std::string& out, const HistoryRecord& record);
+// {"findings":[{"tenant","executionId","sequence","what"}, …],"more","executions","records"}
+void append_integrity_report(std::string& out, const IntegrityReport& report);
 
 }  // namespace pawl::node

@@ -55,6 +55,8 @@ export interface NativeEngine {
   ): void;
   /** tenant, executionId, eventId, idempotencyKey, name, parameters */
   executeAction(call: number, ...fields: string[]): void;
+  backup(call: number, path: string): void;
+  checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;
   counters(): EngineCounters;
   /** Closes on another thread, then reports. */
@@ -71,9 +73,14 @@ export interface EngineCounters {
   replays: number;
   actionsStarted: number;
   executionsCached: number;
+  /** Records of histories that were read to tell states and to make snapshots. */
+  stateRecordsRead: number;
+  snapshotsMade: number;
 }
 
 interface Addon {
+  /** Settles with JSON: [0, report], or [code, message, subject] of a refusal. */
+  checkStore(store: string, findingsMax: number): Promise<string>;
   Engine: new (bridge: Bridge) => NativeEngine;
 }
 

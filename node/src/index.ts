@@ -33,8 +33,11 @@ export type {
   WorkflowLogger,
 } from './context.js';
 export type { EngineCounters } from './addon.js';
+export { checkStore } from './integrity.js';
+export type { IntegrityFinding, IntegrityOptions, IntegrityReport } from './integrity.js';
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
 export type {
+  BackupReport,
   ControlOptions,
   ControlResult,
   EnqueueEventResult,

@@ -19,6 +19,12 @@ import { WorkflowHost } from './host.js';
 import { currentInstance } from './instance.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
 import { checkName, checkOptionalName, didYouMean } from './names.js';
+import {
+  findingsMaxOf,
+  integrityReportFrom,
+  type IntegrityOptions,
+  type IntegrityReport,
+} from './integrity.js';
 import { checkOptions, describeKind } from './options.js';
 import {
   ActionRegistry,
@@ -223,6 +229,13 @@ export interface ExecutionList {
   executions: Omit<ExecutionState, 'data'>[];
   /** Of the next page; absent on the last one. */
   cursor?: string;
+}
+
+/** A copy of the store. */
+export interface BackupReport {
+  /** In full. */
+  path: string;
+  bytes: number;
 }
 
 /** The numbers are those of the addon. */
@@ -613,6 +626,30 @@ export class WorkflowRuntime {
    */
   resumeWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
     return this.control('resumeWorkflow', ControlVerb.resume, executionId, tenant, options);
+  }
+
+  /**
+   * Copies the store to a new file while all goes on: whole, as of one moment between the call and its
+   * answer, synced, and a store like any other. Whoever opens it takes up what was under way then,
+   * with the idempotency keys that the actions had.
+   *
+   * Rejects with an AlreadyExistsError where there is such a file, and with a StoreError where the
+   * folder is not there or the disk is full; what was begun of the copy is gone then.
+   */
+  backup(path: string): Promise<BackupReport> {
+    return this.call((engine, call) => {
+      if (typeof path !== 'string' || path === '') {
+        throw new InvalidArgumentError('backup takes the path of a file that is not there yet');
+      }
+      engine.backup(call, path);
+    });
+  }
+
+  /** Whether what lies in the store fits together: as `checkStore`, over the store of this runtime. */
+  checkIntegrity(options: IntegrityOptions = {}): Promise<IntegrityReport> {
+    return this.call((engine, call) => engine.checkIntegrity(call, findingsMaxOf('checkIntegrity', options))).then(
+      integrityReportFrom,
+    );
   }
 
   /**

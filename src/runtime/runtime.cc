@@ -2,16 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+#include <mutex>
+
 #include "base/clock.h"
 #include "runtime/engine.h"
+#include "runtime/store_care.h"
+#include "store/integrity_check.h"
 #include "store/sqlite_store.h"
+#include "store/store_file.h"
 
 namespace pawl {
 namespace {
 
 constexpr std::string_view kSqliteScheme = "sqlite:";
 
-Result<std::unique_ptr<Store>> open_store(const std::string& address) {
+Result<SqliteStoreOptions> store_options(const std::string& address) {
   if (!address.starts_with(kSqliteScheme)) {
     return Error{ErrorCode::invalid_argument,
                  fmt::format("The store '{}' can't be opened: write sqlite:FILE.", address),
@@ -19,18 +25,25 @@ Result<std::unique_ptr<Store>> open_store(const std::string& address) {
   }
   SqliteStoreOptions options;
   options.path = address.substr(kSqliteScheme.size());
-  return open_sqlite_store(std::move(options));
+  return options;
 }
 
 }  // namespace
 
 class Runtime::Impl {
  public:
-  Impl(RuntimeOptions options, std::unique_ptr<Store> store)
-      : engine(std::move(options), std::move(store), clock) {}
+  Impl(RuntimeOptions options, std::unique_ptr<Store> store, SqliteStoreOptions file)
+      : engine(std::move(options), std::move(store), clock), care(std::move(file)) {}
+
+  void close() {
+    std::call_once(care_closed, [this] { care.close(); });
+    engine.close();
+  }
 
   SystemClock clock;
   Engine engine;
+  StoreCare care;
+  std::once_flag care_closed;
 };
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -38,10 +51,15 @@ Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() { close(); }
 
 Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
-  auto store = open_store(options.store);
+  auto file = store_options(options.store);
+  if (!file) return file.error();
+  auto path = resolve_store_path(file->path);
+  if (!path) return path.error();
+  file->path = std::move(*path);
+  auto store = open_sqlite_store(*file);
   if (!store) return store.error();
   return std::unique_ptr<Runtime>(
-      new Runtime(std::make_unique<Impl>(std::move(options), std::move(*store))));
+      new Runtime(std::make_unique<Impl>(std::move(options), std::move(*store), std::move(*file))));
 }
 
 Result<void> Runtime::register_workflow(WorkflowDescription description, WorkflowHost& host,
@@ -117,10 +135,25 @@ void Runtime::list_executions(ListQuery query, Callback<ListPage> done) {
   impl_->engine.list_executions(std::move(query), std::move(done));
 }
 
+void Runtime::backup(std::string path, Callback<BackupReport> done) {
+  impl_->care.backup(std::move(path), std::move(done));
+}
+
+void Runtime::check_integrity(IntegrityOptions options, Callback<IntegrityReport> done) {
+  impl_->care.check(options, std::move(done));
+}
+
+Result<IntegrityReport> check_store(const std::string& store, const IntegrityOptions& options) {
+  const auto file = store_options(store);
+  if (!file) return file.error();
+  const std::atomic<bool> never = false;
+  return check_sqlite(*file, options, never);
+}
+
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
 
 void Runtime::close() {
-  if (impl_) impl_->engine.close();
+  if (impl_) impl_->close();
 }
 
 }  // namespace pawl

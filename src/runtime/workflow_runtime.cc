@@ -273,6 +273,18 @@ Result<ListPage> WorkflowRuntime::list_executions(const ListQuery& query) {
       [&](Callback<ListPage> done) { impl_->runtime->list_executions(query, std::move(done)); });
 }
 
+Result<BackupReport> WorkflowRuntime::backup(std::string path) {
+  return wait_for_report<BackupReport>([&](Callback<BackupReport> done) {
+    impl_->runtime->backup(std::move(path), std::move(done));
+  });
+}
+
+Result<IntegrityReport> WorkflowRuntime::check_integrity(const IntegrityOptions& options) {
+  return wait_for_report<IntegrityReport>([&](Callback<IntegrityReport> done) {
+    impl_->runtime->check_integrity(options, std::move(done));
+  });
+}
+
 Runtime& WorkflowRuntime::engine() { return *impl_->runtime; }
 
 void WorkflowRuntime::close() {

@@ -259,6 +259,24 @@ Result<void> confirm_sqlite_log(SqliteConnection& connection) {
   return ended;
 }
 
+Result<void> check_sqlite_version(SqliteConnection& connection) {
+  const auto version = connection.query_int("PRAGMA user_version");
+  if (!version) {
+    return version.error();
+  }
+  if (*version > latest_version()) {
+    return from_a_newer_version(connection.path(), *version);
+  }
+  if (*version < latest_version()) {
+    return Error{
+        ErrorCode::store_invalid,
+        fmt::format("{} is of an older version of Pawl (its tables are at step {} of {}): open it "
+                    "with an engine of this version once, which brings it up to date",
+                    connection.path(), *version, latest_version())};
+  }
+  return {};
+}
+
 Result<void> migrate_sqlite(SqliteConnection& connection) {
   for (const auto& migration : sqlite_migrations()) {
     if (auto begun = connection.execute("BEGIN IMMEDIATE"); !begun) {
