@@ -13,6 +13,7 @@
 // that created it, and to the thread that runs its activation.
 
 #include <array>
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,7 @@
 #include <vector>
 
 #include <pawl/action.h>
+#include <pawl/describe.h>
 #include <pawl/error.h>
 #include <pawl/host.h>
 #include <pawl/json.h>
@@ -46,6 +48,8 @@ class Cancelled {
  private:
   std::string reason_;
 };
+
+struct Event;
 
 namespace detail {
 
@@ -88,7 +92,7 @@ void make_ready(ReadyLink& link) noexcept;
 // One open position of an execution, shared by the instance, which waits for its outcome, and the
 // awaitable, which may be gone by then.
 struct Pending {
-  enum class Kind : std::uint8_t { action, wait, timer };
+  enum class Kind : std::uint8_t { action, wait, timer, child };
   using Outcome = std::variant<std::monostate, Payload, Failure, ReceivedEvent>;
 
   Kind kind = Kind::action;
@@ -108,6 +112,8 @@ struct Pending {
   std::function<bool()> predicate;
   bool met = false;
   std::exception_ptr thrown;  // by the predicate
+  // Of a wait with a filter only.
+  std::function<bool(const Event&)> filter;
 };
 
 class PendingPointer {
@@ -133,8 +139,17 @@ class PendingPointer {
   Pending* pending_ = nullptr;
 };
 
+// A lambda can't be told from other classes, so on that compiler all are refused that could be one.
+template <class F>
+concept CallableSafeInCoAwait =
+    !PAWL_AGGREGATES_BREAK_IN_CO_AWAIT || std::is_lvalue_reference_v<F> ||
+    std::is_trivially_copyable_v<std::remove_cvref_t<F>> ||
+    std::same_as<std::remove_cvref_t<F>, std::function<bool()>>;
+
 void withdraw(Pending& pending);
 void set_timeout(Pending& pending, std::chrono::milliseconds timeout);
+void set_filter(Pending& pending, std::function<bool(const Event&)> filter);
+void cancel_child(const Pending& pending);
 // Nobody holds the condition any more: its predicate must not be asked again.
 void drop_condition(Pending& pending) noexcept;
 
@@ -237,6 +252,28 @@ class [[nodiscard]] Wait : public detail::PendingAwaitable {
   explicit Wait(detail::PendingPointer pending) : PendingAwaitable(std::move(pending)) {}
   Event take();
 
+  // Only for such events; those that it says no to stay for others. Right where it was created.
+  //
+  //   co_await ctx.wait_for("Paid").where([&](const pawl::Event& e) { return e.user_id == owner; })
+  //
+  // It is asked once for each event and only looks: what changes something or asks for something throws
+  // std::logic_error in it. What it took is in the history, so that a replay asks nothing. Where it
+  // throws, the execution is set aside as stuck until a mended definition is registered. What it refers
+  // to must live as long as the wait.
+  template <class F>
+    requires std::is_invocable_r_v<bool, F&, const Event&> &&
+             std::copy_constructible<std::remove_cvref_t<F>>
+  Wait where(F&& filter) && {
+    static_assert(
+        detail::CallableSafeInCoAwait<F>,
+        "GCC 12 would free twice what this filter captures by value when it is made within "
+        "the co_await expression. Capture by reference, or name the filter first: "
+        "auto mine = [name](const pawl::Event& e) { ... }; "
+        "co_await ctx.wait_for(\"Paid\").where(mine);");
+    detail::set_filter(*pending_, std::function<bool(const Event&)>(std::forward<F>(filter)));
+    return Wait(std::move(pending_));
+  }
+
   // Bounds it; right where it was created, before anything is awaited. Throws std::logic_error later.
   TimedWait within(std::chrono::milliseconds timeout) && {
     detail::set_timeout(*pending_, timeout);
@@ -282,6 +319,43 @@ class [[nodiscard]] ConditionWait : public detail::ConditionAwaitable {
     if (!pending_->done) detail::set_timeout(*pending_, timeout);
     return TimedConditionWait(std::move(pending_));
   }
+};
+
+// Another execution, begun by this one. Awaiting it gives Result<R, Failure>: its result, or the
+// ChildFailedError (code child_failed, child_cancelled or child_terminated; the cause is its own error).
+// It need not be awaited: it goes on by itself until this execution ends.
+template <class R>
+class [[nodiscard]] Child : public detail::PendingAwaitable {
+ public:
+  Child(detail::PendingPointer pending, std::string execution_id)
+      : PendingAwaitable(std::move(pending)), execution_id_(std::move(execution_id)) {}
+
+  const std::string& execution_id() const { return execution_id_; }
+  // Asks it to end; what it ends with is still to be awaited.
+  void cancel() const { detail::cancel_child(*pending_); }
+
+  pawl::Result<R, Failure> take() {
+    detail::Pending::Outcome outcome = take_outcome();
+    if (Failure* failure = std::get_if<Failure>(&outcome)) return std::move(*failure);
+    if constexpr (std::is_void_v<R>) {
+      return {};
+    } else {
+      pawl::Result<R> value = from_payload<R>(std::get<Payload>(outcome));
+      if (value) return {boost::system::in_place_value, std::move(*value)};
+      return detail::validation_failure("the child's result is of another shape: " +
+                                        value.error().message);
+    }
+  }
+
+ private:
+  std::string execution_id_;
+};
+
+// Nothing comes behind it: see Context::continue_as_new().
+class [[nodiscard]] NextRun : public detail::PendingAwaitable {
+ public:
+  explicit NextRun(detail::PendingPointer pending) : PendingAwaitable(std::move(pending)) {}
+  void take() {}
 };
 
 class [[nodiscard]] Sleep : public detail::PendingAwaitable {
@@ -347,8 +421,9 @@ struct PromiseBase {
   auto await_transform(A&& awaitable) {
     static_assert(
         Awaitable<A>,
-        "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.condition, "
-        "ctx.sleep, pawl::all, pawl::any, pawl::Task. Anything else would not be there on replay; "
+        "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.start_child, "
+        "ctx.condition, ctx.sleep, pawl::all, pawl::any, pawl::Task. Anything else would not be "
+        "there on replay; "
         "do it in an action.");
     if constexpr (Awaitable<A>) return Awaiter<std::remove_reference_t<A>>(awaitable);
   }

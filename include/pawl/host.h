@@ -42,7 +42,8 @@ struct ReceivedEvent {
   std::int64_t sequence = 0;  // of its EventReceived record
 };
 
-// Always the first job of an execution, alone in its activation.
+// The first job of an execution, alone in its activation. There is another one where the code went on
+// as new: it begins over, with nothing of what was before but the positions, which go on.
 struct StartJob {
   std::string tenant;
   std::string execution_id;
@@ -51,7 +52,8 @@ struct StartJob {
   std::string user_id;         // empty: none
   std::string correlation_id;  // empty: none
   Payload input;
-  std::uint64_t seed = 0;  // for random() and uuid(): the same on every replay
+  std::uint64_t seed = 0;       // for random() and uuid(): the same on every replay
+  Position first_position = 1;  // of the first awaitable that the code creates
 };
 
 // The wait at `position` got its event.
@@ -75,13 +77,27 @@ struct ActionJob {
   std::variant<Payload, Failure> outcome;
 };
 
+// The child execution at `position` has ended. A failure is a ChildFailedError whose cause is what the
+// child ended with.
+struct ChildJob {
+  Position position = 0;
+  std::variant<Payload, Failure> outcome;
+};
+
 // The execution is asked to end: everything that is open is so no longer, and rejects, in order of
 // creation. Once at most. What the code begins afterwards works as ever, so that it can clean up.
 struct CancelJob {
   std::string reason;
 };
 
-using Job = std::variant<StartJob, EventJob, WaitTimedOutJob, TimerJob, ActionJob, CancelJob>;
+using Job =
+    std::variant<StartJob, EventJob, WaitTimedOutJob, TimerJob, ActionJob, CancelJob, ChildJob>;
+
+// Would the filter of the wait at `position` take that event?
+struct EventOffer {
+  Position position = 0;
+  ReceivedEvent event;
+};
 
 struct Activation {
   ExecutionRef execution = 0;
@@ -90,8 +106,15 @@ struct Activation {
   bool replaying = false;     // it was delivered before: the code's commands are only compared
   // All are applied, in this order, before code runs.
   std::vector<Job> jobs;
+  // What the execution goes by from here on; empty: as before. A fork's code sees the id of the execution
+  // that it was forked from in what it has of that one's history.
+  std::string execution_id;
   // When replaying: the change ids of the PatchedCommands that the code gave in it.
   std::vector<std::string> patches;
+  // A question in place of jobs: no code runs but the filters, in this order, up to the first that
+  // says yes; the answer is ActivationResult::taken. What was taken is delivered by an EventJob then,
+  // which is recorded, so that a replay asks nothing.
+  std::vector<EventOffer> offers;
 };
 
 struct RetryPolicy {
@@ -128,6 +151,7 @@ struct WaitCommand {
   Position position = 0;
   std::vector<std::string> names;
   std::optional<DurationMs> timeout;
+  bool filtered = false;  // its events are offered first
 };
 
 // The wait, or the timer, at `position` is no longer of interest: it consumes nothing from here on.
@@ -150,10 +174,31 @@ struct SetDataCommand {
   Payload value;
 };
 
-// An event to this execution's own inbox.
+// An event to this execution's own inbox, or to that of another one of the same tenant.
 struct EmitCommand {
   std::string name;
   Payload payload;
+  std::string execution_id;  // empty: this one
+};
+
+// What becomes of a child when its parent has ended, was cancelled or goes on as new.
+enum class ParentClose : std::uint8_t { cancel = 0, terminate = 1, abandon = 2 };
+
+// Another execution, of the same tenant, whose outcome comes as a ChildJob.
+struct StartChildCommand {
+  Position position = 0;
+  std::string workflow;
+  std::string version;  // empty: the highest that is registered where it starts
+  std::string execution_id;
+  Payload input;
+  std::string user_id;         // empty: the parent's
+  std::string correlation_id;  // empty: the parent's
+  ParentClose parent_close = ParentClose::cancel;
+};
+
+// Asks the child at `position` to end. Its outcome still comes.
+struct CancelChildCommand {
+  Position position = 0;
 };
 
 // Written once the activation is durable. Not part of the history.
@@ -179,6 +224,12 @@ struct FailCommand {
   Failure failure;
 };
 
+// The execution goes on under its id with a new run of its code: nothing of what is open remains but
+// the events that nobody took.
+struct ContinueAsNewCommand {
+  Payload input;
+};
+
 // The code ended by the cancellation that it was told of, and by nothing else.
 struct CancelCommand {
   Failure failure;
@@ -186,17 +237,19 @@ struct CancelCommand {
 
 using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
                              SetStateCommand, SetDataCommand, EmitCommand, LogCommand,
-                             CompleteCommand, FailCommand, CancelCommand, PatchedCommand>;
+                             CompleteCommand, FailCommand, CancelCommand, PatchedCommand,
+                             StartChildCommand, CancelChildCommand, ContinueAsNewCommand>;
 
 struct ActivationResult {
   ExecutionRef execution = 0;
   std::int64_t sequence = 0;  // that of the activation
-  // In program order. A Complete, Fail or Cancel is the last one.
+  // In program order. A Complete, Fail, Cancel or ContinueAsNew is the last one.
   std::vector<Command> commands;
   // The code broke the rules in a way that only the host sees: it awaits something foreign, used the
   // context outside of an activation, has no definition any more. The execution is set aside as
   // stuck with this as its report; nothing of the activation is recorded.
   std::optional<std::string> violation;
+  std::optional<std::size_t> taken = std::nullopt;  // index of the offer that a filter said yes to
 };
 
 // Where a host reports to. Any thread.

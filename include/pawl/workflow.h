@@ -83,13 +83,6 @@ struct RootFrame {
 // Makes the frame, suspended before its first line. Errors: the input does not fit.
 using WorkflowFunction = std::function<Result<RootFrame>(Context&, const Payload& input)>;
 
-// A lambda can't be told from other classes, so on that compiler all are refused that could be one.
-template <class F>
-concept PredicateSafeInCoAwait =
-    !PAWL_AGGREGATES_BREAK_IN_CO_AWAIT || std::is_lvalue_reference_v<F> ||
-    std::is_trivially_copyable_v<std::remove_cvref_t<F>> ||
-    std::same_as<std::remove_cvref_t<F>, std::function<bool()>>;
-
 }  // namespace detail
 
 // What a workflow's function returns. T is its result: void, or what JSON can carry.
@@ -185,6 +178,15 @@ class Log {
   detail::Instance& instance_;
 };
 
+// How a child is started.
+struct ChildOptions {
+  std::string version;         // empty: the highest that is registered
+  std::string execution_id;    // empty: the parent's, and the position behind a slash
+  std::string user_id;         // empty: the parent's
+  std::string correlation_id;  // empty: the parent's
+  ParentClose parent_close = ParentClose::cancel;
+};
+
 // The execution, as its workflow sees it. Lives as long as the workflow's frame; used by the workflow's
 // coroutines only, while they run. Elsewhere (another thread, a callback) its members throw
 // std::logic_error, and the execution is set aside as stuck. Names and values over the runtime's limits
@@ -254,7 +256,7 @@ class Context {
   template <class F>
     requires std::is_invocable_r_v<bool, F&> && std::copy_constructible<std::remove_cvref_t<F>>
   ConditionWait condition(F&& predicate) {
-    static_assert(detail::PredicateSafeInCoAwait<F>,
+    static_assert(detail::CallableSafeInCoAwait<F>,
                   "GCC 12 would free twice what this predicate captures by value when it is made "
                   "within the co_await expression. Capture by reference, or name the predicate "
                   "first: auto met = [name] { ... }; co_await ctx.condition(met);");
@@ -282,6 +284,54 @@ class Context {
 
   Data data() const { return Data(instance_); }
 
+  // Another execution, of the same tenant, which runs by itself. Its id, where none is given, is made of
+  // this one's and the position, and so the same on every replay.
+  //
+  //   auto parcel = ctx.start_child<Tracking>("ship-parcel", order);
+  //   …
+  //   auto tracking = co_await parcel;      // Result<Tracking, Failure>
+  //
+  // R is what its result is read as. Unless `options.parent_close` says otherwise it is cancelled when
+  // this execution ends, is cancelled or goes on as new before it. Where nobody has registered the
+  // workflow, it waits until somebody does. Throws ErrorException where JSON can't carry the input.
+  template <class R = Json, class I>
+  Child<R> start_child(std::string_view workflow, const I& input,
+                       const ChildOptions& options = {}) {
+    std::string id;
+    detail::PendingPointer pending =
+        start_child_execution(workflow, to_payload(input).value(), options, id);
+    return Child<R>(std::move(pending), std::move(id));
+  }
+  template <class R = Json>
+  Child<R> start_child(std::string_view workflow) {
+    std::string id;
+    detail::PendingPointer pending = start_child_execution(workflow, Payload{}, {}, id);
+    return Child<R>(std::move(pending), std::move(id));
+  }
+
+  // Begins the workflow anew under the same id, with another input: for executions that live for long,
+  // whose history would grow without end.
+  //
+  //   co_await ctx.continue_as_new(next);   // nothing comes behind it
+  //
+  // Events that nobody took are carried over. Timers, waits and actions under way are dropped, children
+  // are left as when an execution ends; state and data are those of a beginning.
+  template <class I>
+  NextRun continue_as_new(const I& input) {
+    return go_on_as_new(to_payload(input).value());
+  }
+  NextRun continue_as_new() { return go_on_as_new(input()); }
+
+  // Sends an event to another execution of this tenant, once this activation is durable; it gets it once.
+  // Where there is no such execution, or it has ended, a warning is logged.
+  void emit_to(std::string_view execution_id, std::string_view name) {
+    emit_payload_to(execution_id, name, Payload{});
+  }
+  template <class T>
+  void emit_to(std::string_view execution_id, std::string_view name, const T& payload) {
+    emit_payload_to(execution_id, name, to_payload(payload).value());
+  }
+
   // Sends an event to this execution, as if a client had. Throws ErrorException where JSON can't carry
   // the payload.
   void emit(std::string_view name) { emit_payload(name, Payload{}); }
@@ -298,6 +348,7 @@ class Context {
 
   const Log log;
 
+  // In what a fork has of the history of another execution, the id of that one.
   const std::string& execution_id() const;
   const std::string& tenant() const;
   const std::string& user_id() const;  // empty: none was given
@@ -325,7 +376,11 @@ class Context {
   detail::PendingPointer start_wait(std::vector<std::string> names);
   detail::PendingPointer start_condition(std::function<bool()> predicate);
   detail::PendingPointer start_timer(std::chrono::milliseconds duration);
+  detail::PendingPointer start_child_execution(std::string_view workflow, Payload input,
+                                               const ChildOptions& options, std::string& id);
+  NextRun go_on_as_new(Payload input);
   void emit_payload(std::string_view name, Payload payload);
+  void emit_payload_to(std::string_view target, std::string_view name, Payload payload);
 
   detail::Instance& instance_;
 };

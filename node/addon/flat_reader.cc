@@ -21,6 +21,9 @@ enum class CommandKind : int {
   fail = 9,
   cancel = 10,
   patched = 11,
+  start_child = 12,
+  cancel_child = 13,
+  continue_as_new = 14,
 };
 
 class Scope {
@@ -148,6 +151,7 @@ Command FlatReader::command() {
       command.position = static_cast<Position>(integer());
       command.names = texts();
       command.timeout = optional_duration(integer());
+      command.filtered = integer() != 0;
       return command;
     }
     case CommandKind::withdraw: return WithdrawCommand{static_cast<Position>(integer())};
@@ -168,6 +172,7 @@ Command FlatReader::command() {
       EmitCommand command;
       command.name = text();
       command.payload = payload();
+      command.execution_id = text();
       return command;
     }
     case CommandKind::log: {
@@ -181,6 +186,20 @@ Command FlatReader::command() {
     case CommandKind::fail: return FailCommand{failure()};
     case CommandKind::cancel: return CancelCommand{failure()};
     case CommandKind::patched: return PatchedCommand{text()};
+    case CommandKind::start_child: {
+      StartChildCommand command;
+      command.position = static_cast<Position>(integer());
+      command.workflow = text();
+      command.version = text();
+      command.execution_id = text();
+      command.input = payload();
+      command.user_id = text();
+      command.correlation_id = text();
+      command.parent_close = static_cast<ParentClose>(integer());
+      return command;
+    }
+    case CommandKind::cancel_child: return CancelChildCommand{static_cast<Position>(integer())};
+    case CommandKind::continue_as_new: return ContinueAsNewCommand{payload()};
   }
   unexpected("command", next_ - 1);
 }
@@ -192,6 +211,7 @@ ActivationResult FlatReader::activation_result() {
   result.sequence = integer();
   auto violation = text();
   if (!violation.empty()) result.violation = std::move(violation);
+  if (const auto taken = integer(); taken >= 0) result.taken = static_cast<std::size_t>(taken);
   const auto commands = integer();
   const auto elements = static_cast<std::uint32_t>(count());
   const auto whole = std::exchange(length_, next_ + elements);

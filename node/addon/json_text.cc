@@ -15,12 +15,32 @@ enum class JobKind : int {
   action_completed = 4,
   action_failed = 5,
   cancel = 6,
+  child_completed = 7,
+  child_failed = 8,
 };
 
 void open_job(std::string& out, JobKind kind) {
   out += '[';
   append_number(out, static_cast<int>(kind));
   out += ',';
+}
+
+// The rest of a job or an offer: its position and the event, and the bracket at its end.
+void append_event(std::string& out, Position position, const ReceivedEvent& event) {
+  append_number(out, position);
+  out += ',';
+  append_string(out, event.id);
+  out += ',';
+  append_string(out, event.name);
+  out += ',';
+  append_payload(out, event.payload);
+  out += ',';
+  append_string(out, event.user_id);
+  out += ',';
+  append_number(out, event.timestamp);
+  out += ',';
+  append_number(out, event.sequence);
+  out += ']';
 }
 
 struct AppendJob {
@@ -39,25 +59,14 @@ struct AppendJob {
     append_number(out, static_cast<std::int64_t>(job.seed >> 32));
     out += ',';
     append_number(out, static_cast<std::int64_t>(job.seed & 0xffff'ffffU));
+    out += ',';
+    append_number(out, job.first_position);
     out += ']';
   }
 
   void operator()(const EventJob& job) const {
     open_job(out, JobKind::event);
-    append_number(out, job.position);
-    out += ',';
-    append_string(out, job.event.id);
-    out += ',';
-    append_string(out, job.event.name);
-    out += ',';
-    append_payload(out, job.event.payload);
-    out += ',';
-    append_string(out, job.event.user_id);
-    out += ',';
-    append_number(out, job.event.timestamp);
-    out += ',';
-    append_number(out, job.event.sequence);
-    out += ']';
+    append_event(out, job.position, job.event);
   }
 
   void operator()(const WaitTimedOutJob& job) const {
@@ -79,8 +88,17 @@ struct AppendJob {
   }
 
   void operator()(const ActionJob& job) const {
+    append_outcome(job, JobKind::action_completed, JobKind::action_failed);
+  }
+
+  void operator()(const ChildJob& job) const {
+    append_outcome(job, JobKind::child_completed, JobKind::child_failed);
+  }
+
+  template <class EndedJob>
+  void append_outcome(const EndedJob& job, JobKind completed, JobKind failed) const {
     const auto* result = std::get_if<Payload>(&job.outcome);
-    open_job(out, result != nullptr ? JobKind::action_completed : JobKind::action_failed);
+    open_job(out, result != nullptr ? completed : failed);
     append_number(out, job.position);
     out += ',';
     if (result != nullptr) {
@@ -181,13 +199,30 @@ void append_activation(std::string& out, const Activation& activation) {
     std::visit(AppendJob{out}, job);
   }
   out += ']';
-  if (!activation.patches.empty()) {
+  // What most activations don't have stands behind, and is left out from the end.
+  const bool forked = !activation.execution_id.empty();
+  const bool asks = !activation.offers.empty();
+  if (!activation.patches.empty() || asks || forked) {
     out += ",[";
     for (const auto& change_id : activation.patches) {
       if (&change_id != activation.patches.data()) out += ',';
       append_string(out, change_id);
     }
     out += ']';
+  }
+  if (asks || forked) {
+    // Offers are told of in the form of the jobs that they may become.
+    out += ",[";
+    for (const auto& offer : activation.offers) {
+      if (&offer != activation.offers.data()) out += ',';
+      open_job(out, JobKind::event);
+      append_event(out, offer.position, offer.event);
+    }
+    out += ']';
+  }
+  if (forked) {
+    out += ',';
+    append_string(out, activation.execution_id);
   }
   out += ']';
 }

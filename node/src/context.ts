@@ -1,4 +1,5 @@
 import type { WorkflowActions } from './action_types.js';
+import { makeStartChild, type StartChild } from './children.js';
 import { makeCompensations, type WorkflowCompensations } from './compensations.js';
 import { decode, deepFreeze, encodeDetails, hasTags, type Encoded } from './codec.js';
 import { toMilliseconds, type Duration } from './durations.js';
@@ -42,12 +43,19 @@ export type EventNamed<Events extends EventMap, Name extends keyof Events & stri
   [N in Name]: ReceivedEvent<N, Events[N]>;
 }[Name];
 
-/** How long a wait lasts. */
-export interface WaitOptions {
+/** How long a wait lasts, and which events it takes. */
+export interface WaitOptions<Event = ReceivedEvent> {
   /** After this the wait rejects with a TimeoutError. */
   timeout?: Duration;
   /** Aborting withdraws the wait: it takes no event, and rejects with the signal's reason. */
   signal?: AbortSignal;
+  /**
+   * Only events that it says yes to are taken; the others stay for other waits. It is asked once for
+   * each event, may only look, and must tell at once. What it took is in the history: a replay does
+   * not ask. Where it throws, the execution is set aside as stuck until a mended definition is
+   * registered.
+   */
+  filter?: (event: Event) => boolean;
 }
 
 /** How long a condition is waited for. */
@@ -66,7 +74,7 @@ export interface WorkflowEvents<Events extends EventMap = EventMap> {
    */
   waitFor<Name extends keyof Events & string>(
     names: Name | readonly Name[],
-    options?: WaitOptions,
+    options?: WaitOptions<EventNamed<Events, Name>>,
   ): Promise<EventNamed<Events, Name>>;
   /**
    * An event to this execution itself, delivered after what is already under way. Rejects with a
@@ -76,6 +84,11 @@ export interface WorkflowEvents<Events extends EventMap = EventMap> {
     name: Name,
     ...payload: PayloadArguments<PayloadOf<Events, Name>>
   ): Promise<void>;
+  /**
+   * An event to another execution of the tenant: it gets it once, after this activation is durable.
+   * Where there is no such execution, or it has ended, a warning is logged.
+   */
+  emit(name: string, payload: unknown, target: { executionId: string }): Promise<void>;
 }
 
 /**
@@ -111,6 +124,7 @@ export interface WorkflowLogger {
 
 /** What a workflow function gets. Every member also works detached: `const { setState } = context`. */
 export interface WorkflowContext<Events extends EventMap = EventMap, Input = any> {
+  /** In what a fork has of the history of another execution, the id of that one. */
   readonly executionId: string;
   readonly tenant: string;
   readonly userId: string | undefined;
@@ -152,6 +166,19 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   any<T extends readonly unknown[] | []>(promises: T): Promise<Awaited<T[number]>>;
   /** The same, of however many there are. */
   any<T>(promises: Iterable<T | PromiseLike<T>>): Promise<Awaited<T>>;
+  /**
+   * Starts another execution, of the same tenant, which runs by itself: `startChild('Ship', { initialData })`,
+   * or with the definition in place of the name. Where nobody has registered the workflow, it waits until
+   * somebody does. Throws an InvalidArgumentError for bad options, a PayloadError for what can't be carried.
+   */
+  startChild: StartChild;
+  /**
+   * Begins the workflow anew under the same id, with another input (or the same): for executions that
+   * live for long, whose history would grow without end. Nothing behind it has an effect. Events that
+   * nobody took are carried over; timers, waits and actions under way are dropped, children are left as
+   * when an execution ends; state and data are those of a beginning.
+   */
+  continueAsNew(input?: Input): Promise<never>;
   /** What is to be undone when things go wrong. */
   readonly compensations: WorkflowCompensations;
   /**
@@ -247,7 +274,7 @@ function condition(
   }
   const { position, promise } = instance.awaitable<void>('wait', timeoutMessage);
   // A wait for no event: the engine has its time only.
-  instance.command(CommandKind.wait, position, 0, timeoutMs);
+  instance.command(CommandKind.wait, position, 0, timeoutMs, 0);
   instance.addCondition(position, predicate);
   return promise;
 }
@@ -264,7 +291,12 @@ function waitFor(
   try {
     if (names.length === 0) throw new InvalidArgumentError('waitFor needs the name of an event');
     for (const name of names) checkName(name, 'The name of an event to wait for');
-    checkOptions('events.waitFor', options, ['timeout', 'signal']);
+    checkOptions('events.waitFor', options, ['timeout', 'signal', 'filter']);
+    if (options?.filter !== undefined && typeof options.filter !== 'function') {
+      throw new InvalidArgumentError(
+        `The filter of events.waitFor must be a function, not ${describeKind(options.filter)}`,
+      );
+    }
     if (options?.signal !== undefined && !(options.signal instanceof AbortSignal)) {
       throw new InvalidArgumentError(
         `The signal of events.waitFor must be an AbortSignal, not ${describeKind(options.signal)}`,
@@ -279,7 +311,9 @@ function waitFor(
     return Promise.reject(error);
   }
   const { position, promise } = instance.awaitable<any>('wait', timeoutMessage);
-  instance.command(CommandKind.wait, position, names.length, ...names, timeoutMs);
+  const filter = options?.filter;
+  instance.command(CommandKind.wait, position, names.length, ...names, timeoutMs, filter === undefined ? 0 : 1);
+  if (filter !== undefined) instance.awaitables.get(position)!.filter = filter;
   const signal = options?.signal;
   if (signal !== undefined) {
     const withdraw = () => {
@@ -295,14 +329,10 @@ function emit(instance: Instance, name: string, payload: unknown, options: unkno
   if (!instance.enter('events.emit')) return never();
   try {
     checkName(name, 'The name of an event to emit');
-    const target = (options as { executionId?: unknown } | undefined)?.executionId;
-    if (target !== undefined && target !== instance.start.executionId) {
-      throw new InvalidArgumentError(
-        'emit reaches this execution only. An event to another one is sent by an action, with ' +
-          'runtime.enqueueEvent and an idempotency_key',
-      );
-    }
-    instance.command(CommandKind.emit, name, instance.encode(payload, 'payload'));
+    checkOptions('events.emit', options, ['executionId']);
+    const target = (options as { executionId?: string } | undefined)?.executionId;
+    if (target !== undefined) checkName(target, 'The id of the execution to emit to');
+    instance.command(CommandKind.emit, name, instance.encode(payload, 'payload'), target ?? '');
   } catch (error) {
     return Promise.reject(error);
   }
@@ -409,7 +439,9 @@ export function makeContext(instance: Instance): WorkflowContext {
   const { start } = instance;
   let input: { value: any } | undefined;
   return {
-    executionId: start.executionId,
+    get executionId() {
+      return start.executionId;
+    },
     tenant: start.tenant,
     userId: start.userId,
     correlationId: start.correlationId,
@@ -459,6 +491,14 @@ export function makeContext(instance: Instance): WorkflowContext {
     patched(changeId) {
       if (!instance.enter('patched')) return instance.patches.get(changeId) ?? false;
       return instance.patched(checkName(changeId, 'The id of a change'));
+    },
+    startChild: makeStartChild(instance, (executionId, name, payload) =>
+      emit(instance, name, payload, { executionId }),
+    ),
+    continueAsNew(...given: [input?: unknown]) {
+      if (!instance.enter('continueAsNew')) return never();
+      instance.continueAsNew(instance.encode(given.length === 0 ? start.input : given[0], 'input'));
+      return never();
     },
     condition: (predicate, options) => condition(instance, predicate, options),
     compensations: makeCompensations(instance),

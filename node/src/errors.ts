@@ -27,7 +27,8 @@ const codes = [
 ] as const;
 
 /** What tells one refusal from another, for programs: permanent. */
-export type PawlErrorCode = (typeof codes)[number] | 'execution_failed' | 'cancelled' | 'compensation_failed';
+export type PawlErrorCode = (typeof codes)[number] | 'execution_failed' | 'cancelled' | 'compensation_failed'
+  | 'child_failed' | 'child_cancelled' | 'child_terminated' | 'child_left_behind';
 
 /** Every refusal of Pawl's: a subclass where one says more, or this with its `code`. */
 export class PawlError extends Error {
@@ -149,6 +150,44 @@ export class ExecutionFailedError extends PawlError {
 
   static {
     this.prototype.name = 'ExecutionFailedError';
+  }
+}
+
+/**
+ * A child execution ended without a result: `code` says how, `cause` is the error that it ended with.
+ * `child_left_behind` is what a fork is told of the children of the execution that it was forked from.
+ */
+export class ChildFailedError extends PawlError {
+  readonly executionId: string;
+
+  constructor(
+    message: string,
+    code: 'child_failed' | 'child_cancelled' | 'child_terminated' | 'child_left_behind',
+    executionId: string,
+    cause?: unknown,
+  ) {
+    super(code, message);
+    this.executionId = executionId;
+    if (cause !== undefined) {
+      Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
+    }
+  }
+
+  /** @internal */
+  static from(error: Error & { code?: string }, executionId: string): ChildFailedError {
+    const made = new ChildFailedError(
+      error.message,
+      (error.code ?? 'child_failed') as ChildFailedError['code'] & string as 'child_failed',
+      executionId,
+      error.cause,
+    );
+    // That of this line would be another one on replay.
+    Object.defineProperty(made, 'stack', { value: error.stack, configurable: true, writable: true });
+    return made;
+  }
+
+  static {
+    this.prototype.name = 'ChildFailedError';
   }
 }
 

@@ -4,22 +4,26 @@
  * bridge begins with `leave()`, which takes down what that execution did.
  */
 import { hasTags, reviveParsed } from './codec.js';
-import { makeContext } from './context.js';
+import { makeContext, type ReceivedEvent } from './context.js';
 import type { WorkflowDefinition } from './definition.js';
-import { TimeoutError } from './errors.js';
+import { ChildFailedError, TimeoutError } from './errors.js';
 import { errorFromFailure, type Failure } from './failures.js';
 import { currentInstance, Instance, setCurrentInstance } from './instance.js';
 import { SeededRandom } from './random.js';
 import { JobKind, type CarriedPayload, type FlatWriter } from './wire.js';
 
 type Job =
-  | [JobKind.start, string, string, string, string, string, string, CarriedPayload, number, number]
+  | [JobKind.start, string, string, string, string, string, string, CarriedPayload, number, number, number]
   | [JobKind.event, number, string, string, CarriedPayload, string, number, number]
   | [JobKind.waitTimedOut, number]
   | [JobKind.timer, number]
   | [JobKind.actionCompleted, number, CarriedPayload]
   | [JobKind.actionFailed, number, Failure]
-  | [JobKind.cancel, string];
+  | [JobKind.cancel, string]
+  | [JobKind.childCompleted, number, CarriedPayload]
+  | [JobKind.childFailed, number, Failure];
+
+type EventJob = Extract<Job, [JobKind.event, ...unknown[]]>;
 
 type Activation = [
   ref: number,
@@ -28,7 +32,13 @@ type Activation = [
   replaying: boolean,
   jobs: Job[],
   patches?: string[],
+  offers?: EventJob[],
+  executionId?: string,
 ];
+
+function receivedEvent([, , id, name, payload, userId, timestamp, sequence]: EventJob): ReceivedEvent {
+  return { id, name, payload: payload[0], user_id: orUndefined(userId), timestamp, sequence };
+}
 
 function orUndefined(text: string): string | undefined {
   return text === '' ? undefined : text;
@@ -55,18 +65,24 @@ export class WorkflowHost {
     } catch (error) {
       // The addon writes the first two numbers; what comes after may be a broken payload.
       const [, ref, sequence] = /^\[(\d+),(\d+),/.exec(text)!;
-      this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, 0, 0);
+      this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, -1, 0, 0);
       return;
     }
-    const [ref, sequence, now, replaying, jobs, patches = []] = activation;
+    const [ref, sequence, now, replaying, jobs, patches = [], offers = [], executionId] = activation;
     const first = jobs[0];
     if (first !== undefined && first[0] === JobKind.start) {
+      if (executionId !== undefined) first[2] = executionId;
       this.begin(ref, sequence, now, replaying, patches, first);
       return;
     }
     const instance = this.instances.get(ref);
     if (instance === undefined) {
-      this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, 0, 0);
+      this.turn.push(ref, sequence, `internal: this process has no instance ${ref}`, -1, 0, 0);
+      return;
+    }
+    if (executionId !== undefined) instance.start.executionId = executionId;
+    if (offers.length > 0) {
+      this.ask(instance, sequence, now, offers);
       return;
     }
     this.enter(instance, sequence, now, replaying, patches);
@@ -100,7 +116,7 @@ export class WorkflowHost {
         'into an action; a pause is context.sleep';
     }
     const { turn } = this;
-    turn.push(instance.start.ref, instance.sequence, instance.violation);
+    turn.push(instance.start.ref, instance.sequence, instance.violation, -1);
     if (instance.violation !== '') {
       turn.push(0, 0);
       this.instances.delete(instance.start.ref);
@@ -119,14 +135,14 @@ export class WorkflowHost {
     now: number,
     replaying: boolean,
     patches: readonly string[],
-    [, tenant, executionId, workflow, version, userId, correlationId, input, high, low]: Extract<
+    [, tenant, executionId, workflow, version, userId, correlationId, input, high, low, firstPosition]: Extract<
       Job,
       [JobKind.start, ...unknown[]]
     >,
   ): void {
     const definition = this.definitions.get(`${workflow}\0${version}`);
     if (definition === undefined) {
-      this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, 0, 0);
+      this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, -1, 0, 0);
       return;
     }
     const instance = new Instance({
@@ -140,6 +156,7 @@ export class WorkflowHost {
       input: input[0],
       random: new SeededRandom(high, low),
       startedAt: now,
+      firstPosition,
       payloadBytesMax: this.payloadBytesMax,
     });
     this.instances.set(ref, instance);
@@ -186,12 +203,9 @@ export class WorkflowHost {
       return;
     }
     switch (job[0]) {
-      case JobKind.event: {
-        const [, , id, name, payload, userId, timestamp, sequence] = job;
-        const event = { id, name, payload: payload[0], user_id: orUndefined(userId), timestamp, sequence };
-        awaitable.resolve(event);
+      case JobKind.event:
+        awaitable.resolve(receivedEvent(job));
         break;
-      }
       case JobKind.waitTimedOut:
         awaitable.reject(new TimeoutError(awaitable.timeoutMessage ?? 'Timeout'));
         break;
@@ -204,17 +218,48 @@ export class WorkflowHost {
       case JobKind.actionFailed:
         awaitable.reject(errorFromFailure(job[2]));
         break;
+      case JobKind.childCompleted:
+        awaitable.resolve(job[2][0]);
+        break;
+      case JobKind.childFailed:
+        awaitable.reject(ChildFailedError.from(errorFromFailure(job[2]), awaitable.childId ?? ''));
+        break;
     }
   }
 
-  private revivePayloads([, , , , jobs]: Activation): void {
-    for (const job of jobs) {
+  /** Asks the filters of waits, up to the first that takes its event. None of the code runs. */
+  private ask(instance: Instance, sequence: number, now: number, offers: EventJob[]): void {
+    setCurrentInstance(instance);
+    instance.sequence = sequence;
+    instance.now = now;
+    instance.replaying = false;
+    let taken = -1;
+    let violation = '';
+    for (const [index, offer] of offers.entries()) {
+      try {
+        if (!instance.filter(offer[1], receivedEvent(offer))) continue;
+        taken = index;
+      } catch (error) {
+        violation =
+          `the filter of waitFor('${offer[3]}') of workflow '${instance.start.workflow}' (execution ` +
+          `'${instance.start.executionId}') threw: ${String((error as Error)?.stack ?? error)}. It must say yes or ` +
+          'no to any event of that name. Mend it, and register the definition with `replace`';
+      }
+      break;
+    }
+    setCurrentInstance(undefined);
+    this.turn.push(instance.start.ref, sequence, violation, taken, 0, 0);
+    if (violation !== '') this.instances.delete(instance.start.ref);
+  }
+
+  private revivePayloads([, , , , jobs, , offers = []]: Activation): void {
+    for (const job of [...jobs, ...offers]) {
       const carried =
         job[0] === JobKind.start
           ? job[7]
           : job[0] === JobKind.event
             ? job[4]
-            : job[0] === JobKind.actionCompleted
+            : job[0] === JobKind.actionCompleted || job[0] === JobKind.childCompleted
               ? job[2]
               : [];
       if (carried.length === 1) carried[0] = reviveParsed(carried[0]);

@@ -18,6 +18,7 @@ export type {
   ActionTypes,
   WorkflowActions,
 } from './action_types.js';
+export type { ChildHandle, ChildOptions, ParentClose, StartChild } from './children.js';
 export type { WorkflowCompensations } from './compensations.js';
 export type {
   ConditionOptions,
@@ -80,6 +81,7 @@ export type {
 export {
   AlreadyExistsError,
   CancelledError,
+  ChildFailedError,
   ClosedError,
   CompensationError,
   ExecutionEndedError,

@@ -8,13 +8,17 @@ import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWrite
 
 /** What the code of an execution waits for, by its position. */
 export interface Awaitable {
-  readonly kind: 'wait' | 'timer' | 'action';
+  readonly kind: 'wait' | 'timer' | 'action' | 'child';
   resolve(value: any): void;
   reject(error: unknown): void;
   /** Of a wait: the text of its TimeoutError. */
   readonly timeoutMessage?: string;
   /** Lets go of an AbortSignal once settled. */
   release?: () => void;
+  /** Of a wait: whether it takes that event. */
+  filter?: (event: any) => unknown;
+  /** Of a child: its execution id. */
+  childId?: string;
 }
 
 /** Of a promise that context methods made: where it is among the awaitables of its instance. */
@@ -30,7 +34,8 @@ const { queueMicrotask } = globalThis;
 export interface InstanceStart {
   readonly ref: number;
   readonly tenant: string;
-  readonly executionId: string;
+  /** A fork begins under the id of the execution that it was forked from. */
+  executionId: string;
   readonly workflow: string;
   readonly version: string;
   readonly userId: string | undefined;
@@ -38,6 +43,7 @@ export interface InstanceStart {
   readonly input: any;
   readonly random: SeededRandom;
   readonly startedAt: number;
+  readonly firstPosition: number;
   readonly payloadBytesMax: number;
 }
 
@@ -66,10 +72,16 @@ export class Instance {
   private looksAtRest = false;
   readonly out: FlatWriter = [];
   commands = 0;
-  private lastPosition = 0;
+  private lastPosition: number;
 
   constructor(readonly start: InstanceStart) {
     this.now = start.startedAt;
+    this.lastPosition = start.firstPosition - 1;
+  }
+
+  /** Of the awaitable that is made next. */
+  get nextPosition(): number {
+    return this.lastPosition + 1;
   }
 
   /**
@@ -80,7 +92,7 @@ export class Instance {
     if (current === this) {
       if (!this.judging) return !this.done;
       throw new InvalidArgumentError(
-        `${what} was used by the predicate of a condition, which may only look at what is there`,
+        `${what} was used by the predicate of a condition or the filter of a wait, which may only look at what is there`,
       );
     }
     const report =
@@ -160,7 +172,7 @@ export class Instance {
   /** The wait or timer consumes nothing from here on; its promise rejects. Actions go on. */
   withdraw(position: number, reason: unknown): void {
     const awaitable = this.awaitables.get(position);
-    if (awaitable === undefined || awaitable.kind === 'action') return;
+    if (awaitable === undefined || awaitable.kind === 'action' || awaitable.kind === 'child') return;
     this.take(position);
     this.command(CommandKind.withdraw, position);
     awaitable.reject(reason);
@@ -179,6 +191,27 @@ export class Instance {
     } finally {
       this.judging = false;
     }
+  }
+
+  /** Whether the wait at that position takes the event. Throws what its filter throws. */
+  filter(position: number, event: unknown): boolean {
+    const filter = this.awaitables.get(position)?.filter;
+    if (filter === undefined) throw new Error(`the code has no wait with a filter at position ${position}`);
+    this.judging = true;
+    try {
+      const takes = filter(event);
+      if (typeof (takes as PromiseLike<unknown> | undefined)?.then !== 'function') return Boolean(takes);
+      Promise.resolve(takes).catch(ignore);
+      throw new InvalidArgumentError('A filter must tell at once: this one gave a promise');
+    } finally {
+      this.judging = false;
+    }
+  }
+
+  /** Nothing of this run has an effect from here on; another one begins with that input. */
+  continueAsNew(input: Encoded): void {
+    this.command(CommandKind.continueAsNew, input);
+    this.done = true;
   }
 
   /** Settles as soon as the predicate is met, which it is not now. */

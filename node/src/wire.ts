@@ -22,6 +22,9 @@ export const enum CommandKind {
   fail = 9,
   cancel = 10,
   patched = 11,
+  startChild = 12,
+  cancelChild = 13,
+  continueAsNew = 14,
 }
 
 export const enum JobKind {
@@ -32,6 +35,8 @@ export const enum JobKind {
   actionCompleted = 4,
   actionFailed = 5,
   cancel = 6,
+  childCompleted = 7,
+  childFailed = 8,
 }
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;

@@ -13,6 +13,7 @@ for (const mode of ['evicted', 'restarted']) {
     assert.deepEqual(await tellStories(`sqlite:${join(folder, 'other.db')}`, mode), live);
     for (const [name, { status, gapless }] of Object.entries(live)) {
       const expected: Record<string, string> = {
+        breaks: 'failed',
         cleanup: 'failed',
         cancelled: 'cancelled',
         compensated: 'cancelled',

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "model/limit_checks.h"
 
@@ -66,11 +67,33 @@ struct CommandCheck {
   }
   std::optional<Error> operator()(const EmitCommand& command) const {
     if (auto error = check_text("name of an event to emit", command.name, limits)) return error;
+    if (auto error =
+            check_text("id of the execution to emit to", command.execution_id, limits, true)) {
+      return error;
+    }
     return check_payload(fmt::format("payload of event '{}'", command.name), command.payload,
                          limits);
   }
   std::optional<Error> operator()(const CompleteCommand& command) const {
     return check_payload("result of the workflow", command.result, limits);
+  }
+  std::optional<Error> operator()(const StartChildCommand& command) const {
+    if (auto error = check_text("name of a child's workflow", command.workflow, limits)) {
+      return error;
+    }
+    if (auto error = check_text("id of a child execution", command.execution_id, limits)) {
+      return error;
+    }
+    for (const auto& [what, text] : {std::pair{"version of a child's workflow", &command.version},
+                                     {"user id of a child", &command.user_id},
+                                     {"correlation id of a child", &command.correlation_id}}) {
+      if (auto error = check_text(what, *text, limits, true)) return error;
+    }
+    return check_payload(fmt::format("input of child '{}'", command.workflow), command.input,
+                         limits);
+  }
+  std::optional<Error> operator()(const ContinueAsNewCommand& command) const {
+    return check_payload("input of the next run", command.input, limits);
   }
   // Failures are bounded where they are written.
   template <class Other>

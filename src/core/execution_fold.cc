@@ -19,6 +19,18 @@ Error misfit(const HistoryEvent& event, const std::string_view why) {
           {}};
 }
 
+// What a fork is told of a child that runs for the execution it was forked from.
+Failure left_behind(const PendingChild& child) {
+  Failure failure;
+  failure.name = "ChildFailedError";
+  failure.code = "child_left_behind";
+  failure.message = fmt::format(
+      "Child execution '{}' ({}) belongs to the execution that this one was forked from",
+      child.execution_id, child.workflow);
+  failure.failure_class = FailureClass::permanent;
+  return failure;
+}
+
 }  // namespace
 
 Failure termination_of(const OperatorAttributes& attributes) {
@@ -36,6 +48,21 @@ Failure cancellation_of(const OperatorAttributes& attributes) {
   failure.code = "cancelled";
   failure.message = attributes.reason.empty() ? "The execution was cancelled" : attributes.reason;
   failure.failure_class = FailureClass::permanent;
+  return failure;
+}
+
+Failure child_failure(const std::string& execution_id, const std::string& workflow,
+                      const std::string_view status, const std::string& error_json) {
+  Failure failure;
+  failure.name = "ChildFailedError";
+  failure.code = fmt::format("child_{}", status);
+  failure.message = fmt::format("Child execution '{}' ({}) {}", execution_id, workflow,
+                                status == "failed" ? "failed" : fmt::format("was {}", status));
+  failure.failure_class = FailureClass::permanent;
+  if (!error_json.empty()) {
+    failure.causes.push_back(decode_failure(error_json));
+    failure.message += fmt::format(": {}", failure.causes.back().message);
+  }
   return failure;
 }
 
@@ -73,9 +100,14 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::execution_started: {
       auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
+      if (attributes->first_position != next_position_) {
+        return misfit(event, fmt::format("the next position is {}", next_position_));
+      }
       seed_ = attributes->seed;
       deadline_ = attributes->deadline;
+      take_parent(*attributes);
       scheduled_.reset();
+      continuation_.reset();
       return {};
     }
     case EventType::execution_scheduled: {
@@ -85,6 +117,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       seed_ = attributes->seed;
       start_at_ = attributes->start_at;
       deadline_ = attributes->deadline;
+      take_parent(*attributes);
       scheduled_ = event;
       return {};
     }
@@ -149,6 +182,47 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::execution_forked:
       // It was the original's: a fork is often made because that one was too late.
       deadline_ = 0;
+      // So were its children, and it is nobody's child itself.
+      forked_ = true;
+      parent_.reset();
+      for (auto& [position, child] : children_) {
+        if (child.held) continue;
+        child.held =
+            HeldOutcome{event.sequence, true, 1, Payload::json(encode_failure(left_behind(child)))};
+        ++held_;
+      }
+      return {};
+    case EventType::child_started: {
+      auto attributes = decode<ChildAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      if (auto opened = open(event.position); !opened) return opened;
+      children_.emplace(event.position,
+                        PendingChild{event.name, std::move(attributes->execution_id),
+                                     attributes->parent_close, event.cause, std::nullopt});
+      return {};
+    }
+    case EventType::child_completed:
+    case EventType::child_failed: {
+      const auto found = children_.find(event.position);
+      if (found == children_.end()) return misfit(event, "there is no such child");
+      if (found->second.held) --held_;
+      children_.erase(found);
+      return {};
+    }
+    case EventType::child_outcome_held: {
+      const auto found = children_.find(event.position);
+      if (found == children_.end()) return misfit(event, "there is no such child");
+      if (found->second.held) return misfit(event, "its outcome is held already");
+      found->second.held = HeldOutcome{event.sequence, false, 1, event.payload};
+      ++held_;
+      return {};
+    }
+    case EventType::continued_as_new:
+      close_all(true);
+      record_.state = "initial";
+      continuation_ = PendingContinuation{event.sequence, event.payload};
+      // A cancellation that the run that ended has heard of was its own.
+      cancel_delivered_ = false;
       return {};
     case EventType::execution_retried: {
       const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
@@ -200,6 +274,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         wait.names = std::move(attributes->names);
       }
       if (attributes->timeout) wait.times_out_at = later(event.at, *attributes->timeout);
+      wait.filtered = attributes->filtered;
       waits_.emplace(event.position, std::move(wait));
       return {};
     }
@@ -220,6 +295,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     case EventType::data_set:
     case EventType::data_deleted:
     case EventType::event_emitted:
+    case EventType::child_cancel_asked:
     case EventType::patched: return {};
     case EventType::execution_completed:
       record_.status = ExecutionStatus::completed;
@@ -254,7 +330,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
 }
 
 bool ExecutionFold::closes_all(const EventType type) {
-  return type == EventType::cancel_delivered || ends(type);
+  return type == EventType::cancel_delivered || type == EventType::continued_as_new || ends(type);
 }
 
 bool ExecutionFold::ends(const EventType type) {
@@ -268,43 +344,65 @@ bool ExecutionFold::ends(const EventType type) {
   }
 }
 
-void ExecutionFold::close_all() {
+// A deadline is kept where the execution itself goes on.
+void ExecutionFold::close_all(const bool goes_on) {
   actions_.clear();
   waits_.clear();
   sleeps_.clear();
+  children_.clear();
   held_ = 0;
   start_at_ = 0;
-  deadline_ = 0;
+  if (!goes_on) deadline_ = 0;
+}
+
+void ExecutionFold::take_parent(const StartedAttributes& attributes) {
+  parent_.reset();
+  if (attributes.parent.empty()) return;
+  parent_ = ParentOfExecution{attributes.parent, attributes.parent_position};
 }
 
 std::vector<Position> ExecutionFold::held_outcomes() const {
   std::vector<Position> positions;
   if (held_ == 0) return positions;
+  std::vector<std::pair<std::int64_t, Position>> ended;
   for (const auto& [position, action] : actions_) {
-    if (action.held) positions.push_back(position);
+    if (action.held) ended.emplace_back(action.held->sequence, position);
   }
-  std::sort(positions.begin(), positions.end(), [this](const Position left, const Position right) {
-    return actions_.at(left).held->sequence < actions_.at(right).held->sequence;
-  });
+  for (const auto& [position, child] : children_) {
+    if (child.held) ended.emplace_back(child.held->sequence, position);
+  }
+  std::sort(ended.begin(), ended.end());
+  for (const auto& [sequence, position] : ended) positions.push_back(position);
   return positions;
 }
 
-std::optional<Position> ExecutionFold::wait_for(const std::string_view event_name) const {
+Takers ExecutionFold::takers_of(const std::string_view event_name) const {
+  Takers takers;
   for (const auto& [position, wait] : waits_) {
-    if (std::find(wait.names.begin(), wait.names.end(), event_name) != wait.names.end()) {
-      return position;
+    if (std::find(wait.names.begin(), wait.names.end(), event_name) == wait.names.end()) continue;
+    if (!wait.filtered) {
+      takers.position = position;
+      break;
     }
+    takers.to_ask.push_back(position);
   }
-  return std::nullopt;
+  return takers;
+}
+
+void ExecutionFold::refused(const Position position, const std::int64_t until) {
+  const auto wait = waits_.find(position);
+  if (wait != waits_.end()) wait->second.asked_until = std::max(wait->second.asked_until, until);
 }
 
 std::optional<Delivery> ExecutionFold::next_delivery() const {
   if (buffer_.empty()) return std::nullopt;
   for (const auto& [position, wait] : waits_) {
+    if (!buffer_.empty() && wait.asked_until >= buffer_.back().sequence) continue;
     for (std::size_t index = 0; index < buffer_.size(); ++index) {
       const auto& names = wait.names;
+      if (buffer_[index].sequence <= wait.asked_until) continue;
       if (std::find(names.begin(), names.end(), buffer_[index].name) != names.end()) {
-        return Delivery{index, position};
+        return Delivery{index, position, wait.filtered};
       }
     }
   }
@@ -315,7 +413,8 @@ bool ExecutionFold::in_flight() const {
   if (ended()) return false;
   const bool action_under_way = std::any_of(
       actions_.begin(), actions_.end(), [](const auto& entry) { return !entry.second.retry_at; });
-  return action_under_way || cancel_due_.has_value() || next_delivery().has_value();
+  return action_under_way || held_ > 0 || continuation_.has_value() || cancel_due_.has_value() ||
+         next_delivery().has_value();
 }
 
 std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {
@@ -388,6 +487,7 @@ void ExecutionFold::remember_event(const std::int64_t sequence, std::string id) 
   for (const auto& [position, action] : actions_) used.insert(action.cause);
   for (const auto& [position, wait] : waits_) used.insert(wait.cause);
   for (const auto& [position, sleep] : sleeps_) used.insert(sleep.cause);
+  for (const auto& [position, child] : children_) used.insert(child.cause);
   std::erase_if(event_ids_, [&used](const auto& entry) { return !used.contains(entry.first); });
 }
 

@@ -52,6 +52,33 @@ struct PendingWait {
   std::vector<std::string> names;
   std::optional<Timestamp> times_out_at;
   std::int64_t cause = 0;
+  bool filtered = false;
+  // Not of the history: its filter said no to what is in the buffer up to that sequence.
+  std::int64_t asked_until = 0;
+};
+
+// Another execution, whose outcome is to come by mail.
+//
+// Open --ChildCompleted | ChildFailed--> (gone)
+// Open --ChildOutcomeHeld | ExecutionForked--> Held --ChildCompleted | ChildFailed--> (gone)
+struct PendingChild {
+  std::string workflow;
+  std::string execution_id;
+  ParentClose parent_close = ParentClose::cancel;
+  std::int64_t cause = 0;
+  std::optional<HeldOutcome> held;
+};
+
+// Who waits for the outcome of this execution.
+struct ParentOfExecution {
+  std::string execution_id;
+  Position position = 0;
+};
+
+// A run that ended by going on as new, and the next one has not begun.
+struct PendingContinuation {
+  std::int64_t sequence = 0;  // of its ContinuedAsNew record
+  Payload input;
 };
 
 // Open --TimerFired | Withdrawn--> (gone)
@@ -64,7 +91,18 @@ struct PendingSleep {
 struct Delivery {
   std::size_t buffered = 0;
   Position position = 0;
+  bool ask = false;  // if its filter says so; there may be others in the buffer
 };
+
+// Who may take an event that has just come.
+struct Takers {
+  std::vector<Position> to_ask;      // in this order: waits with a filter
+  std::optional<Position> position;  // then this one, without asking
+};
+
+// What a parent is told when its child ended otherwise than with a result. `status` as stores write it.
+Failure child_failure(const std::string& execution_id, const std::string& workflow,
+                      std::string_view status, const std::string& error_json);
 
 // What is stored as the error of an execution that an operator ended.
 Failure termination_of(const OperatorAttributes& attributes);
@@ -99,7 +137,14 @@ class ExecutionFold {
   const std::map<Position, PendingWait>& waits() const { return waits_; }
   const std::map<Position, PendingSleep>& sleeps() const { return sleeps_; }
   const std::deque<ReceivedEvent>& buffer() const { return buffer_; }
-  std::size_t awaitables() const { return actions_.size() + waits_.size() + sleeps_.size(); }
+  const std::map<Position, PendingChild>& children() const { return children_; }
+  std::size_t awaitables() const {
+    return actions_.size() + waits_.size() + sleeps_.size() + children_.size();
+  }
+  bool forked() const { return forked_; }
+  const std::optional<ParentOfExecution>& parent() const { return parent_; }
+  const std::optional<PendingContinuation>& continuation() const { return continuation_; }
+  Timestamp deadline() const { return deadline_; }
 
   const std::optional<PendingCancel>& cancel_due() const { return cancel_due_; }
   bool cancel_requested() const { return cancel_due_.has_value() || cancel_delivered_; }
@@ -107,11 +152,13 @@ class ExecutionFold {
   // Whether such a record leaves nothing open.
   static bool closes_all(EventType type);
   bool holds_outcomes() const { return held_ > 0; }
-  // Actions whose outcome is held, in the order in which they ended.
+  // Actions and children whose outcome is held, in the order in which they ended.
   std::vector<Position> held_outcomes() const;
 
-  // The wait that is first offered an event of that name: the oldest one that names it.
-  std::optional<Position> wait_for(std::string_view event_name) const;
+  // The waits that are offered an event of that name, the oldest first.
+  Takers takers_of(std::string_view event_name) const;
+  // The filter of that wait said no to all it was asked about, up to that sequence.
+  void refused(Position position, std::int64_t until);
   // The oldest wait for which something is buffered, with the oldest such event.
   std::optional<Delivery> next_delivery() const;
   // Whether something other than an event or a timer will move it.
@@ -127,7 +174,8 @@ class ExecutionFold {
 
  private:
   Result<void> open(Position position);
-  void close_all();
+  void close_all(bool goes_on = false);
+  void take_parent(const StartedAttributes& attributes);
   void remember_event(std::int64_t sequence, std::string id);
   Result<void> close_wait(Position position, const HistoryEvent& event);
 
@@ -139,13 +187,17 @@ class ExecutionFold {
   std::map<Position, PendingAction> actions_;
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;
+  std::map<Position, PendingChild> children_;
   std::deque<ReceivedEvent> buffer_;
+  std::optional<ParentOfExecution> parent_;
+  std::optional<PendingContinuation> continuation_;
   std::optional<PendingCancel> cancel_due_;
   bool cancel_delivered_ = false;
+  bool forked_ = false;
   std::optional<HistoryEvent> scheduled_;  // until it starts
   Timestamp start_at_ = 0;                 // of that
   Timestamp deadline_ = 0;                 // 0: none, or it is to be cancelled anyhow
-  std::size_t held_ = 0;                   // actions whose outcome is held
+  std::size_t held_ = 0;                   // actions and children whose outcome is held
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

@@ -1,7 +1,9 @@
 #include "core/replay.h"
 
 #include <fmt/format.h>
+#include <limits>
 #include <unordered_map>
+#include <utility>
 
 #include "core/history_cut.h"
 #include "model/attributes.h"
@@ -71,6 +73,7 @@ struct RecordMaker {
     WaitAttributes attributes;
     if (command.names.size() > 1) attributes.names = command.names;
     attributes.timeout = command.timeout;
+    attributes.filtered = command.filtered;
     event.attributes = encode(attributes);
     return make(EventType::wait_started);
   }
@@ -95,7 +98,25 @@ struct RecordMaker {
   std::optional<HistoryEvent> operator()(const EmitCommand& command) {
     event.name = command.name;
     event.payload = command.payload;
+    event.attributes = encode(EmittedAttributes{command.execution_id});
     return make(EventType::event_emitted);
+  }
+  std::optional<HistoryEvent> operator()(const StartChildCommand& command) {
+    event.position = command.position;
+    event.name = command.workflow;
+    event.payload = command.input;
+    event.attributes =
+        encode(ChildAttributes{command.execution_id, command.version, command.user_id,
+                               command.correlation_id, command.parent_close});
+    return make(EventType::child_started);
+  }
+  std::optional<HistoryEvent> operator()(const CancelChildCommand& command) {
+    event.position = command.position;
+    return make(EventType::child_cancel_asked);
+  }
+  std::optional<HistoryEvent> operator()(const ContinueAsNewCommand& command) {
+    event.payload = command.input;
+    return make(EventType::continued_as_new);
   }
   std::optional<HistoryEvent> operator()(const LogCommand&) { return std::nullopt; }
   std::optional<HistoryEvent> operator()(const PatchedCommand& command) {
@@ -132,7 +153,8 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
       if (!attributes) return attributes.error();
       return Job{StartJob{execution.tenant, execution.execution_id, event.name,
                           std::move(attributes->version), std::move(attributes->user_id),
-                          std::move(attributes->correlation_id), event.payload, attributes->seed}};
+                          std::move(attributes->correlation_id), event.payload, attributes->seed,
+                          attributes->first_position}};
     }
     case EventType::event_received: {
       auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
@@ -153,6 +175,9 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
     case EventType::action_completed: return Job{ActionJob{event.position, event.payload}};
     case EventType::action_failed:
       return Job{ActionJob{event.position, decode_failure(event.payload.bytes)}};
+    case EventType::child_completed: return Job{ChildJob{event.position, event.payload}};
+    case EventType::child_failed:
+      return Job{ChildJob{event.position, decode_failure(event.payload.bytes)}};
     case EventType::cancel_delivered: {
       auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -171,7 +196,15 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
   Timestamp now = 0;
   bool open = false;
   const VoidRecords no_more(history);
+  // Under which ids it went, and until which record: those of the executions that it was forked from.
+  std::deque<std::pair<std::int64_t, std::string>> ids;
   for (const HistoryEvent& event : history) {
+    if (event.type == EventType::execution_forked) ids.emplace_back(event.sequence, event.name);
+  }
+  const bool forked = !ids.empty();
+  ids.emplace_back(std::numeric_limits<std::int64_t>::max(), execution.execution_id);
+  for (const HistoryEvent& event : history) {
+    if (event.sequence > ids.front().first) ids.pop_front();
     if (no_more.contains(event)) continue;
     const RecordRole role = role_of(event.type);
     const bool buffers = event.type == EventType::event_received && event.position == 0;
@@ -193,7 +226,14 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
                                              to_string(event.type)));
       }
       now = std::max(now, event.at);
-      steps.push_back(ReplayStep{Activation{execution.ref, now, event.sequence, true, {}, {}}, {}});
+      // What was before a run that began as new, its code has no part in.
+      if (event.type == EventType::execution_started) steps.clear();
+      ReplayStep& begun = steps.emplace_back();
+      begun.activation.execution = execution.ref;
+      begun.activation.now = now;
+      begun.activation.sequence = event.sequence;
+      begun.activation.replaying = true;
+      if (forked) begun.activation.execution_id = ids.front().second;
       open = true;
     }
     ReplayStep& step = steps.back();

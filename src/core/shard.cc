@@ -41,6 +41,7 @@ void Outputs::clear() {
   commits.clear();
   loads.clear();
   timer_loads.clear();
+  mail_loads.clear();
   inbox_lookups.clear();
   result_lookups.clear();
   activations.clear();
@@ -59,6 +60,7 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.commits, step.commits);
   move_over(batch.loads, step.loads);
   move_over(batch.timer_loads, step.timer_loads);
+  move_over(batch.mail_loads, step.mail_loads);
   move_over(batch.inbox_lookups, step.inbox_lookups);
   move_over(batch.result_lookups, step.result_lookups);
   move_over(batch.activations, step.activations);
@@ -84,6 +86,7 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
   run_ready();
   evict_surplus();
+  look_for_mail();
   if (now_ >= timer_load_at_) {
     if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
   }
@@ -99,6 +102,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
   if (!to_reload_.empty()) offer(reload_at_);
+  if (mail_look_at_ != 0) offer(mail_look_at_);
   if (timer_load_at_ > now_) offer(timer_load_at_);
   return next;
 }
@@ -115,6 +119,7 @@ void Shard::on(StartRequested input) {
   const Catalog::Workflow* const workflow =
       catalog_.find_workflow(input.start.workflow, input.start.version);
   if (workflow == nullptr) {
+    if (input.mail != 0) return park(std::move(input));
     std::string message;
     const auto versions = catalog_.versions_of(input.start.workflow);
     if (!versions.empty()) {
@@ -180,6 +185,7 @@ void Shard::resume_some() {
 
 void Shard::on(WorkflowRegistered input) {
   catalog_.add_workflow(input.name, input.version, input.host);
+  unpark(input.name);
   const auto first = without_code_.lower_bound({input.name, 0});
   auto last = first;
   std::vector<ExecutionRef> waiting;
@@ -298,7 +304,7 @@ void Shard::on(ExecutionLoaded input) {
       } else if (auto* const fork = std::get_if<ForkPrepared>(&next)) {
         begin(std::move(*fork));
       } else {
-        refuse(next, unknown_execution(input.tenant, input.execution_id));
+        reach_nobody(std::move(next), unknown_execution(input.tenant, input.execution_id));
         continue;
       }
       for (Work& later : work) give(input.tenant, input.execution_id, std::move(later));
@@ -387,6 +393,7 @@ void Shard::refuse(std::deque<Work>& work, const Error& error) {
 }
 
 void Shard::refuse(const Work& work, const Error& error) {
+  if (const InboxId mail = mail_of(work); mail != 0) return return_mail(mail);
   if (const auto* const event = std::get_if<EventSubmitted>(&work)) reply(event->request, error);
   if (const auto* const start = std::get_if<StartRequested>(&work)) reply(start->request, error);
   if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) reply(wait->request, error);
@@ -415,6 +422,11 @@ void Shard::release(Held held) {
   for (Reply& answer : held.replies) out_->replies.push_back(std::move(answer));
   for (LogLine& line : held.logs) out_->logs.push_back(std::move(line));
   for (const TimerRecord& timer : held.timers) timers_.arm(timer);
+  for (const InboxId id : held.mail_settled) {
+    mail_.erase(id);
+    if (mail_look_out_) mail_settled_meanwhile_.insert(id);
+  }
+  post(std::move(held.mail));
   if (!held.detached.empty()) finish_detached(held.detached);
   if (held.execution == 0) return;
   Execution* const execution = find(held.execution);
@@ -444,6 +456,9 @@ void Shard::drop_all_uncommitted(const Error& error) {
   for (Held& held : lost) {
     for (const Reply& answer : held.replies) reply(answer.request, error);
     if (!held.detached.empty()) fail_detached(held.detached, error);
+    for (const InboxId id : held.mail_settled) return_mail(id);
+    // Whether it was sent, the store knows.
+    if (!held.mail.empty()) mail_look_at_ = now_ + kReloadDelayMinMs;
     if (held.execution == 0) continue;
     Execution* const execution = find(held.execution);
     if (execution == nullptr) continue;
@@ -451,6 +466,7 @@ void Shard::drop_all_uncommitted(const Error& error) {
     for (const Reply& answer : execution->effects.replies) reply(answer.request, error);
     if (execution->event) reply(execution->event->request, error);
     reply(execution->start_request, error);
+    return_mail_of(*execution);
     std::deque<Work> work = std::move(execution->work);
     abandon_attempts(held.execution);
     forget(*execution);
@@ -478,6 +494,10 @@ void Shard::on(const Tick&) {
     for (const ExecutionRef ref : refs) {
       if (find(ref) == nullptr) load(ref);
     }
+  }
+  if (mail_look_at_ != 0 && now_ >= mail_look_at_) {
+    mail_look_at_ = 0;
+    mail_wanted_ = true;
   }
   while (const auto timer = timers_.take_due(now_)) give(timer->execution, TimerDue{*timer});
 }

@@ -48,6 +48,9 @@ struct StartRequested {
   StartRequest start;      // execution_id is set
   bool generated = false;  // by the runtime, so that it can't exist yet
   std::uint64_t seed = 0;
+  InboxId mail = 0;    // where it came by mail
+  std::string parent;  // execution id; empty: nobody waits for its outcome
+  Position parent_position = 0;
 };
 
 struct EventSubmitted {
@@ -57,6 +60,7 @@ struct EventSubmitted {
   Timestamp accepted_at = 0;
   bool enqueue = false;      // reply as soon as it is durable
   bool key_checked = false;  // the store knows no event with its idempotency key
+  InboxId mail = 0;          // where it came by mail
 };
 
 struct CompletionAwaited {
@@ -73,11 +77,16 @@ struct ActionRequested {
 
 enum class ControlVerb { cancel, terminate, pause, resume, retry };
 
-// An operator's hand on an execution.
+// An operator's hand on an execution, or its parent's.
 struct ControlRequested {
   RequestId request = 0;
   ControlVerb verb = ControlVerb::cancel;
   ControlRequest control;
+  InboxId mail = 0;  // where it came by mail
+  // Of a retry by mail: who waits for the outcome, and whether that is all, if it has one.
+  std::string parent;
+  Position parent_position = 0;
+  bool only_tell = false;
 };
 
 // A fork, with what it begins with.
@@ -98,6 +107,14 @@ struct ExecutionLoaded {
   std::string tenant;
   std::string execution_id;
   Result<std::optional<StoredExecution>> found = std::nullopt;
+};
+
+// There may be mail in the store that nobody here knows of: after a start, or when another process
+// wrote.
+struct MailPosted {};
+
+struct MailLoaded {
+  Result<std::vector<InboxRecord>> mail = std::vector<InboxRecord>{};  // by id
 };
 
 struct TimersLoaded {
@@ -135,9 +152,9 @@ struct Tick {};
 
 using Input =
     std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
-                 ActionRequested, ResumeExecutions, ExecutionLoaded, TimersLoaded, InboxFound,
-                 ActionResultFound, WorkflowRegistered, ActionRegistered, Tick, ActivationResult,
-                 ActionBegun, ActionOutcome, CommitOutcome>;
+                 ActionRequested, ResumeExecutions, ExecutionLoaded, MailPosted, MailLoaded,
+                 TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered, ActionRegistered,
+                 Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -145,6 +162,11 @@ struct LoadExecution {
   ExecutionRef ref = 0;  // 0: by tenant and id
   std::string tenant;
   std::string execution_id;
+};
+
+// At most kMailLoadedAtOnce rows.
+struct LoadMail {
+  InboxId after = 0;
 };
 
 struct FindInbox {
@@ -196,6 +218,7 @@ struct Outputs {
   std::vector<CommitRequest> commits;
   std::vector<LoadExecution> loads;
   std::vector<TimerRecord> timer_loads;  // at most one: load those after it
+  std::vector<LoadMail> mail_loads;      // at most one is out at a time
   std::vector<FindInbox> inbox_lookups;
   std::vector<FindActionResult> result_lookups;
   std::vector<Activate> activations;
@@ -209,6 +232,8 @@ struct Outputs {
 
 // Adds what `step` has to the end of `batch`, and leaves `step` empty.
 void append(Outputs& batch, Outputs& step);
+
+inline constexpr int kMailLoadedAtOnce = 256;
 
 struct ShardOptions {
   std::uint32_t stream = 0;
@@ -254,8 +279,12 @@ class Shard {
     int attempt = 1;
     std::variant<Payload, Failure> outcome;
   };
+  // A child has ended, says a row of the inbox.
+  struct ChildEnded {
+    InboxRecord row;
+  };
   using Work = std::variant<EventSubmitted, InboxEvent, AttemptFinished, TimerDue, StartRequested,
-                            CompletionAwaited, ControlRequested, ForkPrepared>;
+                            CompletionAwaited, ControlRequested, ForkPrepared, ChildEnded>;
 
   // What a commit lets go once it is durable.
   struct Held {
@@ -265,7 +294,9 @@ class Shard {
     std::vector<Position> actions;  // to be run
     std::vector<LogLine> logs;
     std::vector<TimerRecord> timers;
-    std::string detached;  // the action outside of an execution whose outcome this records
+    std::string detached;           // the action outside of an execution whose outcome this records
+    std::vector<InboxRecord> mail;  // to be taken by those it is for
+    std::vector<InboxId> mail_settled;  // whose rows this completes
   };
 
   struct Attempt {
@@ -295,6 +326,8 @@ class Shard {
   void on(ActionRequested input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
+  void on(const MailPosted& input);
+  void on(MailLoaded input);
   void on(TimersLoaded input);
   void on(InboxFound input);
   void on(ActionResultFound input);
@@ -315,6 +348,7 @@ class Shard {
   void resume_some();
   void install(StoredExecution stored, std::deque<Work> work);
   void refuse(std::deque<Work>& work, const Error& error);
+  // Mail is not lost by it.
   void refuse(const Work& work, const Error& error);
 
   // Working off what waits at an execution.
@@ -329,6 +363,8 @@ class Shard {
   void take_timer(Execution& execution, const TimerRecord& timer);
   void take_start(Execution& execution, const StartRequested& start);
   void take_control(Execution& execution, const ControlRequested& control);
+  void take_child(Execution& execution, const ChildEnded& ended);
+  void refuse_retry(Execution& execution, const ControlRequested& control, Error error);
   void pause(Execution& execution);
   void end_without_code(Execution& execution);
   static bool is_retry(const Work& work);
@@ -351,6 +387,34 @@ class Shard {
   void take_fork(Execution& execution, const ForkPrepared& fork);
   Execution& add(ExecutionRecord record);
 
+  // Mail: see shard_mail.cc.
+  void look_for_mail();
+  // What was sent from here, and is durable now.
+  void post(std::vector<InboxRecord> mail);
+  void deliver_mail(InboxRecord row);
+  void send(Execution& from, InboxRecord mail);
+  void leave_child(Execution& parent, const PendingChild& child);
+  void start_child(Execution& parent, const StartChildCommand& command);
+  // Completes it in a commit of its own, with what follows from that.
+  void settle_mail(InboxId id, const std::string& error, std::vector<InboxRecord> answers = {});
+  void refuse_start(const StartRequested& start, const Error& error, std::string_view status);
+  void reach_nobody(Work work, const Error& unknown);
+  void park(StartRequested start);
+  void unpark(const std::string& workflow);
+  // What a parent is told of a child that has ended.
+  InboxRecord outcome_mail(const ParentOfExecution& parent, const ExecutionRecord& child) const;
+  // It is taken up again later.
+  void return_mail(InboxId id);
+  void return_mail_of(const Execution& execution);
+  static InboxId mail_of(const Work& work);
+  std::vector<InboxId> mail_in(const Transition& transition) const;
+
+  // Filters.
+  void ask(Execution& execution, std::vector<EventOffer> offers);
+  void take_answer(Execution& execution, const ActivationResult& result);
+  void receive_event(Execution& execution, std::optional<Position> position);
+  void deliver_buffered(Execution& execution, std::size_t index, Position position);
+
   // Transitions.
   HistoryEvent& append(Execution& execution, HistoryEvent event);
   Timestamp activation_time(const Execution& execution) const;
@@ -363,6 +427,7 @@ class Shard {
   bool rebuild(Execution& execution);
   void mend(Execution& execution);
   void start_scheduled(Execution& execution);
+  void start_as_new(Execution& execution);
   void take_deadline(Execution& execution);
   std::string missing_code(const Execution& execution) const;
   void show_missing_code(Execution& execution);
@@ -462,6 +527,22 @@ class Shard {
   std::map<Position, std::string> detached_positions_;
   Position next_detached_ = -1;
   std::set<std::pair<Timestamp, std::string>> detached_retries_;
+
+  // Mail that is known here and not yet settled for good. While a look into the store is out, what was
+  // settled meanwhile is remembered, since the look may still show it.
+  std::set<InboxId> mail_;
+  std::set<InboxId> mail_settled_meanwhile_;
+  bool mail_wanted_ = false;  // look from the first
+  bool mail_look_out_ = false;
+  std::optional<InboxId> mail_look_after_;  // where the look under way goes on
+  Timestamp mail_look_at_ = 0;              // look again then; 0: no need
+  // Starts by mail whose workflow is not registered here, with what came for them since; by tenant
+  // and id.
+  struct ParkedStart {
+    StartRequested start;
+    std::deque<Work> behind;
+  };
+  std::map<std::string, ParkedStart> parked_;
 
   std::deque<Held> held_;
   std::uint64_t next_commit_ = 1;

@@ -29,6 +29,10 @@ FailCommand over_limit(std::string code, std::string message) {
   return FailCommand{std::move(failure)};
 }
 
+bool is_own(const EmitCommand& emit, const ExecutionRecord& execution) {
+  return emit.execution_id.empty() || emit.execution_id == execution.execution_id;
+}
+
 bool moves_own_timers(const EventType type) {
   return type == EventType::execution_scheduled || type == EventType::execution_started ||
          type == EventType::cancel_requested || type == EventType::execution_forked ||
@@ -66,6 +70,8 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
       before[index] = execution.fold.timer(places[index]);
     }
   }
+  std::map<Position, PendingChild> left;
+  if (execution.fold.closes_all(event.type)) left = execution.fold.children();
   require(execution.fold.apply(event));
   for (std::size_t index = 0; index < count; ++index) {
     const auto after = execution.fold.timer(places[index]);
@@ -78,6 +84,7 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
     }
   }
   open.records.push_back(std::move(event));
+  for (const auto& [position, child] : left) leave_child(execution, child);
   return open.records.back();
 }
 
@@ -127,6 +134,7 @@ void Shard::activate(Execution& execution) {
   activation.execution = execution.fold.ref();
   activation.now = activation_time(execution);
   activation.sequence = execution.first_job;
+  if (execution.fold.forked()) activation.execution_id = execution.fold.record().execution_id;
   activation.jobs = execution.jobs;
   out_->activations.push_back(Activate{execution.host, std::move(activation)});
   ++execution.results_owed;
@@ -144,7 +152,10 @@ void Shard::on(ActivationResult input) {
         fmt::format("a host reported on execution {} without being asked", input.execution));
   }
   --execution->results_owed;
-  if (execution->replay.empty()) return finish_activation(*execution, std::move(input));
+  if (execution->replay.empty()) {
+    if (!execution->offers.empty()) return take_answer(*execution, input);
+    return finish_activation(*execution, std::move(input));
+  }
 
   const ReplayStep& step = execution->replay.front();
   if (input.violation) return get_stuck(*execution, *input.violation);
@@ -178,11 +189,12 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   ++counters_.activations;
   std::vector<std::pair<std::string, Payload>> emitted;
   for (const Command& command : result.commands) {
-    if (const auto* const emit = std::get_if<EmitCommand>(&command)) {
+    const auto* const emit = std::get_if<EmitCommand>(&command);
+    if (emit != nullptr && is_own(*emit, execution.fold.record())) {
       emitted.emplace_back(emit->name, emit->payload);
     }
     apply_command(execution, command);
-    if (execution.fold.ended()) break;
+    if (execution.fold.ended() || execution.fold.continuation()) break;
   }
   execution.open.records.back().ends_activation = true;
   execution.jobs.clear();
@@ -231,6 +243,28 @@ void Shard::apply_command(Execution& execution, const Command& command) {
   append(execution, *record_of(command));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
     execution.effects.actions.push_back(action->position);
+  } else if (const auto* const child = std::get_if<StartChildCommand>(&command)) {
+    start_child(execution, *child);
+  } else if (const auto* const cancel = std::get_if<CancelChildCommand>(&command)) {
+    const auto known = execution.fold.children().find(cancel->position);
+    if (known != execution.fold.children().end()) {
+      PendingChild asked = known->second;
+      asked.parent_close = ParentClose::cancel;
+      leave_child(execution, asked);
+    }
+  } else if (const auto* const emitted = std::get_if<EmitCommand>(&command)) {
+    if (!is_own(*emitted, record)) {
+      InboxRecord mail;
+      mail.execution_id = emitted->execution_id;
+      mail.event_name = emitted->name;
+      mail.payload = emitted->payload;
+      mail.event_id = fmt::format("{}/{}", record.execution_id, execution.fold.last_sequence());
+      send(execution, std::move(mail));
+    }
+  } else if (std::holds_alternative<ContinueAsNewCommand>(command)) {
+    abandon_attempts(record.ref);
+    without_handler_erase(record.ref);
+    execution.effects.actions.clear();
   }
   if (execution.fold.awaitables() > options_.limits.awaitables_pending_max) {
     append(execution, *record_of(over_limit(
@@ -256,6 +290,11 @@ void Shard::close_execution(Execution& execution) {
   abandon_attempts(ref);
   without_handler_erase(ref);
   execution.effects.actions.clear();
+  if (const auto& parent = execution.fold.parent()) {
+    InboxRecord mail = outcome_mail(*parent, execution.fold.record());
+    execution.open.inbox_added.push_back(mail);
+    execution.effects.mail.push_back(std::move(mail));
+  }
   if (auto waiters = waiters_.extract(ref)) {
     const ExecutionRecord& record = execution.fold.record();
     for (const Waiter& waiter : waiters.mapped()) {
@@ -271,24 +310,56 @@ void Shard::close_execution(Execution& execution) {
 void Shard::deliver_next(Execution& execution) {
   const auto delivery = execution.fold.next_delivery();
   const bool held = execution.fold.holds_outcomes();
-  if (!delivery && !held && !execution.fold.cancel_due()) return;
+  const bool as_new = execution.fold.continuation().has_value();
+  if (!delivery && !held && !as_new && !execution.fold.cancel_due()) return;
   if (!can_run(execution)) return await_code(execution);
+  if (as_new) return start_as_new(execution);
   if (held) return deliver_held(execution);
   if (execution.fold.cancel_due()) return deliver_cancel(execution);
-  const ReceivedEvent event = execution.fold.buffer()[delivery->buffered];
+  if (!delivery->ask) {
+    return deliver_buffered(execution, delivery->buffered, delivery->position);
+  }
+  std::vector<EventOffer> offers;
+  const PendingWait& wait = execution.fold.waits().at(delivery->position);
+  for (const ReceivedEvent& event : execution.fold.buffer()) {
+    if (event.sequence <= wait.asked_until) continue;
+    if (std::find(wait.names.begin(), wait.names.end(), event.name) == wait.names.end()) continue;
+    offers.push_back(EventOffer{delivery->position, event});
+  }
+  ask(execution, std::move(offers));
+}
+
+void Shard::deliver_buffered(Execution& execution, const std::size_t index,
+                             const Position position) {
+  const ReceivedEvent event = execution.fold.buffer()[index];
   HistoryEvent delivered;
   delivered.type = EventType::event_delivered;
   delivered.name = event.name;
-  delivered.position = delivery->position;
+  delivered.position = position;
   delivered.cause = event.sequence;
   delivered.attributes = encode(DeliveredAttributes{event.sequence});
   execution.cause = event.sequence;
-  add_job(execution, std::move(delivered), EventJob{delivery->position, event});
+  add_job(execution, std::move(delivered), EventJob{position, event});
   activate(execution);
 }
 
 void Shard::deliver_held(Execution& execution) {
   for (const Position position : execution.fold.held_outcomes()) {
+    if (const auto found = execution.fold.children().find(position);
+        found != execution.fold.children().end()) {
+      const PendingChild child = found->second;
+      HistoryEvent event;
+      event.type = child.held->failed ? EventType::child_failed : EventType::child_completed;
+      event.name = child.workflow;
+      event.position = position;
+      event.cause = child.cause;
+      event.payload = child.held->payload;
+      if (execution.jobs.empty()) execution.cause = event.cause;
+      ChildJob job{position, child.held->payload};
+      if (child.held->failed) job.outcome = decode_failure(child.held->payload.bytes);
+      add_job(execution, std::move(event), std::move(job));
+      continue;
+    }
     const PendingAction action = execution.fold.actions().at(position);
     HistoryEvent event;
     event.type = action.held->failed ? EventType::action_failed : EventType::action_completed;
@@ -390,6 +461,7 @@ void Shard::commit(Execution& execution) {
   execution.effects = {};
   held.commit = execution.last_commit;
   held.execution = record.ref;
+  held.mail_settled = mail_in(transition);
   held_.push_back(std::move(held));
   out_->commits.push_back(
       CommitRequest{options_.stream, generation_, execution.last_commit, std::move(transition)});
@@ -407,6 +479,19 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
     std::deque<Work> work = std::move(execution.work);
     const std::string tenant = record.tenant;
     const std::string execution_id = record.execution_id;
+    for (const InboxId id : mail_in(execution.open)) {
+      StartRequested start;
+      start.mail = id;
+      start.start.tenant = tenant;
+      start.start.execution_id = execution_id;
+      start.start.workflow = record.workflow;
+      if (const auto& parent = execution.fold.parent()) {
+        start.parent = parent->execution_id;
+        start.parent_position = parent->position;
+      }
+      refuse_start(start, Error{ErrorCode::not_deterministic, report, execution_id},
+                   to_string(ExecutionStatus::failed));
+    }
     forget(execution);
     for (Work& item : work) give(tenant, execution_id, std::move(item));
     return;
@@ -416,8 +501,19 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   }
   if (is_terminal(execution.row_status)) {
     // A retry that did not get off the ground: it stays failed, as it is in the store.
+    for (const InboxId id : mail_in(execution.open)) {
+      std::vector<InboxRecord> answers;
+      if (const auto& parent = execution.fold.parent()) {
+        ExecutionRecord failed = record;
+        failed.status = ExecutionStatus::failed;
+        failed.error_json = report_json(report);
+        answers.push_back(outcome_mail(*parent, failed));
+      }
+      settle_mail(id, report, std::move(answers));
+    }
     return forget(execution);
   }
+  return_mail_of(execution);
   const ExecutionRef ref = record.ref;
   if (execution.results_owed > 0) {
     orphaned_results_[ref] += execution.results_owed;
@@ -433,7 +529,9 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   transition.execution = ref;
   transition.tenant = record.tenant;
   Held held;
-  if (execution.event && execution.event_inbox == 0) {
+  execution.offers.clear();
+  execution.otherwise.reset();
+  if (execution.event && !execution.event_in_inbox) {
     const EventSubmitted& event = *execution.event;
     InboxRecord row = inbox_row(execution, event, next_inbox_id_());
     row.payload = event.event.payload;

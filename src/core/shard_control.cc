@@ -1,4 +1,4 @@
-// Operators' hands: cancel, terminate, pause, resume. Each is a record that says who did it.
+// Operators' hands: cancel, terminate, pause, resume, retry, fork. Each is a record that says who.
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -16,6 +16,26 @@ namespace pawl {
 
 void Shard::take_control(Execution& execution, const ControlRequested& input) {
   const ExecutionRecord& record = execution.fold.record();
+  // By mail, nobody is told; that it was done, or was done before, is in its row.
+  if (input.mail != 0) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{input.mail, InboxStatus::completed, {}, {}});
+    if (input.verb == ControlVerb::retry &&
+        (record.status != ExecutionStatus::failed || input.only_tell)) {
+      // Its parent waits for it again: if it has ended, it hears of that once more.
+      if (execution.fold.ended()) {
+        InboxRecord mail = outcome_mail({input.parent, input.parent_position}, record);
+        execution.open.inbox_added.push_back(mail);
+        execution.effects.mail.push_back(std::move(mail));
+      }
+      return commit(execution);
+    }
+    if (input.verb != ControlVerb::retry &&
+        (execution.fold.ended() ||
+         (input.verb == ControlVerb::cancel && execution.fold.cancel_requested()))) {
+      return commit(execution);
+    }
+  }
   const auto told = [&] {
     return Reply{input.request, ControlReply{record.execution_id,
                                              std::string(to_string(record.status)), record.state}};
@@ -72,7 +92,7 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   append(execution, std::move(event));
   if (execution.fold.ended()) end_without_code(execution);
   if (input.verb == ControlVerb::pause) pause(execution);
-  execution.effects.replies.push_back(told());
+  if (input.request != 0) execution.effects.replies.push_back(told());
   commit(execution);
   if (input.verb == ControlVerb::resume) dispatch_all(execution);
 }
@@ -146,24 +166,27 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   ExecutionRecord record = execution.fold.record();
   if (history[first].type == EventType::execution_started &&
       catalog_.find_workflow(record.workflow, record.version) == nullptr) {
-    return answer(execution,
-                  Reply{input.request,
-                        Error{ErrorCode::unknown_workflow,
-                              fmt::format("Execution '{}' failed as it started, and '{}' {} is not "
-                                          "registered here. Register it and try again.",
-                                          record.execution_id, record.workflow, record.version),
-                              record.workflow}});
+    return refuse_retry(
+        execution, input,
+        Error{ErrorCode::unknown_workflow,
+              fmt::format("Execution '{}' failed as it started, and '{}' {} is not registered "
+                          "here. Register it and try again.",
+                          record.execution_id, record.workflow, record.version),
+              record.workflow});
   }
   record.status = ExecutionStatus::running;
   record.state = "initial";
   record.error_json.clear();
+  Transition open = std::move(execution.open);  // the row of a retry by mail
   ExecutionFold fold(std::move(record));
   const std::span<const HistoryEvent> all(history);
   if (const auto folded = fold_history(fold, all.first(first)); !folded) {
-    return answer(execution, Reply{input.request, folded.error()});
+    execution.open = std::move(open);
+    return refuse_retry(execution, input, folded.error());
   }
   for (const HistoryEvent& event : all.subspan(first)) fold.skip(event);
   execution.fold = std::move(fold);
+  execution.open = std::move(open);
   execution.open.timers_set = execution.fold.timers();
   execution.effects.timers = execution.open.timers_set;
 
@@ -195,6 +218,29 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
     held.attributes = encode(HeldAttributes{outcome ? outcome->attempts : 1, false});
     append(execution, std::move(held));
   }
+  for (const HistoryEvent* const job : woken(EventType::child_completed)) {
+    if (execution.fold.children().at(job->position).held) continue;
+    HistoryEvent held = *job;
+    held.type = EventType::child_outcome_held;
+    held.ends_activation = false;
+    append(execution, std::move(held));
+  }
+  // A child whose failure woke it is tried again itself. The others may have ended since; what they
+  // told then was heard by nobody.
+  std::set<Position> failed_children;
+  for (const HistoryEvent* const job : woken(EventType::child_failed)) {
+    failed_children.insert(job->position);
+  }
+  for (const auto& [position, child] : execution.fold.children()) {
+    if (child.held) continue;
+    InboxRecord mail;
+    mail.kind = InboxKind::retry;
+    mail.execution_id = child.execution_id;
+    mail.attributes =
+        encode(ChildEndedAttributes{position, execution.fold.record().execution_id,
+                                    failed_children.contains(position) ? "failed" : ""});
+    send(execution, std::move(mail));
+  }
   for (const HistoryEvent* const job : woken(EventType::event_received)) {
     HistoryEvent received = *job;
     received.position = 0;
@@ -205,10 +251,12 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   for (const auto& [position, action] : execution.fold.actions()) {
     if (!action.retry_at && !action.held) execution.effects.actions.push_back(position);
   }
-  execution.effects.replies.push_back(
-      Reply{input.request, ControlReply{execution.fold.record().execution_id,
-                                        std::string(to_string(ExecutionStatus::running)),
-                                        execution.fold.record().state}});
+  if (input.request != 0) {
+    execution.effects.replies.push_back(
+        Reply{input.request, ControlReply{execution.fold.record().execution_id,
+                                          std::string(to_string(ExecutionStatus::running)),
+                                          execution.fold.record().state}});
+  }
   // For its code to be rebuilt from, whenever it is next woken.
   execution.history = history;
   execution.history.insert(execution.history.end(), execution.open.records.begin(),
@@ -219,6 +267,15 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   } else {
     commit(execution);
   }
+}
+
+void Shard::refuse_retry(Execution& execution, const ControlRequested& input, Error error) {
+  if (input.mail == 0) return answer(execution, Reply{input.request, std::move(error)});
+  log_engine(LogLevel::error, error.message, execution.fold.record());
+  InboxRecord mail = outcome_mail({input.parent, input.parent_position}, execution.fold.record());
+  execution.open.inbox_added.push_back(mail);
+  execution.effects.mail.push_back(std::move(mail));
+  commit(execution);
 }
 
 // It failed in its first activation: the start is delivered once more, in the same commit.
@@ -334,7 +391,7 @@ void Shard::begin(ForkPrepared fork) {
   event.cause = execution.fold.last_sequence() + 1;
   event.attributes =
       encode(ForkedAttributes{execution.fold.last_sequence(), fork.fork.by, fork.fork.reason});
-  append(execution, std::move(event));
+  execution.history.push_back(append(execution, std::move(event)));
   // Held until the commit is durable, as what a workflow's own commands begin.
   for (const auto& [position, action] : execution.fold.actions()) {
     if (!action.retry_at) execution.effects.actions.push_back(position);

@@ -45,8 +45,13 @@ struct Shard::Execution {
   bool wants_code = false;  // something waits for its code to run, which could not when last tried
   // The event that is being delivered or looked up.
   std::optional<EventSubmitted> event;
-  InboxId event_inbox = 0;
+  InboxId event_inbox = 0;      // its row
+  bool event_in_inbox = false;  // which it had before it is delivered
   bool event_consumed = false;
+  // What its filters are being asked. Of an event that has come (`event`): who takes it if none says
+  // yes. Else of what is buffered.
+  std::vector<EventOffer> offers;
+  std::optional<Position> otherwise;
   RequestId start_request = 0;
 
   // What its row in the store says, as of the last commit handed over.

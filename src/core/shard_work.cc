@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/duration.h"
+#include "base/random.h"
 #include "core/event_answer.h"
 #include "core/retry.h"
 #include "core/shard.h"
@@ -36,6 +37,15 @@ EventSubmitted as_submitted(const ExecutionRecord& execution, const InboxRecord&
   event.accepted_at = row.accepted_at;
   return event;
 }
+
+// As its code sees it, once it is the record of that sequence.
+ReceivedEvent seen_as(const EventSubmitted& event, const std::int64_t sequence) {
+  return ReceivedEvent{event.event_id,      event.event.name,  event.event.payload,
+                       event.event.user_id, event.accepted_at, sequence};
+}
+
+// Why an event by mail went no further.
+constexpr const char* kKeyUsed = "an event with that idempotency key came before";
 
 }  // namespace
 
@@ -74,7 +84,7 @@ void Shard::proceed(Execution& execution) {
   if (execution.phase == Execution::Phase::idle && execution.retrying_stuck) {
     const ExecutionRecord& record = execution.fold.record();
     if (catalog_.find_workflow(record.workflow, record.version) != nullptr) {
-      if (execution.fold.started()) {
+      if (execution.fold.started() && !execution.fold.continuation()) {
         rebuild(execution);
       } else {
         mend(execution);
@@ -91,6 +101,8 @@ void Shard::proceed(Execution& execution) {
     const auto* const timer = std::get_if<TimerDue>(&work);
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
                             std::holds_alternative<AttemptFinished>(work) ||
+                            std::holds_alternative<ChildEnded>(work) ||
+                            (std::holds_alternative<EventSubmitted>(work) && mail_of(work) != 0) ||
                             (timer != nullptr && timer->timer.kind != TimerKind::deadline);
     if (is_retry(work) && execution.fold.record().status == ExecutionStatus::failed &&
         execution.history.empty()) {
@@ -114,6 +126,8 @@ void Shard::proceed(Execution& execution) {
       deliver_event(execution, as_submitted(execution.fold.record(), inbox->row), inbox->row.id);
     } else if (const auto* const finished = std::get_if<AttemptFinished>(&work)) {
       take_actions(execution, *finished);
+    } else if (const auto* const ended = std::get_if<ChildEnded>(&work)) {
+      take_child(execution, *ended);
     } else if (const auto* const due = std::get_if<TimerDue>(&work)) {
       take_timer(execution, due->timer);
     } else if (const auto* const start = std::get_if<StartRequested>(&work)) {
@@ -171,6 +185,10 @@ void Shard::begin(const StartRequested& input) {
   execution.host = workflow->host;
   execution.hosted = true;
   execution.start_request = input.request;
+  if (input.mail != 0) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{input.mail, InboxStatus::completed, {}, {}});
+  }
 
   HistoryEvent event;
   event.type = EventType::execution_started;
@@ -183,6 +201,8 @@ void Shard::begin(const StartRequested& input) {
   attributes.seed = input.seed;
   attributes.idempotency_key = start.idempotency_key;
   attributes.deadline = start.deadline.value_or(0);
+  attributes.parent = input.parent;
+  attributes.parent_position = input.parent_position;
   execution.cause = 1;
   if (start.start_at && *start.start_at > now_) {
     execution.hosted = false;
@@ -235,10 +255,53 @@ void Shard::start_scheduled(Execution& execution) {
   activate(execution);
 }
 
+// Its code went on as new: another run of it begins.
+void Shard::start_as_new(Execution& execution) {
+  const ExecutionRecord& record = execution.fold.record();
+  const PendingContinuation continuation = *execution.fold.continuation();
+  StartedAttributes attributes;
+  attributes.version = record.version;
+  attributes.user_id = record.user_id;
+  attributes.correlation_id = record.correlation_id;
+  attributes.seed =
+      mix_bits(execution.fold.seed() + static_cast<std::uint64_t>(continuation.sequence));
+  attributes.deadline = execution.fold.deadline();
+  if (const auto& parent = execution.fold.parent()) {
+    attributes.parent = parent->execution_id;
+    attributes.parent_position = parent->position;
+  }
+  attributes.first_position = execution.fold.next_position();
+  HistoryEvent event;
+  event.type = EventType::execution_started;
+  event.name = record.workflow;
+  event.payload = continuation.input;
+  event.cause = execution.fold.last_sequence() + 1;
+  event.attributes = encode(attributes);
+  execution.cause = event.cause;
+  // There is nothing to rebuild.
+  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.hosted = true;
+  execution.history.clear();
+  StartJob job{record.tenant,      record.execution_id, record.workflow,
+               record.version,     record.user_id,      record.correlation_id,
+               continuation.input, attributes.seed,     attributes.first_position};
+  add_job(execution, std::move(event), std::move(job));
+  activate(execution);
+}
+
 void Shard::take_start(Execution& execution, const StartRequested& start) {
   const ExecutionRecord& record = execution.fold.record();
-  if (record.input_digest == digest_of(start.start)) {
+  if (record.input_digest == digest_of(start.start) && start.parent.empty()) {
+    if (start.mail != 0) return settle_mail(start.mail, {});
     return answer(execution, Reply{start.request, record.execution_id});
+  }
+  if (start.mail != 0) {
+    return refuse_start(
+        start,
+        Error{ErrorCode::already_exists,
+              fmt::format("There is an execution '{}' already.", record.execution_id),
+              record.execution_id},
+        to_string(ExecutionStatus::failed));
   }
   answer(
       execution,
@@ -271,6 +334,7 @@ void Shard::take_event(Execution& execution, EventSubmitted event) {
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });
     if (recent != execution.recent_keys.end()) {
+      if (event.mail != 0) return settle_mail(event.mail, kKeyUsed);
       return answer(execution, event.enqueue
                                    ? Reply{event.request, EnqueueReply{recent->reply.event_id,
                                                                        recent->processing_id}}
@@ -293,10 +357,13 @@ void Shard::on(InboxFound input) {
   EventSubmitted event = std::move(*execution->event);
   execution->event.reset();
   if (!input.found) {
+    if (event.mail != 0) return_mail(event.mail);
     reply(event.request, input.found.error());
   } else if (*input.found) {
     const InboxRecord& row = **input.found;
-    if (event.enqueue) {
+    if (event.mail != 0) {
+      settle_mail(event.mail, kKeyUsed);
+    } else if (event.enqueue) {
       answer(*execution, Reply{event.request, EnqueueReply{row.event_id, std::to_string(row.id)}});
     } else if (row.answer.empty()) {
       answer(*execution, Reply{event.request, event_reply(*execution, row.event_id,
@@ -315,6 +382,10 @@ void Shard::on(InboxFound input) {
 
 void Shard::accept_event(Execution& execution, EventSubmitted event) {
   const ExecutionRecord& record = execution.fold.record();
+  if (event.mail != 0) {
+    const InboxId id = event.mail;
+    return deliver_event(execution, std::move(event), id);
+  }
   if (execution.fold.ended()) {
     return answer(execution,
                   Reply{event.request,
@@ -386,12 +457,18 @@ void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
 void Shard::deliver_event(Execution& execution, EventSubmitted event, const InboxId inbox_id) {
   if (execution.fold.ended()) {
     // It was accepted before the end; its row is closed with the reason.
+    if (event.mail != 0) {
+      log_engine(LogLevel::warn,
+                 fmt::format("Event '{}' ({}) reaches nobody: the execution has ended",
+                             event.event.name, event.event_id),
+                 execution.fold.record());
+    }
     execution.open.inbox_completed.push_back(
         InboxCompletion{inbox_id, InboxStatus::failed, "the execution ended before its turn", {}});
     return commit(execution);
   }
   if (const auto earlier = execution.fold.first_timer_until(event.accepted_at)) {
-    if (inbox_id != 0) {
+    if (inbox_id != 0 && event.mail == 0) {
       InboxRecord row = inbox_row(execution, event, inbox_id);
       row.payload = std::move(event.event.payload);
       execution.work.push_front(InboxEvent{std::move(row)});
@@ -400,6 +477,23 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
     }
     return take_timer(execution, *earlier);
   }
+  const Takers takers = execution.fold.takers_of(event.event.name);
+  execution.event_inbox = inbox_id;
+  execution.event_in_inbox = inbox_id != 0;
+  execution.event = std::move(event);
+  if (takers.to_ask.empty()) return receive_event(execution, takers.position);
+  std::vector<EventOffer> offers;
+  for (const Position position : takers.to_ask) {
+    offers.push_back(
+        EventOffer{position, seen_as(*execution.event, execution.fold.last_sequence() + 1)});
+  }
+  execution.otherwise = takers.position;
+  ask(execution, std::move(offers));
+}
+
+// The event under way is received by that wait, or, if by none, goes into the buffer.
+void Shard::receive_event(Execution& execution, const std::optional<Position> wait) {
+  const EventSubmitted& event = *execution.event;
   HistoryEvent received;
   received.type = EventType::event_received;
   received.name = event.event.name;
@@ -407,25 +501,22 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
   received.cause = execution.fold.last_sequence() + 1;
   received.attributes =
       encode(ReceivedAttributes{event.event_id, event.event.user_id, event.accepted_at});
-  if (inbox_id != 0) {
+  if (execution.event_in_inbox) {
     execution.open.inbox_completed.push_back(
-        InboxCompletion{inbox_id, InboxStatus::completed, {}, {}});
+        InboxCompletion{execution.event_inbox, InboxStatus::completed, {}, {}});
   } else {
     InboxRecord row = inbox_row(execution, event, next_inbox_id_());
     row.status = InboxStatus::completed;
     row.attempts = 1;
+    execution.event_inbox = row.id;
     execution.open.inbox_added.push_back(std::move(row));
   }
   execution.cause = received.cause;
-  const auto wait = execution.fold.wait_for(event.event.name);
-  execution.event_inbox = inbox_id;
   execution.event_consumed = wait.has_value();
-  ReceivedEvent seen{event.event_id,      event.event.name,  event.event.payload,
-                     event.event.user_id, event.accepted_at, received.cause};
-  execution.event = std::move(event);
   if (wait) {
     received.position = *wait;
-    add_job(execution, std::move(received), EventJob{*wait, std::move(seen)});
+    EventJob job{*wait, seen_as(event, received.cause)};
+    add_job(execution, std::move(received), std::move(job));
     activate(execution);
   } else {
     append(execution, std::move(received));
@@ -439,14 +530,15 @@ void Shard::answer_event(Execution& execution) {
   const EventSubmitted event = std::move(*execution.event);
   execution.event.reset();
   EventReply told = event_reply(execution, event.event_id, execution.event_consumed);
-  InboxId inbox_id = execution.event_inbox;
+  const InboxId inbox_id = execution.event_inbox;
   const std::string& key = event.event.idempotency_key;
   if (!key.empty()) {
-    if (inbox_id != 0) {
-      execution.open.inbox_completed.back().answer = encode_answer(told);
-    } else {
-      inbox_id = execution.open.inbox_added.back().id;
-      execution.open.inbox_added.back().answer = encode_answer(told);
+    // Among what the code has sent since.
+    for (InboxCompletion& row : execution.open.inbox_completed) {
+      if (row.id == inbox_id) row.answer = encode_answer(told);
+    }
+    for (InboxRecord& row : execution.open.inbox_added) {
+      if (row.id == inbox_id) row.answer = encode_answer(told);
     }
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });

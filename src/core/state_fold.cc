@@ -106,6 +106,7 @@ Result<void> StateFold::apply(const HistoryEvent& event) {
       take_input(event.payload);
       break;
     case EventType::state_changed: known_.state = event.name; break;
+    case EventType::continued_as_new: known_.state = "initial"; break;
     case EventType::data_set: set_data(event.name, event.payload.bytes); break;
     case EventType::data_deleted:
       if (const auto found = known_.data.find(event.name); found != known_.data.end()) {

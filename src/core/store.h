@@ -49,7 +49,8 @@ struct Transition {
   std::vector<Position> timers_cleared;    // before timers_set
   std::vector<ActionResultRecord> results;
   std::vector<InboxRecord> inbox_added;
-  std::vector<InboxCompletion> inbox_completed;  // their payload is dropped
+  // Their payload is dropped. What was mail belongs to the execution from then on, if there is one.
+  std::vector<InboxCompletion> inbox_completed;
 };
 
 // A commit belongs to a stream: one shard's, in order. After a failure the store refuses everything
@@ -145,6 +146,8 @@ class Store : public HistorySource {
       std::string_view tenant, std::string_view user_key) = 0;
   virtual Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                         std::string_view idempotency_key) = 0;
+  // Open mail with id > after, by id.
+  virtual Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) = 0;
   virtual Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) = 0;
 
   // Waits for what is queued, reports it, stops. Further commits answer `closed`.

@@ -55,6 +55,7 @@ void CoroutineHost::activate_one(Activation activation, ActivationResult& result
         "ended, or was never started";
     return;
   }
+  if (!activation.offers.empty()) return found->second->ask(activation, result);
   found->second->activate(std::move(activation), result);
   if (found->second->ended()) instances_.erase(found);
 }

@@ -296,7 +296,7 @@ TEST(CoroutineHost, APredicateMayOnlyLook) {
 TEST(CoroutineHost, ConditionsAreWithdrawnByAnyAndWhenDropped) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::size_t> {
     {
-      const int local = 1;
+      const std::size_t local = ctx.tenant().size() + 2;
       auto dropped = ctx.condition([&local] { return local == 2; });
     }
     auto first = co_await pawl::any(ctx.condition([&ctx] { return ctx.current_state() == "x"; }),
@@ -307,6 +307,97 @@ TEST(CoroutineHost, ConditionsAreWithdrawnByAnyAndWhenDropped) {
               ElementsAre("wait 1 ", "withdraw 1", "wait 2 ", "wait 3 Go"));
   EXPECT_THAT(describe(driver.deliver({driver.event(3, "Go")})),
               ElementsAre("withdraw 2", "complete 1"));
+}
+
+// ---- children, other executions, the next run
+
+TEST(CoroutineHost, AChildHasAnIdOfItsOwnAndGivesItsResultOrTheFailure) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    ChildOptions options;
+    options.execution_id = "mine";
+    options.parent_close = ParentClose::abandon;
+    const std::string wanted = "two";
+    auto first = ctx.start_child<int>("Count", 1);
+    auto second = ctx.start_child<int>("Count", wanted, options);
+    ctx.set_state(first.execution_id() + " " + second.execution_id());
+    second.cancel();
+    auto [one, two] = co_await pawl::all(std::move(first), std::move(second));
+    co_return fmt::format("{} {} {}", *one, two.error().name, two.error().causes.at(0).message);
+  });
+  const ActivationResult started = driver.start();
+  EXPECT_THAT(describe(started), ElementsAre("child 1 Count wf-1/1 1", "child 2 Count mine \"two\"",
+                                             "state wf-1/1 mine", "cancel child 2"));
+  EXPECT_EQ(std::get<StartChildCommand>(started.commands[1]).parent_close, ParentClose::abandon);
+  Failure failure{.name = "ChildFailedError", .message = "failed", .code = "child_failed"};
+  failure.causes.push_back(Failure{.message = "no stock"});
+  EXPECT_THAT(describe(driver.deliver({ChildJob{2, failure}})), ElementsAre());
+  EXPECT_THAT(describe(driver.deliver({ChildJob{1, Payload::json("7")}})),
+              ElementsAre("complete \"7 ChildFailedError no stock\""));
+}
+
+TEST(CoroutineHost, TheNextRunEndsThisOneWhereverItStands) {
+  int destroyed = 0;
+  struct Counter {
+    int& destroyed;
+    ~Counter() { ++destroyed; }
+  };
+  CoroutineDriver driver([&](Context& ctx, int n) -> Workflow<int> {
+    const Counter counter{destroyed};
+    ctx.set_state("run");
+    auto event = co_await ctx.wait_for("Next");
+    if (n < 2) co_await ctx.continue_as_new(n + 1);
+    co_return n;
+  });
+  EXPECT_THAT(describe(driver.start(1)), ElementsAre("state run", "wait 1 Next"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(1, "Next")})),
+              ElementsAre("continue as new 2"));
+  EXPECT_EQ(destroyed, 1);
+  StartJob next{.tenant = "acme", .execution_id = "wf-1", .workflow = "Tested", .version = "1.0.0"};
+  next.input = Payload::json("2");
+  next.first_position = 2;
+  EXPECT_THAT(describe(driver.deliver({next})), ElementsAre("state run", "wait 2 Next"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(2, "Next")})), ElementsAre("complete 2"));
+}
+
+TEST(CoroutineHost, EventsToOthersNameThem) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    ctx.emit_to("other", "Go", 5);
+    ctx.emit_to("other", "Stop");
+    EXPECT_THROW(ctx.emit_to("", "Stop"), ErrorException);
+    co_return;
+  });
+  const ActivationResult result = driver.start();
+  EXPECT_EQ(std::get<EmitCommand>(result.commands.at(0)).execution_id, "other");
+  EXPECT_THAT(describe(result), ElementsAre("emit Go 5", "emit Stop ", "complete "));
+}
+
+TEST(CoroutineHost, FiltersAreAskedAboutOffersAndOnlyLook) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    const auto big = [](const Event& event) { return event.payload_as<int>().value() > 10; };
+    auto event = co_await ctx.wait_for("Number").where(big).within(std::chrono::seconds(1));
+    auto next = co_await ctx.wait_for("Number").where([&ctx](const Event&) {
+      ctx.set_state("no");
+      return true;
+    });
+    co_return event->payload.bytes + next.payload.bytes;
+  });
+  EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1 Number filtered 1000"));
+  const auto offer = [&](const Position position, std::vector<std::string> payloads) {
+    Activation question;
+    question.execution = CoroutineDriver::kRef;
+    for (std::string& payload : payloads) {
+      question.offers.push_back(EventOffer{
+          position, ReceivedEvent{.name = "Number", .payload = Payload::json(std::move(payload))}});
+    }
+    return driver.send(std::move(question));
+  };
+  EXPECT_EQ(offer(1, {"1", "2"}).taken, std::nullopt);
+  EXPECT_EQ(offer(1, {"1", "12", "13"}).taken, 1U);
+  EXPECT_EQ(offer(1, {"\"text\""}).violation.value_or("").substr(0, 40),
+            "the filter of a wait for 'Number' threw:");
+  EXPECT_THAT(describe(driver.deliver({driver.event(1, "Number", "12")})),
+              ElementsAre("wait 2 Number filtered"));
+  EXPECT_NE(offer(2, {"1"}).violation.value_or("").find("only look"), std::string::npos);
 }
 
 TEST(CoroutineHost, CancellingThrowsAtAConditionToo) {

@@ -35,6 +35,7 @@ std::string_view word_for(Pending::Kind kind) {
     case Pending::Kind::action: return "action";
     case Pending::Kind::wait: return "wait";
     case Pending::Kind::timer: return "sleep";
+    case Pending::Kind::child: return "child";
   }
   return "awaitable";
 }
@@ -86,6 +87,7 @@ void Instance::activate(Activation activation, ActivationResult& result) {
   now = activation.now;
   replaying = activation.replaying;
   recorded_patches_ = std::move(activation.patches);
+  if (!activation.execution_id.empty()) start.execution_id = activation.execution_id;
   commands_ = &result.commands;
   violation_.reset();
   {
@@ -107,7 +109,10 @@ void Instance::activate(Activation activation, ActivationResult& result) {
 
 void Instance::apply(StartJob& job) {
   if (root_.handle || ended_) return violate("a second start for an execution that runs");
+  const std::string known = std::move(start.execution_id);
   start = std::move(job);
+  if (!known.empty()) start.execution_id = known;
+  last_position_ = start.first_position - 1;
   random_state_ = start.seed;
   if (Result<std::vector<JsonMemberText>> members = json_members(start.input.bytes)) {
     for (JsonMemberText& member : *members) {
@@ -147,6 +152,46 @@ void Instance::apply(ActionJob& job) {
   } else {
     finish(Pending::Kind::action, job.position, std::move(std::get<Failure>(job.outcome)));
   }
+}
+
+void Instance::apply(ChildJob& job) {
+  if (Payload* payload = std::get_if<Payload>(&job.outcome)) {
+    finish(Pending::Kind::child, job.position, std::move(*payload));
+  } else {
+    finish(Pending::Kind::child, job.position, std::move(std::get<Failure>(job.outcome)));
+  }
+}
+
+void Instance::ask(const Activation& question, ActivationResult& result) {
+  now = question.now;
+  replaying = false;
+  const Scoped runs(running_instance, this);
+  judging_ = true;
+  for (std::size_t index = 0; index < question.offers.size(); ++index) {
+    const EventOffer& offer = question.offers[index];
+    const auto found = open_.find(offer.position);
+    if (found == open_.end() || !found->second->filter) {
+      result.violation = fmt::format(
+          "number {} is a wait with a filter in the history, and not in the code", offer.position);
+      break;
+    }
+    try {
+      if (!found->second->filter(event_of(ReceivedEvent(offer.event)))) continue;
+      result.taken = index;
+    } catch (...) {
+      result.violation = fmt::format(
+          "the filter of a wait for '{}' threw: {}. It must say yes or no to any event "
+          "of that name. Mend it, and register the definition with `replace`.",
+          offer.event.name, failure_from_current_exception().message);
+    }
+    break;
+  }
+  judging_ = false;
+}
+
+void Instance::continue_as_new(Payload input) {
+  if (next_input_) return;
+  next_input_ = std::move(input);
 }
 
 void Instance::apply(CancelJob& job) {
@@ -194,7 +239,7 @@ void Instance::run_ready() {
       const std::coroutine_handle<> handle = link.handle;
       link.unlink();
       handle.resume();
-      if (root_.handle.done()) return;
+      if (root_.handle.done() || next_input_) return;
     }
     look();
   } while (ready_.next != &ready_);
@@ -233,6 +278,14 @@ void Instance::end() {
     return;
   }
   if (!root_.handle) return violate("it was never started");
+  if (next_input_) {
+    commands_->push_back(ContinueAsNewCommand{std::move(*next_input_)});
+    ended_ = true;
+    destroy_frame();
+    open_.clear();
+    conditions_.clear();
+    return;
+  }
   if (!root_.handle.done()) {
     if (open_.empty()) {
       violate(
@@ -375,7 +428,9 @@ std::uint64_t next_order() noexcept {
 }
 
 void withdraw(Pending& pending) {
-  if (pending.done || pending.withdrawn || pending.kind == Pending::Kind::action) return;
+  const bool goes_on =
+      pending.kind == Pending::Kind::action || pending.kind == Pending::Kind::child;
+  if (pending.done || pending.withdrawn || goes_on) return;
   if (pending.instance != nullptr && pending.instance->may_use("any()")) {
     pending.instance->close(pending);
   }
@@ -395,6 +450,23 @@ void set_timeout(Pending& pending, std::chrono::milliseconds timeout) {
   }
   std::get<WaitCommand>(instance->commands()[pending.command]).timeout =
       std::max<DurationMs>(0, timeout.count());
+}
+
+void set_filter(Pending& pending, std::function<bool(const Event&)> filter) {
+  Instance* instance = pending.instance;
+  if (instance == nullptr || !instance->may_use("where()")) return;
+  if (pending.activation != instance->activation_number() || pending.done) {
+    throw std::logic_error(
+        "where() came too late: it belongs right behind wait_for(), before anything is awaited");
+  }
+  pending.filter = std::move(filter);
+  std::get<WaitCommand>(instance->commands()[pending.command]).filtered = true;
+}
+
+void cancel_child(const Pending& pending) {
+  Instance* instance = pending.instance;
+  if (instance == nullptr || pending.done || !instance->may_ask("cancel() of a child")) return;
+  instance->give(CancelChildCommand{pending.position});
 }
 
 bool PendingAwaitable::ready() const {
@@ -524,11 +596,54 @@ void Context::set_state(std::string_view state) {
   instance_.look();
 }
 
+PendingPointer Context::start_child_execution(std::string_view workflow, Payload input,
+                                              const ChildOptions& options, std::string& id) {
+  if (!instance_.may_ask("ctx.start_child()")) return nothing();
+  instance_.check_name("name of a child's workflow", workflow);
+  instance_.check_payload(fmt::format("input of child '{}'", workflow), input);
+  for (const auto& [what, text] : {std::pair{"version of a child's workflow", &options.version},
+                                   {"user id of a child", &options.user_id},
+                                   {"correlation id of a child", &options.correlation_id}}) {
+    if (!text->empty()) instance_.check_name(what, *text);
+  }
+  id = options.execution_id.empty()
+           ? fmt::format("{}/{}", execution_id(), instance_.next_position())
+           : options.execution_id;
+  instance_.check_name("id of a child execution", id);
+  PendingPointer pending = instance_.open(Pending::Kind::child);
+  StartChildCommand command;
+  command.position = pending->position;
+  command.workflow = workflow;
+  command.version = options.version;
+  command.execution_id = id;
+  command.input = std::move(input);
+  command.user_id = options.user_id;
+  command.correlation_id = options.correlation_id;
+  command.parent_close = options.parent_close;
+  instance_.give(std::move(command));
+  return pending;
+}
+
+NextRun Context::go_on_as_new(Payload input) {
+  if (!instance_.may_ask("ctx.continue_as_new()")) return NextRun(nothing());
+  instance_.check_payload("input of the next run", input);
+  instance_.continue_as_new(std::move(input));
+  return NextRun(nothing());
+}
+
+void Context::emit_payload_to(std::string_view target, std::string_view name, Payload payload) {
+  if (!instance_.may_ask("ctx.emit_to()")) return;
+  instance_.check_name("id of the execution to emit to", target);
+  instance_.check_name("name of an event to emit", name);
+  instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
+  instance_.give(EmitCommand{std::string(name), std::move(payload), std::string(target)});
+}
+
 void Context::emit_payload(std::string_view name, Payload payload) {
   if (!instance_.may_ask("ctx.emit()")) return;
   instance_.check_name("name of an event to emit", name);
   instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
-  instance_.give(EmitCommand{std::string(name), std::move(payload)});
+  instance_.give(EmitCommand{std::string(name), std::move(payload), {}});
 }
 
 std::chrono::sys_time<std::chrono::milliseconds> Context::now() const {

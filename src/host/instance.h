@@ -29,6 +29,8 @@ class Instance {
 
   // Applies all jobs, then lets code run until nothing is ready any more.
   void activate(Activation activation, ActivationResult& result);
+  // Asks the filters of waits about events, up to the first that takes its event.
+  void ask(const Activation& question, ActivationResult& result);
 
   // The workflow has returned or thrown: its frame is gone.
   bool ended() const { return ended_; }
@@ -55,10 +57,13 @@ class Instance {
   void close(Pending& pending);
   std::uint64_t activation_number() const { return activation_number_; }
   std::uint64_t next_order() { return ++last_order_; }
+  Position next_position() const { return last_position_ + 1; }
   void make_ready(ReadyLink& link);
   double random();
   std::string uuid();
   bool patched(std::string_view change_id);
+
+  void continue_as_new(Payload input);
 
   StartJob start;
   std::optional<std::string> cancel_reason;  // once it was cancelled
@@ -75,6 +80,7 @@ class Instance {
   void apply(TimerJob& job);
   void apply(ActionJob& job);
   void apply(CancelJob& job);
+  void apply(ChildJob& job);
   void finish(Pending::Kind kind, Position position, Pending::Outcome outcome);
   void run_ready();
   void end();
@@ -102,6 +108,7 @@ class Instance {
   std::uint64_t activation_number_ = 0;
   std::uint64_t random_state_ = 0;
   bool ended_ = false;
+  std::optional<Payload> next_input_;  // it goes on as new
   // Set by whatever thread uses the context where it must not.
   std::atomic<bool> misused_ = false;
 };

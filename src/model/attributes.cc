@@ -152,6 +152,9 @@ void read(ObjectReader& reader, StartedAttributes& attributes) {
   reader.text("idempotencyKey", attributes.idempotency_key);
   reader.number("startAt", attributes.start_at);
   reader.number("deadline", attributes.deadline);
+  reader.text("parent", attributes.parent);
+  reader.number("parentPosition", attributes.parent_position);
+  reader.number("firstPosition", attributes.first_position);
 }
 
 void read(ObjectReader& reader, ReceivedAttributes& attributes) {
@@ -185,6 +188,29 @@ void read(ObjectReader& reader, OutcomeAttributes& attributes) {
 void read(ObjectReader& reader, WaitAttributes& attributes) {
   reader.texts("names", attributes.names);
   if (reader.has("timeout")) reader.number("timeout", attributes.timeout.emplace());
+  int filtered = 0;
+  reader.number("filtered", filtered);
+  attributes.filtered = filtered != 0;
+}
+
+void read(ObjectReader& reader, EmittedAttributes& attributes) {
+  reader.text("executionId", attributes.execution_id);
+}
+
+void read(ObjectReader& reader, ChildAttributes& attributes) {
+  reader.text("executionId", attributes.execution_id);
+  reader.text("version", attributes.version);
+  reader.text("userId", attributes.user_id);
+  reader.text("correlationId", attributes.correlation_id);
+  int parent_close = 0;
+  reader.number("parentClose", parent_close);
+  attributes.parent_close = static_cast<ParentClose>(parent_close);
+}
+
+void read(ObjectReader& reader, ChildEndedAttributes& attributes) {
+  reader.number("position", attributes.position);
+  reader.text("executionId", attributes.execution_id);
+  reader.text("status", attributes.status);
 }
 
 void read(ObjectReader& reader, TimerAttributes& attributes) {
@@ -246,6 +272,9 @@ std::string encode(const StartedAttributes& attributes) {
   writer.text("idempotencyKey", attributes.idempotency_key);
   writer.number("startAt", attributes.start_at, Timestamp{0});
   writer.number("deadline", attributes.deadline, Timestamp{0});
+  writer.text("parent", attributes.parent);
+  writer.number("parentPosition", attributes.parent_position, Position{0});
+  writer.number("firstPosition", attributes.first_position, Position{1});
   return std::move(writer).finish();
 }
 
@@ -282,6 +311,31 @@ std::string encode(const WaitAttributes& attributes) {
   ObjectWriter writer;
   writer.texts("names", attributes.names);
   if (attributes.timeout) writer.number("timeout", *attributes.timeout, DurationMs{-1});
+  writer.number("filtered", attributes.filtered ? 1 : 0, 0);
+  return std::move(writer).finish();
+}
+
+std::string encode(const EmittedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.text("executionId", attributes.execution_id);
+  return std::move(writer).finish();
+}
+
+std::string encode(const ChildAttributes& attributes) {
+  ObjectWriter writer;
+  writer.text("executionId", attributes.execution_id);
+  writer.text("version", attributes.version);
+  writer.text("userId", attributes.user_id);
+  writer.text("correlationId", attributes.correlation_id);
+  writer.number("parentClose", static_cast<int>(attributes.parent_close), 0);
+  return std::move(writer).finish();
+}
+
+std::string encode(const ChildEndedAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("position", attributes.position, Position{0});
+  writer.text("executionId", attributes.execution_id);
+  writer.text("status", attributes.status);
   return std::move(writer).finish();
 }
 
@@ -360,5 +414,8 @@ template Result<OperatorAttributes> decode(std::string_view, int);
 template Result<RetriedAttributes> decode(std::string_view, int);
 template Result<ForkedAttributes> decode(std::string_view, int);
 template Result<HeldAttributes> decode(std::string_view, int);
+template Result<EmittedAttributes> decode(std::string_view, int);
+template Result<ChildAttributes> decode(std::string_view, int);
+template Result<ChildEndedAttributes> decode(std::string_view, int);
 
 }  // namespace pawl

@@ -25,6 +25,9 @@ struct StartedAttributes {
   std::string idempotency_key;  // of the start; empty: none
   Timestamp start_at = 0;       // 0: at once
   Timestamp deadline = 0;       // 0: none
+  std::string parent;           // execution id; empty: nobody waits for its outcome
+  Position parent_position = 0;
+  Position first_position = 1;  // more where it went on as new
 
   friend bool operator==(const StartedAttributes&, const StartedAttributes&) = default;
 };
@@ -58,6 +61,7 @@ struct OutcomeAttributes {
 struct WaitAttributes {
   std::vector<std::string> names;  // only where there is more than one
   std::optional<DurationMs> timeout;
+  bool filtered = false;
 
   friend bool operator==(const WaitAttributes&, const WaitAttributes&) = default;
 };
@@ -107,6 +111,34 @@ struct HeldAttributes {
   friend bool operator==(const HeldAttributes&, const HeldAttributes&) = default;
 };
 
+struct EmittedAttributes {
+  std::string execution_id;  // empty: its own
+
+  friend bool operator==(const EmittedAttributes&, const EmittedAttributes&) = default;
+};
+
+struct ChildAttributes {
+  std::string execution_id;
+  std::string version;
+  std::string user_id;
+  std::string correlation_id;
+  ParentClose parent_close = ParentClose::cancel;
+
+  friend bool operator==(const ChildAttributes&, const ChildAttributes&) = default;
+};
+
+// Of the mail that tells a parent: whose outcome the payload is.
+struct ChildEndedAttributes {
+  Position position = 0;
+  std::string execution_id;
+  std::string status;  // as the stores write it
+
+  friend bool operator==(const ChildEndedAttributes&, const ChildEndedAttributes&) = default;
+};
+
+std::string encode(const EmittedAttributes& attributes);
+std::string encode(const ChildAttributes& attributes);
+std::string encode(const ChildEndedAttributes& attributes);
 std::string encode(const StartedAttributes& attributes);
 std::string encode(const ReceivedAttributes& attributes);
 std::string encode(const DeliveredAttributes& attributes);

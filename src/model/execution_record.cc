@@ -16,6 +16,7 @@ constexpr Names<5> kConditions{"", "waiting", "no_worker", "no_action", "schedul
 constexpr Names<5> kTimerKinds{"sleep", "wait", "retry", "start", "deadline"};
 constexpr Names<6> kInboxStatuses{"pending",   "published", "processing",
                                   "completed", "failed",    "retrying"};
+constexpr Names<6> kInboxKinds{"event", "start", "cancel", "terminate", "retry", "child_ended"};
 
 template <class Enum, std::size_t N>
 std::string_view name_of(const Names<N>& names, const Enum value) {
@@ -72,6 +73,12 @@ std::string_view to_string(const InboxStatus status) { return name_of(kInboxStat
 
 std::optional<InboxStatus> inbox_status_from(const std::string_view text) {
   return value_of<InboxStatus>(kInboxStatuses, text);
+}
+
+std::string_view to_string(const InboxKind kind) { return name_of(kInboxKinds, kind); }
+
+std::optional<InboxKind> inbox_kind_from(const std::string_view text) {
+  return value_of<InboxKind>(kInboxKinds, text);
 }
 
 }  // namespace pawl

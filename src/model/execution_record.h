@@ -119,9 +119,29 @@ enum class InboxStatus : std::uint8_t {
 std::string_view to_string(InboxStatus status);
 std::optional<InboxStatus> inbox_status_from(std::string_view text);
 
+// What a row of the inbox is.
+enum class InboxKind : std::uint8_t {
+  event = 0,
+  start = 1,  // event_name: workflow; payload: input; attributes: StartedAttributes
+  // What the execution is told to do: OperatorAttributes.
+  cancel = 2,
+  terminate = 3,
+  retry = 4,
+  child_ended = 5,  // event_name: its workflow; payload: result or failure; ChildEndedAttributes
+};
+
+std::string_view to_string(InboxKind kind);
+std::optional<InboxKind> inbox_kind_from(std::string_view text);
+
+// A row that names no execution by its number is mail: whoever sent it knew its id only, and put it
+// there with what caused it, in one commit. The owner of the execution of that id takes it up, and
+// completes it with what comes of it, in one commit as well: so it is taken once.
 struct InboxRecord {
   InboxId id = 0;
-  ExecutionRef execution = 0;
+  ExecutionRef execution = 0;  // 0: mail
+  InboxKind kind = InboxKind::event;
+  std::string execution_id;  // of mail only: to whom
+  std::string attributes;    // JSON, by kind; empty for an event
   std::string tenant;
   std::string event_id;
   std::string event_name;

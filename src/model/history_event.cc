@@ -16,6 +16,8 @@ constexpr std::array kEventTypes{
     std::pair{EventType::action_completed, std::string_view{"ActionCompleted"}},
     std::pair{EventType::action_failed, std::string_view{"ActionFailed"}},
     std::pair{EventType::cancel_delivered, std::string_view{"CancelDelivered"}},
+    std::pair{EventType::child_completed, std::string_view{"ChildCompleted"}},
+    std::pair{EventType::child_failed, std::string_view{"ChildFailed"}},
     std::pair{EventType::action_scheduled, std::string_view{"ActionScheduled"}},
     std::pair{EventType::wait_started, std::string_view{"WaitStarted"}},
     std::pair{EventType::withdrawn, std::string_view{"Withdrawn"}},
@@ -28,6 +30,9 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_failed, std::string_view{"ExecutionFailed"}},
     std::pair{EventType::execution_cancelled, std::string_view{"ExecutionCancelled"}},
     std::pair{EventType::patched, std::string_view{"Patched"}},
+    std::pair{EventType::child_started, std::string_view{"ChildStarted"}},
+    std::pair{EventType::child_cancel_asked, std::string_view{"ChildCancelAsked"}},
+    std::pair{EventType::continued_as_new, std::string_view{"ContinuedAsNew"}},
     std::pair{EventType::action_attempt_failed, std::string_view{"ActionAttemptFailed"}},
     std::pair{EventType::event_discarded, std::string_view{"EventDiscarded"}},
     std::pair{EventType::cancel_requested, std::string_view{"CancelRequested"}},
@@ -39,6 +44,7 @@ constexpr std::array kEventTypes{
     std::pair{EventType::action_outcome_held, std::string_view{"ActionOutcomeHeld"}},
     std::pair{EventType::execution_scheduled, std::string_view{"ExecutionScheduled"}},
     std::pair{EventType::start_cancelled, std::string_view{"StartCancelled"}},
+    std::pair{EventType::child_outcome_held, std::string_view{"ChildOutcomeHeld"}},
 };
 
 }  // namespace

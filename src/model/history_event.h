@@ -29,6 +29,8 @@ enum class EventType : std::uint8_t {
   action_completed = 6,  // name; position; payload: result; OutcomeAttributes
   action_failed = 7,     // name; position; payload: the failure as JSON; OutcomeAttributes
   cancel_delivered = 8,  // OperatorAttributes, as of the CancelRequested record
+  child_completed = 9,   // name: workflow; position; payload: result
+  child_failed = 10,     // name: workflow; position; payload: the failure as JSON
   // commands
   action_scheduled = 32,     // name; position; payload: parameters; ScheduledAttributes
   wait_started = 33,         // name: names joined by ", "; position; WaitAttributes
@@ -37,11 +39,14 @@ enum class EventType : std::uint8_t {
   state_changed = 36,        // name: the state
   data_set = 37,             // name: the key; payload: the value
   data_deleted = 38,         // name: the key
-  event_emitted = 39,        // name; payload
+  event_emitted = 39,        // name; payload; EmittedAttributes
   execution_completed = 40,  // payload: result
   execution_failed = 41,     // name: of the error; payload: the failure as JSON
   execution_cancelled = 42,  // name: of the error; payload: the failure as JSON
   patched = 43,              // name: the change id
+  child_started = 44,        // name: workflow; position; payload: input; ChildAttributes
+  child_cancel_asked = 45,   // position
+  continued_as_new = 46,     // payload: the input of the new run, which ExecutionStarted begins
   // bookkeeping
   action_attempt_failed =
       64,                // name; position; payload: the failure as JSON; AttemptFailedAttributes
@@ -63,6 +68,8 @@ enum class EventType : std::uint8_t {
   execution_scheduled = 73,
   // It was cancelled before its code ran: OperatorAttributes.
   start_cancelled = 74,
+  // The result of a child, recorded before a retry and delivered after it. name; position; payload
+  child_outcome_held = 75,
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };

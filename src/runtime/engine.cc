@@ -486,6 +486,11 @@ void Engine::carry_out(Outputs& out) {
       mailbox_->post(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
     });
   }
+  for (const LoadMail& wanted : out.mail_loads) {
+    readers_.post([this, wanted] {
+      mailbox_->post(MailLoaded{store_->mail_after(wanted.after, kMailLoadedAtOnce)});
+    });
+  }
   for (const FindInbox& wanted : out.inbox_lookups) {
     readers_.post([this, wanted] {
       mailbox_->post(InboxFound{wanted.execution, wanted.idempotency_key,
@@ -564,6 +569,7 @@ void Engine::load(const LoadExecution& wanted) {
 }
 
 void Engine::resume() {
+  mailbox_->post(MailPosted{});
   constexpr std::chrono::seconds kRetryDelay(1);
   ExecutionRef after = 0;
   for (;;) {

@@ -124,6 +124,9 @@ class GatedStore final : public Store {
                                                 std::string_view key) override {
     return below_.find_inbox(execution, key);
   }
+  Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) override {
+    return below_.mail_after(after, limit);
+  }
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override {
     return below_.action_results(execution);
   }

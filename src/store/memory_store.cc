@@ -72,8 +72,12 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
   }
   for (const auto& added : transition.inbox_added) {
     const auto same = [&](const auto& entry) {
-      return entry.second.execution == added.execution && !added.idempotency_key.empty() &&
-             entry.second.idempotency_key == added.idempotency_key;
+      const InboxRecord& known = entry.second;
+      const bool same_place = known.execution == added.execution &&
+                              (added.execution != 0 || (known.tenant == added.tenant &&
+                                                        known.execution_id == added.execution_id));
+      return same_place && !added.idempotency_key.empty() &&
+             known.idempotency_key == added.idempotency_key;
     };
     if (data.inbox.contains(added.id) || std::any_of(data.inbox.begin(), data.inbox.end(), same)) {
       return clash(fmt::format("the inbox of execution {} has row {} or its key '{}' already",
@@ -146,6 +150,10 @@ std::optional<Error> MemoryStore::apply(const Transition& transition) {
     record.last_error = completed.last_error;
     record.answer = completed.answer;
     record.payload = {};
+    if (record.execution == 0 && ref != 0) {
+      record.execution = ref;
+      record.execution_id.clear();
+    }
   }
   return std::nullopt;
 }
@@ -360,12 +368,22 @@ Result<std::optional<InboxRecord>> MemoryStore::find_inbox(const ExecutionRef ex
                                                            const std::string_view idempotency_key) {
   const std::lock_guard lock{mutex_};
   for (const auto& [id, record] : data_->inbox) {
-    if (record.execution == execution && !idempotency_key.empty() &&
+    if (record.execution == execution && execution > 0 && !idempotency_key.empty() &&
         record.idempotency_key == idempotency_key) {
       return std::optional{record};
     }
   }
   return std::optional<InboxRecord>{};
+}
+
+Result<std::vector<InboxRecord>> MemoryStore::mail_after(const InboxId after, const int limit) {
+  const std::lock_guard lock{mutex_};
+  std::vector<InboxRecord> mail;
+  for (auto entry = data_->inbox.upper_bound(after);
+       entry != data_->inbox.end() && mail.size() < static_cast<std::size_t>(limit); ++entry) {
+    if (entry->second.execution == 0 && is_open(entry->second)) mail.push_back(entry->second);
+  }
+  return mail;
 }
 
 Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const ExecutionRef execution) {

@@ -77,6 +77,7 @@ class MemoryStore final : public Store {
                                                                std::string_view user_key) override;
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key) override;
+  Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) override;
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override;
   void keep_snapshot(StateSnapshot snapshot) override;
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,

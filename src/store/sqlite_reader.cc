@@ -30,7 +30,7 @@ struct UnreadableRow {
   "seed"
 #define INBOX_COLUMNS                                                                          \
   "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
-  "status, attempts, last_error, answer, created_at"
+  "status, attempts, last_error, answer, created_at, kind, execution_id, attributes"
 #define INBOX_OPEN \
   "(status = 'pending' OR status = 'published' OR status = 'processing' OR status = 'retrying')"
 // By the attention index where the status has one, else backwards through the tenant's.
@@ -49,6 +49,7 @@ enum Which : std::size_t {
   kTimers,
   kFindResult,
   kFindInbox,
+  kMail,
   kResults,
   kHistoryEnd,
   kFindSnapshot,
@@ -77,7 +78,9 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "SELECT " RESULT_COLUMNS " FROM workflow_action_results WHERE tenant = ?1 AND user_key = ?2",
     "SELECT " INBOX_COLUMNS
     " FROM workflow_event_processing "
-    "WHERE execution = ?1 AND idempotency_key = ?2",
+    "WHERE execution = ?1 AND execution > 0 AND idempotency_key = ?2",
+    "SELECT " INBOX_COLUMNS " FROM workflow_event_processing WHERE execution = 0 AND " INBOX_OPEN
+    " AND id > ?1 ORDER BY id LIMIT ?2",
     "SELECT " RESULT_COLUMNS
     " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
@@ -191,6 +194,10 @@ InboxRecord inbox_of(const SqliteStatement& row) {
   record.last_error = row.column_text(11);
   record.answer = row.column_text(12);
   record.accepted_at = row.column_int(13);
+  record.kind = column_enum<InboxKind>(row, 14, inbox_kind_from, "inbox kind");
+  record.execution_id = row.column_text(15);
+  record.attributes = row.column_text(16);
+  if (record.execution != 0) record.execution_id.clear();
   return record;
 }
 
@@ -434,6 +441,16 @@ Result<std::optional<InboxRecord>> SqliteReader::find_inbox(
   (*find)->bind(1, execution);
   (*find)->bind(2, idempotency_key);
   return first<InboxRecord>(**find, inbox_of);
+}
+
+Result<std::vector<InboxRecord>> SqliteReader::mail_after(const InboxId after, const int limit) {
+  auto mail = statement(kMail);
+  if (!mail) {
+    return mail.error();
+  }
+  (*mail)->bind(1, after);
+  (*mail)->bind(2, std::int64_t{limit});
+  return collect<InboxRecord>(**mail, inbox_of);
 }
 
 Result<std::vector<ActionResultRecord>> SqliteReader::action_results(const ExecutionRef execution) {

@@ -48,6 +48,7 @@ class SqliteReader {
                                                                std::string_view user_key);
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key);
+  Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit);
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution);
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution, std::int64_t at);
 

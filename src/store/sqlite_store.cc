@@ -84,6 +84,10 @@ class SqliteStore final : public Store {
         [&](SqliteReader& reader) { return reader.find_inbox(execution, idempotency_key); });
   }
 
+  Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) override {
+    return readers_.with([&](SqliteReader& reader) { return reader.mail_after(after, limit); });
+  }
+
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override {
     return readers_.with([&](SqliteReader& reader) { return reader.action_results(execution); });
   }

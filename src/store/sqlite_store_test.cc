@@ -349,7 +349,7 @@ TEST_F(SqliteStoreTest, AStoreFromANewerVersionIsRefusedAndLeftAsItWas) {
   // The same while the number is in the log only, as after a kill of that version.
   {
     auto back = shell();
-    ASSERT_TRUE(back.execute("PRAGMA user_version = 2"));
+    ASSERT_TRUE(back.execute("PRAGMA user_version = 4"));
   }
   auto newer = shell();
   sqlite3_db_config(newer.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);

@@ -36,11 +36,13 @@ constexpr std::string_view kInsertResult =
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 constexpr std::string_view kInsertInbox =
     "INSERT INTO workflow_event_processing(id, execution, tenant, event_id, event_name, status, "
-    "attempts, payload, encoding, user_id, idempotency_key, answer, last_error, created_at) "
-    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    "attempts, payload, encoding, user_id, idempotency_key, answer, last_error, created_at, kind, "
+    "execution_id, attributes) "
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 constexpr std::string_view kCompleteInbox =
     "UPDATE workflow_event_processing SET status = ?2, last_error = ?3, answer = ?4, "
-    "payload = NULL, encoding = NULL WHERE id = ?1";
+    "payload = NULL, encoding = NULL, "
+    "execution = CASE execution WHEN 0 THEN ?5 ELSE execution END WHERE id = ?1";
 
 constexpr std::string_view kInsertSnapshot =
     "INSERT OR IGNORE INTO workflow_state_snapshots(execution, sequence, tenant, codec, status, "
@@ -337,6 +339,9 @@ SqliteTransitions::Step SqliteTransitions::fill_inbox(SqliteConnection& connecti
     insert.bind_optional(12, record.answer);
     insert.bind_optional(13, record.last_error);
     insert.bind(14, record.accepted_at);
+    insert.bind(15, to_string(record.kind));
+    insert.bind_optional(16, record.execution == 0 ? record.execution_id : std::string_view{});
+    insert.bind_optional(17, record.attributes);
     if (auto failed = run(connection, insert, "filling the inbox", record.execution)) {
       return failed;
     }
@@ -346,6 +351,7 @@ SqliteTransitions::Step SqliteTransitions::fill_inbox(SqliteConnection& connecti
     complete_inbox_.bind(2, to_string(completion.status));
     complete_inbox_.bind_optional(3, completion.last_error);
     complete_inbox_.bind_optional(4, completion.answer);
+    complete_inbox_.bind(5, transition.execution);
     if (auto failed =
             run(connection, complete_inbox_, "emptying the inbox", transition.execution)) {
       return failed;

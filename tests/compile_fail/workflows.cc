@@ -38,7 +38,7 @@ void register_all(pawl::WorkflowRuntime& runtime) {
 }
 
 pawl::Workflow<> foreign(pawl::Context& ctx) {
-  // error: A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.condition
+  // error: A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.start_child
   co_await std::suspend_always{};
   // error: Pawl does not know how to carry this type as JSON. If it is a struct, describe it next
   ctx.data().set("plain", Plain{});

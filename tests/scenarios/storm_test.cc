@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -78,6 +79,36 @@ class Storm {
   // The delay counts from when the worker is `at_work`, or else from its beginning: how long it takes
   // to begin depends on the build and the machine.
   void kill_one_after(const std::chrono::milliseconds delay, const int seed, const bool at_work) {
+    kill_one(seed, at_work, [&] { std::this_thread::sleep_for(delay); });
+  }
+
+  // How long it takes from being at work to the first acknowledged start: delays below that would tell
+  // of nothing but beginnings on a slow machine or build.
+  std::chrono::milliseconds kill_one_at_its_first_start(const int seed) {
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point begun;
+    kill_one(seed, true, [&] {
+      constexpr std::chrono::seconds kPatience(60);
+      begun = Clock::now();
+      while (Clock::now() - begun < kPatience && !has_started_one()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
+  }
+
+ private:
+  bool has_started_one() const {
+    std::ifstream log(log_path());
+    std::string line;
+    while (std::getline(log, line)) {
+      if (line.starts_with("started ")) return true;
+    }
+    return false;
+  }
+
+  template <class Wait>
+  void kill_one(const int seed, const bool at_work, const Wait& wait) {
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
     const pid_t worker =
@@ -86,7 +117,7 @@ class Storm {
     char byte = 0;
     while (at_work && read(ends[0], &byte, 1) < 0 && errno == EINTR) {
     }
-    std::this_thread::sleep_for(delay);
+    wait();
     kill(worker, SIGKILL);
     const int status = wait_for(worker);
     close(ends[0]);
@@ -94,6 +125,7 @@ class Storm {
     say(fmt::format("killed {}", seed));
   }
 
+ public:
   void finish() {
     const pid_t worker = spawn({program_, "work", store_path(), "0", "finish"}, -1, write_end_);
     EXPECT_EQ(wait_for(worker), 0);
@@ -173,8 +205,12 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   Storm storm;
   std::mt19937_64 random{std::random_device{}()};
   const int kills = kills_wanted();
-  for (int round = 1; round <= kills; ++round) {
-    storm.kill_one_after(std::chrono::milliseconds(random() % 130), round, round % 4 != 0);
+  const auto first_start = storm.kill_one_at_its_first_start(1);
+  if (HasFatalFailure()) return;
+  const auto span = std::clamp<std::int64_t>(2 * first_start.count(), 130, 2'000);
+  for (int round = 2; round <= kills; ++round) {
+    const auto delay = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(span));
+    storm.kill_one_after(std::chrono::milliseconds(delay), round, round % 4 != 0);
     if (HasFatalFailure()) return;
   }
   storm.finish();

@@ -16,6 +16,7 @@ struct Describe {
   }
   std::string operator()(const WaitCommand& c) const {
     std::string text = fmt::format("wait {} {}", c.position, fmt::join(c.names, ","));
+    if (c.filtered) text += " filtered";
     return c.timeout ? text + fmt::format(" {}", *c.timeout) : text;
   }
   std::string operator()(const WithdrawCommand& c) const {
@@ -30,6 +31,15 @@ struct Describe {
   }
   std::string operator()(const EmitCommand& c) const {
     return "emit " + c.name + " " + c.payload.bytes;
+  }
+  std::string operator()(const StartChildCommand& c) const {
+    return fmt::format("child {} {} {} {}", c.position, c.workflow, c.execution_id, c.input.bytes);
+  }
+  std::string operator()(const CancelChildCommand& c) const {
+    return fmt::format("cancel child {}", c.position);
+  }
+  std::string operator()(const ContinueAsNewCommand& c) const {
+    return "continue as new " + c.input.bytes;
   }
   std::string operator()(const LogCommand& c) const { return "log " + c.message; }
   std::string operator()(const CompleteCommand& c) const { return "complete " + c.result.bytes; }

@@ -48,16 +48,20 @@ ExecutionState plain_state_at(const ExecutionRecord& execution,
   const std::int64_t last = history.empty() ? 0 : history.back().sequence;
   const std::size_t whole = whole_until(history, at_sequence.value_or(last));
   const VoidRecords no_more(std::span<const HistoryEvent>(history).first(whole));
+  bool as_new = false;
   for (std::size_t index = 0; index < history.size(); ++index) {
     const HistoryEvent& event = history[index];
     if (no_more.contains(event)) continue;
     // What a workflow begins with holds from before its first activation.
-    const bool begins =
-        event.type == EventType::execution_started || event.type == EventType::execution_scheduled;
+    as_new = as_new || event.type == EventType::continued_as_new;
+    const bool begins = !as_new && (event.type == EventType::execution_started ||
+                                    event.type == EventType::execution_scheduled);
     if (index >= whole && !begins) break;
     switch (event.type) {
+      case EventType::continued_as_new: state.current_state = "initial"; break;
       case EventType::execution_scheduled:
       case EventType::execution_started:
+        data.clear();
         if (auto members = json_members(event.payload.bytes)) {
           for (const auto& member : *members)
             data.insert_or_assign(member.key, std::string(member.value));

@@ -23,6 +23,29 @@ Position Script::start_wait(std::vector<std::string> names,
   return position;
 }
 
+Position Script::start_filtered(std::string name,
+                                std::function<bool(const ReceivedEvent&)> filter) {
+  const Position position = next_++;
+  WaitCommand wait{position, {std::move(name)}, std::nullopt, true};
+  emit(std::move(wait));
+  filters_.insert_or_assign(position, std::move(filter));
+  return position;
+}
+
+Position Script::start_child(std::string workflow, std::string input,
+                             const ParentClose parent_close, std::string id) {
+  const Position position = next_++;
+  if (id.empty()) id = fmt::format("{}/{}", start_.execution_id, position);
+  StartChildCommand child;
+  child.position = position;
+  child.workflow = std::move(workflow);
+  child.execution_id = std::move(id);
+  child.input = Payload::json(std::move(input));
+  child.parent_close = parent_close;
+  emit(std::move(child));
+  return position;
+}
+
 Position Script::start_sleep(const DurationMs duration) {
   const Position position = next_++;
   emit(StartTimerCommand{position, duration});
@@ -100,7 +123,7 @@ void Script::cancel(const std::string& reason) {
   failure.name = "CancelledError";
   failure.code = "cancelled";
   failure.message = reason;
-  for (Position position = 1; position < next_; ++position) {
+  for (Position position = start_.first_position; position < next_; ++position) {
     if (settled_.emplace(position, failure).second) order_.push_back(position);
   }
 }
@@ -132,6 +155,14 @@ ActivationResult ScriptHost::run(const Activation& activation) {
   }
   Script& script = found->second;
   script.now_ = activation.now;
+  if (!activation.execution_id.empty()) script.start_.execution_id = activation.execution_id;
+  for (std::size_t index = 0; index < activation.offers.size(); ++index) {
+    const EventOffer& offer = activation.offers[index];
+    if (!script.filters_.at(offer.position)(offer.event)) continue;
+    result.taken = index;
+    break;
+  }
+  if (!activation.offers.empty()) return result;
   for (const Job& job : activation.jobs) {
     std::visit(
         [&script](const auto& value) {
@@ -140,7 +171,7 @@ ActivationResult ScriptHost::run(const Activation& activation) {
             script.cancel(value.reason);
           } else if constexpr (std::is_same_v<Kind, EventJob>) {
             script.settled_.emplace(value.position, value.event);
-          } else if constexpr (std::is_same_v<Kind, ActionJob>) {
+          } else if constexpr (std::is_same_v<Kind, ActionJob> || std::is_same_v<Kind, ChildJob>) {
             if (const auto* const failure = std::get_if<Failure>(&value.outcome)) {
               script.settled_.emplace(value.position, *failure);
             } else {
@@ -159,12 +190,14 @@ ActivationResult ScriptHost::run(const Activation& activation) {
   script.recorded_patches_ = activation.patches;
   script.patches_asked_ = 0;
   script.counted_ = 0;
-  script.next_ = 1;
+  script.next_ = script.start_.first_position;
   script.fresh_.clear();
   try {
     std::string done = functions_.at(script.start_.workflow)(script);
     script.fresh_.emplace_back(CompleteCommand{Payload::json(std::move(done))});
   } catch (const Script::Blocked&) {
+  } catch (const Script::NextRun& next) {
+    script.fresh_.emplace_back(ContinueAsNewCommand{next.input});
   } catch (const Script::Violation& violation) {
     result.violation = violation.report;
   } catch (const Failure& failure) {

@@ -24,6 +24,10 @@ class Script {
   // ---- what begins an await gives its position
   Position start_action(std::string name, std::string parameters, ActionOptions options = {});
   Position start_wait(std::vector<std::string> names, std::optional<DurationMs> timeout = {});
+  Position start_filtered(std::string name, std::function<bool(const ReceivedEvent&)> filter);
+  Position start_child(std::string workflow, std::string input,
+                       ParentClose parent_close = ParentClose::cancel, std::string id = {});
+  void cancel_child(Position position) { emit(CancelChildCommand{position}); }
   Position start_sleep(DurationMs duration);
   void withdraw(Position position);
 
@@ -43,8 +47,12 @@ class Script {
   void set_data(std::string key, std::string json) {
     emit(SetDataCommand{std::move(key), Payload::json(std::move(json))});
   }
-  void emit_event(std::string name, std::string json) {
-    emit(EmitCommand{std::move(name), Payload::json(std::move(json))});
+  void emit_event(std::string name, std::string json, std::string execution_id = {}) {
+    emit(EmitCommand{std::move(name), Payload::json(std::move(json)), std::move(execution_id)});
+  }
+  // Begins over with that input.
+  [[noreturn]] void continue_as_new(std::string json) {
+    throw NextRun{Payload::json(std::move(json))};
   }
   void log(std::string message) { emit(LogCommand{LogLevel::info, std::move(message), {}}); }
   bool is_cancelled() const { return cancelled_; }
@@ -58,6 +66,9 @@ class Script {
   friend class ScriptHost;
   struct Violation {
     std::string report;
+  };
+  struct NextRun {
+    Payload input;
   };
   using Settled = std::variant<Payload, Failure, ReceivedEvent, std::monostate>;
 
@@ -83,6 +94,7 @@ class Script {
   std::size_t counted_ = 0;
   Position next_ = 1;
   std::vector<Command> fresh_;
+  std::map<Position, std::function<bool(const ReceivedEvent&)>> filters_;
 };
 
 // Returns the result as JSON text, or throws Failure.

@@ -404,6 +404,68 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   EXPECT_GT(self.store->next_execution_ref(), ref);
 }
 
+TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
+  auto& self = *this;
+  const auto ref = self.start("wf-1");
+  std::vector<InboxRecord> sent;
+  Transition sender;
+  sender.execution = ref;
+  sender.tenant = "acme";
+  for (const InboxKind kind : {InboxKind::start, InboxKind::event, InboxKind::child_ended}) {
+    InboxRecord mail;
+    mail.id = self.store->next_inbox_id();
+    mail.kind = kind;
+    mail.execution_id = kind == InboxKind::event ? "wf-1" : "other";
+    mail.tenant = "acme";
+    mail.event_id = "evt";
+    mail.event_name = "Submit";
+    mail.payload = Payload::json("[1]");
+    mail.attributes = "{\"position\":3}";
+    mail.idempotency_key = kind == InboxKind::event ? "key" : "";
+    mail.accepted_at = 5;
+    sender.inbox_added.push_back(mail);
+    sent.push_back(mail);
+  }
+  ASSERT_FALSE(self.commit(sender));
+  self.reopen();
+
+  auto stored = self.store->load_execution(ref, false);
+  ASSERT_TRUE(stored && *stored);
+  EXPECT_TRUE((*stored)->inbox.empty()) << "it belongs to nobody yet";
+  EXPECT_FALSE(*self.store->find_inbox(0, "key"));
+  auto found = self.store->mail_after(0, 100);
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 3u);
+  for (std::size_t index = 0; index < sent.size(); ++index) {
+    expect_same((*found)[index], sent[index]);
+    EXPECT_EQ((*found)[index].kind, sent[index].kind);
+    EXPECT_EQ((*found)[index].execution_id, sent[index].execution_id);
+    EXPECT_EQ((*found)[index].attributes, sent[index].attributes);
+  }
+  EXPECT_EQ(self.store->mail_after(sent[0].id, 1)->front().id, sent[1].id);
+
+  InboxRecord again = sent[1];
+  again.id = self.store->next_inbox_id();
+  Transition twice;
+  twice.inbox_added.push_back(again);
+  EXPECT_TRUE(self.commit(twice)) << "the same key for the same execution";
+
+  Transition taken;
+  taken.execution = ref;
+  taken.tenant = "acme";
+  taken.inbox_completed.push_back({sent[1].id, InboxStatus::completed, "", "{}"});
+  ASSERT_FALSE(self.commit(taken));
+  const auto row = self.store->find_inbox(ref, "key");
+  ASSERT_TRUE(row && *row);
+  EXPECT_EQ((*row)->id, sent[1].id);
+  Transition refused;
+  refused.inbox_completed.push_back({sent[0].id, InboxStatus::failed, "nobody", ""});
+  ASSERT_FALSE(self.commit(refused));
+  found = self.store->mail_after(0, 100);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ(found->front().id, sent[2].id);
+}
+
 TYPED_TEST_P(StoreConformance, ResumesWhatIsInFlightStuckOrHasMail) {
   auto& self = *this;
   const auto parked = self.start("parked");
@@ -723,7 +785,8 @@ REGISTER_TYPED_TEST_SUITE_P(
     StoreConformance, KeepsEveryFieldOverARestart, TellsUnknownFromForeignInNoWay,
     ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, SnapshotsAreFoundFromTheirSequenceOn,
     TellsTheEndOfAHistoryWithoutReadingIt, TimersAreReplacedClearedAndOrdered,
-    InboxRowsAreOpenUntilCompleted, ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
+    InboxRowsAreOpenUntilCompleted, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt,
+    ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
     ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
     AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
     CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);

@@ -47,6 +47,7 @@ void World::boot() {
     inputs_.emplace_back(ActionRegistered{action.name, action.options, 0});
   }
   inputs_.emplace_back(ResumeExecutions{*store_->executions_to_resume(0, 1'000'000)});
+  inputs_.emplace_back(MailPosted{});
 }
 
 void World::restart() {
@@ -93,6 +94,9 @@ void World::carry_out(Outputs& out) {
   }
   for (const TimerRecord& after : out.timer_loads) {
     inputs_.emplace_back(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
+  }
+  for (const LoadMail& wanted : out.mail_loads) {
+    inputs_.emplace_back(MailLoaded{store_->mail_after(wanted.after, kMailLoadedAtOnce)});
   }
   for (const FindInbox& wanted : out.inbox_lookups) {
     inputs_.emplace_back(InboxFound{wanted.execution, wanted.idempotency_key,

@@ -59,6 +59,26 @@ struct RenderCommand {
     out += R"(["emit")";
     text(command.name);
     payload(command.payload);
+    if (!command.execution_id.empty()) text(command.execution_id);
+    out += ']';
+  }
+  void operator()(const StartChildCommand& command) const {
+    open("child", command.position);
+    text(command.workflow);
+    text(command.version);
+    text(command.execution_id);
+    payload(command.input);
+    out += ',';
+    append_number(out, static_cast<int>(command.parent_close));
+    out += ']';
+  }
+  void operator()(const CancelChildCommand& command) const {
+    open("cancelChild", command.position);
+    out += ']';
+  }
+  void operator()(const ContinueAsNewCommand& command) const {
+    out += R"(["continueAsNew")";
+    payload(command.input);
     out += ']';
   }
   void operator()(const LogCommand& command) const {

@@ -70,6 +70,31 @@ const stories: Record<string, Story> = {
     },
     events: [['B', 1], ['A', 2], ['C', 3]],
   },
+  family: {
+    async run({ startChild, events, setState }) {
+      const child = startChild('sequence', { executionId: 'family-child' });
+      const broken = startChild('breaks', { executionId: 'family-broken' });
+      const [one, two] = await Promise.allSettled([child.result(), broken.result()]);
+      setState('heard');
+      await events.emit('Note', 1, { executionId: 'family' });
+      return [one.status, two.status === 'rejected' && two.reason.cause.message, (await events.waitFor('Note')).payload];
+    },
+  },
+  breaks: {
+    async run({ actions }) {
+      await actions['broken']!();
+    },
+  },
+  counting: {
+    input: { round: 1, taken: [] },
+    async run({ input, events, actions, continueAsNew }) {
+      const { payload } = await events.waitFor('Next', { filter: (event) => event.payload % 2 === input.round % 2 });
+      await actions['echo']!({ payload });
+      const taken = [...input.taken, payload];
+      return input.round === 3 ? taken : continueAsNew({ round: input.round + 1, taken });
+    },
+    events: [['Next', 2], ['Next', 4], ['Next', 1], ['Next', 3]],
+  },
   parallel: {
     async run({ actions }) {
       const all = await Promise.all([1, 2, 3].map((n) => actions['echo']!({ n })));

@@ -1,0 +1,59 @@
+// Waits with a filter: their events are offered to the workflow's code before they are delivered. What
+// was taken is in the history, so that a replay asks nothing; what a filter says no to is asked again
+// only after the execution was put away in between.
+
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/attributes.h"
+
+namespace pawl {
+
+void Shard::ask(Execution& execution, std::vector<EventOffer> offers) {
+  execution.offers = offers;
+  if (!execution.hosted && !rebuild(execution)) return;
+  execution.phase = Execution::Phase::activating;
+  execution.wants_code = false;
+  Activation question;
+  question.execution = execution.fold.ref();
+  question.now = activation_time(execution);
+  question.sequence = execution.fold.last_sequence();
+  question.offers = std::move(offers);
+  out_->activations.push_back(Activate{execution.host, std::move(question)});
+  ++execution.results_owed;
+}
+
+void Shard::take_answer(Execution& execution, const ActivationResult& result) {
+  if (result.violation) return get_stuck(execution, *result.violation);
+  const std::vector<EventOffer> offers = std::exchange(execution.offers, {});
+  execution.phase = Execution::Phase::idle;
+  const EventOffer* const taken =
+      result.taken && *result.taken < offers.size() ? &offers[*result.taken] : nullptr;
+  if (execution.event) {
+    const auto otherwise = std::exchange(execution.otherwise, std::nullopt);
+    if (taken != nullptr) {
+      receive_event(execution, taken->position);
+    } else {
+      // If nobody takes it, it goes into the buffer, and they have been asked.
+      for (const EventOffer& offer : offers) {
+        if (!otherwise) execution.fold.refused(offer.position, offer.event.sequence);
+      }
+      receive_event(execution, otherwise);
+    }
+  } else if (taken != nullptr) {
+    const auto& buffer = execution.fold.buffer();
+    for (std::size_t index = 0; index < buffer.size(); ++index) {
+      if (buffer[index].sequence != taken->event.sequence) continue;
+      deliver_buffered(execution, index, taken->position);
+      break;
+    }
+  } else {
+    for (const EventOffer& offer : offers) {
+      execution.fold.refused(offer.position, offer.event.sequence);
+    }
+    // It moves no more by itself.
+    if (execution.row_in_flight != execution.fold.in_flight()) commit(execution);
+  }
+  proceed(execution);
+}
+
+}  // namespace pawl

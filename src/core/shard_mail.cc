@@ -1,0 +1,371 @@
+// Mail: what executions, and other processes, have for an execution that they know by its id only. It
+// lies in the inbox from the commit that sent it until the one in which it is taken, so that it is
+// taken once, whatever crashes in between. Children are started, ended and heard of by it.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <algorithm>
+#include <limits>
+
+#include "base/digest.h"
+#include "base/name.h"
+#include "base/random.h"
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/attributes.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+namespace {
+
+constexpr std::size_t kMailKnownMax = 16'384;  // taken up from the store and not settled
+constexpr DurationMs kMailLookAgainMs = 100;   // after something went wrong
+
+std::string key_of(const std::string_view tenant, const std::string_view id) {
+  std::string key(tenant);
+  key.push_back('\0');
+  key.append(id);
+  return key;
+}
+
+}  // namespace
+
+// ---- taking it up
+
+void Shard::on(const MailPosted&) { mail_wanted_ = true; }
+
+void Shard::look_for_mail() {
+  if (mail_look_out_ || mail_.size() >= kMailKnownMax) return;
+  if (!mail_look_after_) {
+    if (!mail_wanted_) return;
+    mail_wanted_ = false;
+    mail_look_after_ = std::numeric_limits<InboxId>::min();
+  }
+  mail_look_out_ = true;
+  out_->mail_loads.push_back(LoadMail{*mail_look_after_});
+}
+
+void Shard::on(MailLoaded input) {
+  mail_look_out_ = false;
+  const std::set<InboxId> settled = std::exchange(mail_settled_meanwhile_, {});
+  if (!input.mail) {
+    mail_look_after_.reset();
+    mail_look_at_ = now_ + kMailLookAgainMs;
+    return;
+  }
+  const bool complete = input.mail->size() < static_cast<std::size_t>(kMailLoadedAtOnce);
+  mail_look_after_.reset();
+  if (!complete) mail_look_after_ = input.mail->back().id;
+  for (InboxRecord& row : *input.mail) {
+    if (!mail_.contains(row.id) && !settled.contains(row.id)) deliver_mail(std::move(row));
+  }
+}
+
+void Shard::post(std::vector<InboxRecord> mail) {
+  if (mail.empty()) return;
+  if (mail_look_at_ != 0 || mail_wanted_ || mail_look_out_ || mail_look_after_) {
+    // It must not overtake what is still to be found: a start, say, and then its cancellation.
+    mail_wanted_ = true;
+    return;
+  }
+  for (InboxRecord& row : mail) deliver_mail(std::move(row));
+}
+
+void Shard::deliver_mail(InboxRecord row) {
+  const InboxId id = row.id;
+  mail_.insert(id);
+  const std::string tenant = row.tenant;
+  const std::string execution_id = row.execution_id;
+  switch (row.kind) {
+    case InboxKind::event: {
+      EventSubmitted event;
+      event.event = EventRequest{row.tenant,  row.execution_id, row.event_name,
+                                 row.payload, row.user_id,      row.idempotency_key};
+      event.event_id = std::move(row.event_id);
+      event.accepted_at = row.accepted_at;
+      event.mail = id;
+      return give(tenant, execution_id, std::move(event));
+    }
+    case InboxKind::start: {
+      auto attributes = decode<StartedAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return settle_mail(id, attributes.error().message);
+      StartRequested start;
+      start.start.workflow = std::move(row.event_name);
+      start.start.tenant = tenant;
+      start.start.input = std::move(row.payload);
+      start.start.version = std::move(attributes->version);
+      start.start.execution_id = execution_id;
+      start.start.user_id = std::move(attributes->user_id);
+      start.start.correlation_id = std::move(attributes->correlation_id);
+      start.start.idempotency_key = std::move(attributes->idempotency_key);
+      if (attributes->start_at != 0) start.start.start_at = attributes->start_at;
+      if (attributes->deadline != 0) start.start.deadline = attributes->deadline;
+      start.seed = attributes->seed;
+      start.mail = id;
+      start.parent = std::move(attributes->parent);
+      start.parent_position = attributes->parent_position;
+      return on(std::move(start));
+    }
+    case InboxKind::cancel:
+    case InboxKind::terminate: {
+      const auto attributes = decode<OperatorAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return settle_mail(id, attributes.error().message);
+      ControlRequested control;
+      control.verb = row.kind == InboxKind::cancel ? ControlVerb::cancel : ControlVerb::terminate;
+      control.control = ControlRequest{tenant, execution_id, attributes->by, attributes->reason};
+      control.mail = id;
+      return give(tenant, execution_id, std::move(control));
+    }
+    case InboxKind::retry: {
+      const auto attributes = decode<ChildEndedAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return settle_mail(id, attributes.error().message);
+      ControlRequested control;
+      control.verb = ControlVerb::retry;
+      control.control = ControlRequest{tenant, execution_id,
+                                       fmt::format("execution {}", attributes->execution_id),
+                                       "its parent was retried"};
+      control.mail = id;
+      control.parent = attributes->execution_id;
+      control.parent_position = attributes->position;
+      control.only_tell = attributes->status.empty();
+      return give(tenant, execution_id, std::move(control));
+    }
+    case InboxKind::child_ended: return give(tenant, execution_id, ChildEnded{std::move(row)});
+  }
+}
+
+// ---- what becomes of it
+
+InboxId Shard::mail_of(const Work& work) {
+  if (const auto* const event = std::get_if<EventSubmitted>(&work)) return event->mail;
+  if (const auto* const start = std::get_if<StartRequested>(&work)) return start->mail;
+  if (const auto* const control = std::get_if<ControlRequested>(&work)) return control->mail;
+  if (const auto* const ended = std::get_if<ChildEnded>(&work)) return ended->row.id;
+  return 0;
+}
+
+std::vector<InboxId> Shard::mail_in(const Transition& transition) const {
+  std::vector<InboxId> ids;
+  if (mail_.empty()) return ids;
+  for (const InboxCompletion& completion : transition.inbox_completed) {
+    if (mail_.contains(completion.id)) ids.push_back(completion.id);
+  }
+  return ids;
+}
+
+void Shard::return_mail(const InboxId id) {
+  if (mail_.erase(id) != 0) mail_look_at_ = now_ + std::max(kMailLookAgainMs, reload_delay_);
+}
+
+void Shard::return_mail_of(const Execution& execution) {
+  for (const InboxId id : mail_in(execution.open)) return_mail(id);
+  if (execution.event && execution.event->mail != 0) return_mail(execution.event->mail);
+}
+
+void Shard::settle_mail(const InboxId id, const std::string& error,
+                        std::vector<InboxRecord> answers) {
+  Transition transition;
+  const InboxStatus status = error.empty() ? InboxStatus::completed : InboxStatus::failed;
+  transition.inbox_completed.push_back(InboxCompletion{id, status, error, {}});
+  transition.inbox_added = answers;
+  Held held;
+  held.commit = next_commit_++;
+  held.mail_settled.push_back(id);
+  held.mail = std::move(answers);
+  out_->commits.push_back(
+      CommitRequest{options_.stream, generation_, held.commit, std::move(transition)});
+  held_.push_back(std::move(held));
+}
+
+// There is no execution that it is for.
+void Shard::reach_nobody(Work work, const Error& unknown) {
+  const InboxId id = mail_of(work);
+  if (id == 0) return refuse(work, unknown);
+  if (auto* const event = std::get_if<EventSubmitted>(&work)) {
+    const EventRequest& request = event->event;
+    const auto parked = parked_.find(key_of(request.tenant, request.execution_id));
+    if (parked != parked_.end()) return parked->second.behind.push_back(std::move(work));
+    ExecutionRecord about;
+    about.tenant = request.tenant;
+    log_engine(LogLevel::warn,
+               fmt::format("Event '{}' ({}) reaches nobody: {}", request.name, event->event_id,
+                           unknown.message),
+               about);
+  } else if (const auto* const control = std::get_if<ControlRequested>(&work)) {
+    const ControlRequest& request = control->control;
+    const auto parked = parked_.find(key_of(request.tenant, request.execution_id));
+    if (parked != parked_.end() && control->verb != ControlVerb::retry) {
+      ParkedStart ended = std::move(parked->second);
+      parked_.erase(parked);
+      const bool cancelled = control->verb == ControlVerb::cancel;
+      refuse_start(ended.start,
+                   Error{ErrorCode::execution_ended, "it was ended before its code ran",
+                         request.execution_id},
+                   to_string(cancelled ? ExecutionStatus::cancelled : ExecutionStatus::terminated));
+      for (Work& later : ended.behind) reach_nobody(std::move(later), unknown);
+      return settle_mail(id, {});
+    }
+    if (!control->parent.empty()) {
+      ExecutionRecord gone;
+      gone.tenant = request.tenant;
+      gone.execution_id = request.execution_id;
+      gone.status = ExecutionStatus::failed;
+      Failure failure;
+      failure.message = unknown.message;
+      gone.error_json = encode_failure(failure);
+      return settle_mail(id, unknown.message,
+                         {outcome_mail({control->parent, control->parent_position}, gone)});
+    }
+  }
+  settle_mail(id, unknown.message);
+}
+
+// ---- sending
+
+void Shard::send(Execution& from, InboxRecord mail) {
+  mail.id = next_inbox_id_();
+  mail.tenant = from.fold.record().tenant;
+  mail.accepted_at = activation_time(from);
+  from.open.inbox_added.push_back(mail);
+  from.effects.mail.push_back(std::move(mail));
+}
+
+InboxRecord Shard::outcome_mail(const ParentOfExecution& parent,
+                                const ExecutionRecord& child) const {
+  InboxRecord mail;
+  mail.id = next_inbox_id_();
+  mail.kind = InboxKind::child_ended;
+  mail.tenant = child.tenant;
+  mail.execution_id = parent.execution_id;
+  mail.event_name = child.workflow;
+  mail.accepted_at = now_;
+  const std::string status(to_string(child.status));
+  mail.attributes = encode(ChildEndedAttributes{parent.position, child.execution_id, status});
+  mail.payload = child.status == ExecutionStatus::completed
+                     ? child.result
+                     : Payload::json(encode_failure(child_failure(
+                           child.execution_id, child.workflow, status, child.error_json)));
+  return mail;
+}
+
+// ---- children
+
+void Shard::start_child(Execution& parent, const StartChildCommand& command) {
+  const ExecutionRecord& record = parent.fold.record();
+  StartedAttributes attributes;
+  attributes.version = command.version;
+  attributes.user_id = command.user_id.empty() ? record.user_id : command.user_id;
+  attributes.correlation_id =
+      command.correlation_id.empty() ? record.correlation_id : command.correlation_id;
+  attributes.seed = mix_bits(parent.fold.seed() + static_cast<std::uint64_t>(command.position));
+  attributes.parent = record.execution_id;
+  attributes.parent_position = command.position;
+  InboxRecord mail;
+  mail.kind = InboxKind::start;
+  mail.execution_id = command.execution_id;
+  mail.event_name = command.workflow;
+  mail.payload = command.input;
+  mail.attributes = encode(attributes);
+  send(parent, std::move(mail));
+}
+
+// Its parent awaits it no more.
+void Shard::leave_child(Execution& parent, const PendingChild& child) {
+  if (child.held || child.parent_close == ParentClose::abandon) return;
+  InboxRecord mail;
+  mail.kind =
+      child.parent_close == ParentClose::terminate ? InboxKind::terminate : InboxKind::cancel;
+  mail.execution_id = child.execution_id;
+  const std::string& id = parent.fold.record().execution_id;
+  mail.attributes = encode(
+      OperatorAttributes{fmt::format("execution {}", id), "its parent ended or was cancelled"});
+  send(parent, std::move(mail));
+}
+
+void Shard::take_child(Execution& execution, const ChildEnded& ended) {
+  const InboxRecord& row = ended.row;
+  const auto attributes = decode<ChildEndedAttributes>(row.attributes, kHistoryCodec);
+  const auto child = attributes ? execution.fold.children().find(attributes->position)
+                                : execution.fold.children().end();
+  if (child == execution.fold.children().end() || child->second.held ||
+      child->second.execution_id != attributes->execution_id) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{row.id, InboxStatus::failed, "nobody awaits that child any more", {}});
+    return commit(execution);
+  }
+  execution.open.inbox_completed.push_back(InboxCompletion{row.id, InboxStatus::completed, {}, {}});
+  const bool completed = attributes->status == to_string(ExecutionStatus::completed);
+  HistoryEvent event;
+  event.type = completed ? EventType::child_completed : EventType::child_failed;
+  event.name = child->second.workflow;
+  event.position = attributes->position;
+  event.cause = child->second.cause;
+  event.payload = row.payload;
+  ChildJob job{event.position, row.payload};
+  if (!completed) job.outcome = decode_failure(row.payload.bytes);
+  execution.cause = event.cause;
+  add_job(execution, std::move(event), std::move(job));
+  activate(execution);
+}
+
+void Shard::refuse_start(const StartRequested& start, const Error& error,
+                         const std::string_view status) {
+  std::vector<InboxRecord> answers;
+  if (!start.parent.empty()) {
+    ExecutionRecord never;
+    never.tenant = start.start.tenant;
+    never.execution_id = start.start.execution_id;
+    never.workflow = start.start.workflow;
+    never.status = execution_status_from(status).value_or(ExecutionStatus::failed);
+    Failure failure;
+    failure.code = to_string(error.code);
+    failure.message = error.message;
+    failure.failure_class = FailureClass::permanent;
+    never.error_json = encode_failure(failure);
+    answers.push_back(outcome_mail({start.parent, start.parent_position}, never));
+  }
+  settle_mail(start.mail, error.message, std::move(answers));
+}
+
+// Until its workflow is registered. Its row waits in the store.
+void Shard::park(StartRequested start) {
+  ExecutionRecord about;
+  about.tenant = start.start.tenant;
+  about.execution_id = start.start.execution_id;
+  about.workflow = start.start.workflow;
+  const auto nearest = nearest_names(start.start.workflow, catalog_.workflow_names());
+  log_engine(
+      LogLevel::warn,
+      fmt::format("No workflow '{}'{} is registered here{}. Its start waits until it is.",
+                  start.start.workflow,
+                  start.start.version.empty() ? std::string{} : " version " + start.start.version,
+                  nearest.empty() ? std::string{}
+                                  : fmt::format("; did you mean {}?", fmt::join(nearest, ", "))),
+      about);
+  const std::string key = key_of(start.start.tenant, start.start.execution_id);
+  if (const auto parked = parked_.find(key); parked != parked_.end()) {
+    return parked->second.behind.push_back(std::move(start));
+  }
+  parked_.emplace(key, ParkedStart{std::move(start), {}});
+}
+
+void Shard::unpark(const std::string& workflow) {
+  std::vector<ParkedStart> ready;
+  for (auto at = parked_.begin(); at != parked_.end();) {
+    const StartRequest& start = at->second.start.start;
+    if (start.workflow == workflow && catalog_.find_workflow(workflow, start.version) != nullptr) {
+      ready.push_back(std::move(at->second));
+      at = parked_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  for (ParkedStart& parked : ready) {
+    const std::string tenant = parked.start.start.tenant;
+    const std::string execution_id = parked.start.start.execution_id;
+    give(tenant, execution_id, std::move(parked.start));
+    for (Work& later : parked.behind) give(tenant, execution_id, std::move(later));
+  }
+}
+
+}  // namespace pawl

@@ -1,0 +1,504 @@
+// Executions that start others, told four ways: what a parent gets of a child, what becomes of a child
+// whose parent ends, and what operators do to either.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/support/four_ways.h"
+#include "tests/support/story_parts.h"
+
+namespace pawl::testing {
+namespace {
+
+using Functions = std::map<std::string, ScriptFunction>;
+
+World::HostMaker family(Functions functions) {
+  return [functions = std::move(functions)] {
+    auto host = std::make_unique<ScriptHost>();
+    for (const auto& [name, function] : functions) host->define(name, function);
+    return host;
+  };
+}
+
+void register_family(World& world) {
+  world.register_workflow("Parent");
+  world.register_workflow("Child");
+  world.register_action("echo", echo);
+}
+
+StartRequest parent_of(const std::string& id) {
+  StartRequest request = start_of(id);
+  request.workflow = "Parent";
+  return request;
+}
+
+std::string outcome_text(const std::variant<Payload, Failure>& outcome) {
+  if (const auto* const failure = std::get_if<Failure>(&outcome)) {
+    std::string text = failure->code;
+    for (const Failure& cause : failure->causes) text += " < " + cause.message;
+    return '"' + text + '"';
+  }
+  return std::get<Payload>(outcome).bytes;
+}
+
+std::string asks_one(Script& script) {
+  return outcome_text(script.action(script.start_child("Child", "{\"n\":1}")));
+}
+
+std::string works(Script& script) {
+  script.set_state("working");
+  return script.run("echo", script.started().input.bytes);
+}
+
+int count(const std::vector<HistoryEvent>& history, const EventType type) {
+  return static_cast<int>(std::count_if(history.begin(), history.end(),
+                                        [&](const auto& event) { return event.type == type; }));
+}
+
+TEST(Children, AChildHasAnIdOfItsParentsAndAPositionAndItsResultComesBack) {
+  tell_four_ways({family({{"Parent", asks_one}, {"Child", works}}), register_family,
+                  [](World& world) { start_until_told(world, parent_of("p")); },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes, "{\"n\":1}");
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "completed");
+                    EXPECT_EQ(count(world.history(kTenant, "p"), EventType::child_completed), 1);
+                  }});
+}
+
+TEST(Children, AFailureOfAChildIsAChildFailedErrorWithItsCause) {
+  tell_four_ways({family({{"Parent", asks_one},
+                          {"Child",
+                           [](Script&) -> std::string {
+                             throw Failure{.name = "Broken", .message = "no stock"};
+                           }}}),
+                  register_family, [](World& world) { start_until_told(world, parent_of("p")); },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes,
+                              "\"child_failed < no stock\"");
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "failed");
+                  }});
+}
+
+TEST(Children, ManyRunSideBySide) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  std::vector<Position> children;
+                  for (int n = 0; n < 3; ++n) {
+                    children.push_back(script.start_child("Child", std::to_string(n)));
+                  }
+                  std::string all;
+                  for (const Position child : children) {
+                    all += outcome_text(script.action(child));
+                  }
+                  return all;
+                }},
+               {"Child", works}}),
+       register_family, [](World& world) { start_until_told(world, parent_of("p")); },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "012"); }});
+}
+
+// A parent that ends while its children wait for events.
+World::HostMaker parent_that_leaves(const ParentClose close) {
+  return family({{"Parent",
+                  [close](Script& script) {
+                    script.start_child("Child", "1", close);
+                    script.wait_for({"End"});
+                    return std::string("\"left\"");
+                  }},
+                 {"Child", [](Script& script) {
+                    script.wait_for({"Go"});
+                    return std::string("\"gone\"");
+                  }}});
+}
+
+TEST(Children, WhenTheParentEndsTheyAreCancelled) {
+  tell_four_ways({parent_that_leaves(ParentClose::cancel), register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    submit_until_told(world, event_of("p", "End", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").status, "completed");
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
+                  }});
+}
+
+TEST(Children, TheyAreTerminatedOrLeftAloneWhereTheParentSaidSo) {
+  tell_four_ways(
+      {parent_that_leaves(ParentClose::terminate), register_family,
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         submit_until_told(world, event_of("p", "End", "k"));
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p/1").status, "terminated"); }});
+  tell_four_ways({parent_that_leaves(ParentClose::abandon), register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    submit_until_told(world, event_of("p", "End", "k"));
+                    world.advance(1'000);
+                    submit_until_told(world, event_of("p/1", "Go", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p/1").result.bytes, "\"gone\"");
+                  }});
+}
+
+TEST(Children, CancellingTheParentCancelsThem) {
+  tell_four_ways({family({{"Parent", asks_one},
+                          {"Child",
+                           [](Script& script) {
+                             script.wait_for({"Go"});
+                             return std::string("1");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    control_until_told(world, ControlVerb::cancel, "p");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").status, "completed")
+                        << "the code takes the rejection for an outcome";
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
+                  }});
+}
+
+TEST(Children, TheParentCancelsOneAndHearsHowItEnded) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             const Position child = script.start_child("Child", "1");
+                             script.wait_for({"Enough"});
+                             script.cancel_child(child);
+                             return outcome_text(script.action(child));
+                           }},
+                          {"Child",
+                           [](Script& script) {
+                             script.wait_for({"Go"});
+                             return std::string("1");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    submit_until_told(world, event_of("p", "Enough", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 16),
+                              "\"child_cancelled");
+                  }});
+}
+
+TEST(Children, ATerminatedChildIsHeardOf) {
+  tell_four_ways({family({{"Parent", asks_one},
+                          {"Child",
+                           [](Script& script) {
+                             script.wait_for({"Go"});
+                             return std::string("1");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    world.advance(1);
+                    control_until_told(world, ControlVerb::terminate, "p/1");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 17),
+                              "\"child_terminated");
+                  }});
+}
+
+TEST(Children, AChildUnderAnIdThatIsTakenFails) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             return outcome_text(script.action(
+                                 script.start_child("Child", "1", ParentClose::cancel, "taken")));
+                           }},
+                          {"Child",
+                           [](Script& script) {
+                             script.wait_for({"Go"});
+                             return std::string("1");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    StartRequest other = start_of("taken", "1");
+                    other.workflow = "Child";
+                    start_until_told(world, other);
+                    start_until_told(world, parent_of("p"));
+                    submit_until_told(world, event_of("taken", "Go", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_NE(world.state(kTenant, "p").result.bytes.find("already"),
+                              std::string::npos);
+                    EXPECT_EQ(world.state(kTenant, "taken").status, "completed");
+                  }});
+}
+
+TEST(Children, OneWhoseWorkflowNobodyHasWaitsUntilSomebodyDoes) {
+  tell_four_ways(
+      {family({{"Parent", asks_one}, {"Child", works}}),
+       [](World& world) {
+         world.register_workflow("Parent");
+         world.register_action("echo", echo);
+       },
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         world.advance(1'000);
+         world.register_workflow("Child");
+         world.settle();
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "{\"n\":1}"); }});
+}
+
+TEST(Children, ARetryOfTheParentTriesTheChildThatFailedAgain) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  auto outcome = script.action(script.start_child("Child", "1"));
+                  if (auto* const failure = std::get_if<Failure>(&outcome)) throw *failure;
+                  return std::get<Payload>(outcome).bytes;
+                }},
+               {"Child", [](Script& script) { return script.run("once", "{}"); }}}),
+       [](World& world) {
+         world.register_workflow("Parent");
+         world.register_workflow("Child");
+         // Its first generation fails, whatever is crashed in between.
+         world.register_action(
+             "once", [](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+               const auto colons =
+                   std::count(task.idempotency_key.begin(), task.idempotency_key.end(), ':');
+               if (colons > 2) return Payload::json("\"second\"");
+               Failure failure{.name = "Broken", .message = "the first time"};
+               failure.failure_class = FailureClass::permanent;
+               return failure;
+             });
+       },
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         world.advance(10'000);
+         control_until_told(world, ControlVerb::retry, "p");
+       },
+       [](const World& world) {
+         EXPECT_EQ(world.state(kTenant, "p").result.bytes, "\"second\"");
+         EXPECT_EQ(world.state(kTenant, "p/1").status, "completed");
+       }});
+}
+
+TEST(Children, AForkIsToldThatItsChildrenStayWithTheOriginal) {
+  World world({}, family({{"Parent", asks_one}, {"Child", [](Script& script) {
+                                                   script.wait_for({"Go"});
+                                                   return std::string("1");
+                                                 }}}));
+  register_family(world);
+  start_until_told(world, parent_of("p"));
+  const auto forked = world.fork("p", "f");
+  ASSERT_TRUE(forked && *forked) << (forked ? forked->error().message : "");
+  ASSERT_EQ(world.state(kTenant, "f").status, "completed")
+      << ::testing::PrintToString(types_of(world.history(kTenant, "f")))
+      << (world.logs().empty() ? "" : world.logs().back().message);
+  EXPECT_EQ(world.state(kTenant, "f").result.bytes, "\"child_left_behind\"");
+  EXPECT_EQ(world.state(kTenant, "p/1").status, "running");
+  submit_until_told(world, event_of("p/1", "Go", "k"));
+  EXPECT_EQ(world.state(kTenant, "p").result.bytes, "1");
+}
+
+// ---- events to others
+
+TEST(EmitToOthers, TheEventIsDeliveredOnceThroughTheSendersCommit) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             script.emit_event("Go", "{\"from\":\"p\"}", "c");
+                             script.emit_event("Go", "2", "c");
+                             return std::string("1");
+                           }},
+                          {"Child",
+                           [](Script& script) {
+                             const ReceivedEvent one = script.wait_for({"Go"});
+                             const ReceivedEvent two = script.wait_for({"Go"});
+                             script.set_state(one.id + " " + two.id);
+                             return one.payload.bytes + two.payload.bytes;
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    StartRequest child = start_of("c");
+                    child.workflow = "Child";
+                    start_until_told(world, child);
+                    start_until_told(world, parent_of("p"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "c").result.bytes, "{\"from\":\"p\"}2");
+                    EXPECT_EQ(world.state(kTenant, "c").current_state, "p/2 p/3");
+                    for (const auto& [id, row] : world.data().inbox) {
+                      EXPECT_NE(row.execution, 0) << "mail " << id << " is still there";
+                    }
+                  }});
+}
+
+TEST(EmitToOthers, WhereThereIsNobodyAWarningSaysSo) {
+  World world({}, family({{"Parent", [](Script& script) {
+                             script.emit_event("Go", "1", "nobody");
+                             return std::string("1");
+                           }}}));
+  world.register_workflow("Parent");
+  start_until_told(world, parent_of("p"));
+  EXPECT_EQ(world.state(kTenant, "p").status, "completed");
+  ASSERT_EQ(world.logs().size(), 1U);
+  EXPECT_NE(world.logs()[0].message.find("'nobody'"), std::string::npos);
+  const auto& [id, row] = *world.data().inbox.rbegin();
+  EXPECT_EQ(row.status, InboxStatus::failed);
+}
+
+TEST(EmitToOthers, APausedExecutionGetsItWhenItIsResumed) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  script.emit_event("Go", "1", "c");
+                  return std::string("1");
+                }},
+               {"Child", [](Script& script) { return script.wait_for({"Go"}).payload.bytes; }}}),
+       register_family,
+       [](World& world) {
+         StartRequest child = start_of("c");
+         child.workflow = "Child";
+         start_until_told(world, child);
+         control_until_told(world, ControlVerb::pause, "c");
+         start_until_told(world, parent_of("p"));
+         world.advance(1'000);
+         EXPECT_EQ(world.state(kTenant, "c").status, "paused");
+         control_until_told(world, ControlVerb::resume, "c");
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "c").result.bytes, "1"); }});
+}
+
+// ---- continue as new
+
+std::string counts_to_three(Script& script) {
+  const int n = std::stoi(script.started().input.bytes);
+  script.set_state("run " + std::to_string(n));
+  script.run("echo", std::to_string(n));
+  const ReceivedEvent event = script.wait_for({"Next"});
+  if (n < 3) script.continue_as_new(std::to_string(n + 1));
+  return event.payload.bytes;
+}
+
+TEST(ContinueAsNew, KeepsTheIdAndTheNumberingAndCarriesEventsOver) {
+  tell_four_ways({family({{"Parent", counts_to_three}}), register_family,
+                  [](World& world) {
+                    StartRequest request = parent_of("p");
+                    request.input = Payload::json("1");
+                    start_until_told(world, request);
+                    submit_until_told(world, event_of("p", "Next", "\"a\"", "a"), true);
+                    submit_until_told(world, event_of("p", "Next", "\"b\"", "b"), true);
+                    submit_until_told(world, event_of("p", "Next", "\"c\"", "c"), true);
+                  },
+                  [](const World& world) {
+                    const ExecutionState state = world.state(kTenant, "p");
+                    EXPECT_EQ(state.result.bytes, "\"c\"");
+                    EXPECT_EQ(state.current_state, "run 3");
+                    const auto& history = world.history(kTenant, "p");
+                    EXPECT_EQ(count(history, EventType::continued_as_new), 2);
+                    std::vector<Position> positions;
+                    for (const HistoryEvent& event : history) {
+                      if (event.type == EventType::action_scheduled) {
+                        positions.push_back(event.position);
+                      }
+                    }
+                    EXPECT_EQ(positions, (std::vector<Position>{1, 3, 5}))
+                        << "so that no key of an action comes twice";
+                  }});
+}
+
+TEST(ContinueAsNew, DropsTimersAndResetsData) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  if (script.started().input.bytes == "{\"n\":1}") {
+                    script.set_data("seen", "true");
+                    script.start_sleep(1'000'000);
+                    script.run("echo", "1");
+                    script.continue_as_new("{\"n\":2}");
+                  }
+                  script.wait_for({"End"});
+                  return std::string("1");
+                }}}),
+       register_family,
+       [](World& world) {
+         StartRequest request = parent_of("p");
+         request.input = Payload::json("{\"n\":1}");
+         start_until_told(world, request);
+         world.advance(1'000);
+         EXPECT_TRUE(world.data().timers.empty());
+         EXPECT_EQ(world.state(kTenant, "p").data.bytes, "{\"n\":2}");
+         submit_until_told(world, event_of("p", "End", "k"));
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").status, "completed"); }});
+}
+
+// ---- filters
+
+std::string takes_even(Script& script) {
+  std::string taken;
+  for (int n = 0; n < 2; ++n) {
+    const Position wait = script.start_filtered("Number", [](const ReceivedEvent& event) {
+      return std::stoi(event.payload.bytes) % 2 == 0;
+    });
+    taken += script.event(wait)->payload.bytes;
+  }
+  return taken + script.wait_for({"Number"}).payload.bytes;
+}
+
+TEST(Filters, AnEventThatAFilterRefusesStaysForOthers) {
+  for (const bool before : {false, true}) {
+    tell_four_ways({family({{"Parent",
+                             [before](Script& script) {
+                               if (before) script.wait_for({"Begin"});
+                               return takes_even(script);
+                             }}}),
+                    register_family,
+                    [&](World& world) {
+                      start_until_told(world, parent_of("p"));
+                      for (const char* const n : {"1", "2", "3", "4"}) {
+                        submit_until_told(world, event_of("p", "Number", n, n));
+                      }
+                      if (before) submit_until_told(world, event_of("p", "Begin", "k"));
+                    },
+                    [](const World& world) {
+                      EXPECT_EQ(world.state(kTenant, "p").result.bytes, "241");
+                      EXPECT_EQ(count(world.history(kTenant, "p"), EventType::event_discarded), 1);
+                    }});
+  }
+}
+
+TEST(Filters, WhoSubmitsIsToldWhetherItWasTaken) {
+  World world({}, family({{"Parent", takes_even}}));
+  world.register_workflow("Parent");
+  start_until_told(world, parent_of("p"));
+  EXPECT_FALSE(submit_until_told(world, event_of("p", "Number", "1", "a")).consumed);
+  EXPECT_EQ(world.state(kTenant, "p").condition, "waiting") << "nothing moves it by itself";
+  EXPECT_TRUE(submit_until_told(world, event_of("p", "Number", "2", "b")).consumed);
+  EXPECT_EQ(world.state(kTenant, "p").condition, "waiting");
+}
+
+TEST(Filters, AWaitBehindOneThatRefusesGetsTheEvent) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  const Position big =
+                      script.start_filtered("Number", [](const ReceivedEvent& event) {
+                        return std::stoi(event.payload.bytes) > 10;
+                      });
+                  const Position any = script.start_wait({"Number"});
+                  const std::string first = script.event(any)->payload.bytes;
+                  return first + "," + script.event(big)->payload.bytes;
+                }}}),
+       register_family,
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         submit_until_told(world, event_of("p", "Number", "1", "a"));
+         submit_until_told(world, event_of("p", "Number", "11", "b"));
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "1,11"); }});
+}
+
+}  // namespace
+}  // namespace pawl::testing
