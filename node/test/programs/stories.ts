@@ -1,7 +1,9 @@
 // Tells stories: workflows and what a client does to them. Can be told again after it died at any
 // moment: every start and event has a name of its own. Prints how they ended, as JSON.
 //
-//   stories.ts STORE MODE [STORY …]     MODE: live, evicted, restarted
+//   stories.ts STORE MODE [STORY …]     MODE: live, crowd (all begin at once), evicted, restarted
+//
+// A story random-N is made of the seed N.
 import {
   createActionRegistry,
   defineWorkflow,
@@ -10,6 +12,7 @@ import {
   type WorkflowContext,
   type WorkflowRuntime,
 } from 'pawl';
+import { randomStory } from './random_story.js';
 
 const [, , store, mode, ...chosen] = process.argv as [string, string, string, string, ...string[]];
 const tenant = 'acme';
@@ -229,6 +232,11 @@ const stories: Record<string, Story> = {
   },
 };
 
+for (const name of chosen) {
+  const seed = /^random-(\d+)$/.exec(name)?.[1];
+  if (seed !== undefined) stories[name] = randomStory(Number(seed));
+}
+
 const names = chosen.length > 0 ? chosen : Object.keys(stories).filter((name) => name !== 'planted');
 const definitions = names.map((name) => defineWorkflow(name, stories[name]!.run));
 // Something to put the others out of memory with, where one at most stays.
@@ -267,6 +275,11 @@ async function rests(id: string): Promise<boolean> {
 }
 
 await open();
+if (mode === 'crowd') {
+  const begin = (name: string) =>
+    runtime!.startWorkflow(name, { tenant, executionId: name, initialData: stories[name]!.input });
+  await Promise.all(names.map(begin));
+}
 const endings: Record<string, unknown> = {};
 for (const name of names) {
   const { input, events = [] } = stories[name]!;
