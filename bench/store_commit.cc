@@ -140,6 +140,7 @@ void measure(const std::filesystem::path& folder, std::size_t batch, int workflo
     }
     for (int step = 0; step < kSteps; ++step) {
       std::vector<CommitRequest> chunk;
+      chunk.reserve(wave);
       for (std::size_t index = 0; index < wave; ++index) {
         chunk.push_back({0, 0, ++id, step_of(from + static_cast<ExecutionRef>(index), step)});
       }

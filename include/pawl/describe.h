@@ -105,6 +105,7 @@ class Arg {
 
 }  // namespace pawl
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): the name of a member can't stand in any
 #define PAWL_DESCRIBE_MEMBER_(r, Type, member) ::pawl::Arg<decltype(Type::member)> member{};
 #define PAWL_DESCRIBE_GIVE_(r, Type, member) member.give(to.member);
 

@@ -72,9 +72,10 @@ FlatReader::FlatReader(napi_env env, napi_value array) : env_(env), array_(array
 
 napi_value FlatReader::next() {
   napi_value value = nullptr;
-  if (next_ == length_ || napi_get_element(env_, array_, next_++, &value) != napi_ok) {
+  if (next_ == length_ || napi_get_element(env_, array_, next_, &value) != napi_ok) {
     throw std::logic_error("an array from JavaScript ends too early");
   }
+  ++next_;
   return value;
 }
 
