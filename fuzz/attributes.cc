@@ -30,5 +30,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check<pawl::WaitAttributes>(text);
   check<pawl::TimerAttributes>(text);
   check<pawl::AttemptFailedAttributes>(text);
+  check<pawl::OperatorAttributes>(text);
+  check<pawl::RetriedAttributes>(text);
+  check<pawl::ForkedAttributes>(text);
+  check<pawl::HeldAttributes>(text);
+  check<pawl::EmittedAttributes>(text);
+  check<pawl::ChildAttributes>(text);
+  check<pawl::ChildEndedAttributes>(text);
   return 0;
 }

@@ -112,6 +112,9 @@ class ObjectReader {
     }
     return ObjectReader(std::move(*members), wrong_);
   }
+  void fail(const std::string_view key) {
+    if (wrong_.empty()) wrong_ = key;
+  }
 
  private:
   const JsonMemberText* find(const std::string_view key) const {
@@ -122,9 +125,6 @@ class ObjectReader {
   static json::value parse(const std::string_view text) {
     boost::system::error_code failure;
     return json::parse(json::string_view(text.data(), text.size()), failure);
-  }
-  void fail(const std::string_view key) {
-    if (wrong_.empty()) wrong_ = key;
   }
 
   std::vector<JsonMemberText> members_;
@@ -204,6 +204,9 @@ void read(ObjectReader& reader, ChildAttributes& attributes) {
   reader.text("correlationId", attributes.correlation_id);
   int parent_close = 0;
   reader.number("parentClose", parent_close);
+  if (parent_close < 0 || parent_close > static_cast<int>(ParentClose::abandon)) {
+    return reader.fail("parentClose");
+  }
   attributes.parent_close = static_cast<ParentClose>(parent_close);
 }
 

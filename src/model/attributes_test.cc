@@ -25,6 +25,11 @@ TEST(Attributes, DefaultsTakeNoRoom) {
   expect_round_trip(StartedAttributes{});
 }
 
+TEST(Attributes, WhatBecomesOfAChildIsOneOfThree) {
+  EXPECT_TRUE(decode<ChildAttributes>(R"({"executionId":"c","parentClose":2})", kHistoryCodec));
+  EXPECT_FALSE(decode<ChildAttributes>(R"({"executionId":"c","parentClose":3})", kHistoryCodec));
+}
+
 TEST(Attributes, WhatIsWrittenIsReadBack) {
   std::mt19937_64 random(1);
   const auto text = [&] {
@@ -40,7 +45,12 @@ TEST(Attributes, WhatIsWrittenIsReadBack) {
   for (int round = 0; round < 500; ++round) {
     expect_round_trip(StartedAttributes{
         text(), text(), text(), random(), static_cast<int>(random() % 9), text(),
-        static_cast<Timestamp>(random() % 1'000), static_cast<Timestamp>(random() % 1'000)});
+        static_cast<Timestamp>(random() % 1'000), static_cast<Timestamp>(random() % 1'000), text(),
+        static_cast<Position>(random() % 9), static_cast<Position>(random() % 9)});
+    expect_round_trip(EmittedAttributes{text()});
+    expect_round_trip(
+        ChildAttributes{text(), text(), text(), text(), static_cast<ParentClose>(random() % 3)});
+    expect_round_trip(ChildEndedAttributes{static_cast<Position>(random() % 9), text(), text()});
     expect_round_trip(ReceivedAttributes{text(), text(), number()});
     expect_round_trip(DeliveredAttributes{number()});
     expect_round_trip(OutcomeAttributes{static_cast<int>(random() % 1'000)});
@@ -49,6 +59,7 @@ TEST(Attributes, WhatIsWrittenIsReadBack) {
     WaitAttributes wait;
     for (std::uint64_t names = random() % 4; names > 0; --names) wait.names.push_back(text());
     if (random() % 2 == 0) wait.timeout = number();
+    wait.filtered = random() % 2 == 0;
     expect_round_trip(wait);
     ScheduledAttributes scheduled;
     if (random() % 2 == 0) scheduled.options.timeout = number();
