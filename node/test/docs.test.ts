@@ -1,3 +1,6 @@
+// The snippets of the guide are run too, in a process of their own, on a store of their own: what they
+// print is what the page says behind `// →`, one line each.
+//
 // Every TypeScript snippet of the documentation passes the strict type-checker. Those of a page are
 // one program, in their order: a later one sees what an earlier one has declared, and may declare it
 // anew. What a page leaves to the reader is declared in a comment of its own line:
@@ -7,7 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const packageFolder = fileURLToPath(new URL('..', import.meta.url));
@@ -113,7 +116,8 @@ const two = defineWorkflow('Two', async ({ actions }) => actions.planted({ n: on
 \`\`\`
 `;
 
-test('snippets pass the strict type-checker, which finds a planted error in its line', (t) => {
+/** A folder in which pages are programs that find the package and their types. */
+function workshop(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'pawl-docs-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const write = (file: string, content: string) => {
@@ -121,6 +125,16 @@ test('snippets pass the strict type-checker, which finds a planted error in its 
     writeFileSync(join(folder, file), content);
   };
   write('package.json', '{ "type": "module" }');
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(packageFolder, join(folder, 'node_modules/pawl'));
+  for (const name of ['@types', 'tsx']) {
+    symlinkSync(join(packageFolder, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+  return { folder, write };
+}
+
+test('snippets pass the strict type-checker, which finds a planted error in its line', (t) => {
+  const { folder, write } = workshop(t);
   write(
     'tsconfig.json',
     JSON.stringify({
@@ -137,9 +151,6 @@ test('snippets pass the strict type-checker, which finds a planted error in its 
       },
     }),
   );
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(packageFolder, join(folder, 'node_modules/pawl'));
-  symlinkSync(join(packageFolder, 'node_modules/@types'), join(folder, 'node_modules/@types'));
 
   const blocks = new Map<string, number>();
   for (const file of pages()) {
@@ -166,4 +177,50 @@ test('snippets pass the strict type-checker, which finds a planted error in its 
   assert.equal(errors.length, 1, `no error at ${place}`);
   assert.match(errors[0]!, /error TS2322: Type 'string' is not assignable to type 'number'/);
   assert.notEqual(status, 0);
+});
+
+/** What a page says that it prints, and what it does print, each with the line of the page. */
+function tell(t: TestContext, name: string, markdown: string) {
+  const { folder, write } = workshop(t);
+  const { module } = frame(markdown);
+  const file = `${name}.ts`;
+  write(file, module);
+  const said: string[] = [];
+  const lines = module.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const result = /\/\/ → (.*)$/.exec(line)?.[1];
+    assert.equal(/\bconsole\.log\(/.test(line), result !== undefined, `${name}:${index + 1}: a result and its print`);
+    if (result !== undefined) said.push(`${index + 1}: ${result}`);
+  }
+  const ran = spawnSync(process.execPath, ['--import', 'tsx', file], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: 240_000,
+  });
+  const places = said.map((one) => one.slice(0, one.indexOf(':')));
+  const printed = ran.stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line, index) => `${places[index] ?? 'nowhere'}: ${line}`);
+  return { said, printed, status: ran.status, stderr: ran.stderr };
+}
+
+test('what the guide says that its snippets give is what they give', (t) => {
+  const markdown = readFileSync(join(root, 'docs/guide.md'), 'utf8');
+  for (const [, snippet] of markdown.matchAll(/^```ts\n(.*?)^```/gms)) {
+    assert.match(snippet!, /\/\/ → /, 'a snippet that shows nothing');
+  }
+  const { said, printed, status, stderr } = tell(t, 'guide.md', markdown);
+  assert.deepEqual(printed, said, `LINE: what it prints, LINE of docs/guide.md\n${stderr}`);
+  assert.equal(status, 0, stderr);
+});
+
+test('a snippet that gives something else, or breaks, is found', (t) => {
+  const page = (code: string) => `# Planted\n\n\`\`\`ts\n${code}\n\`\`\`\n`;
+  const right = tell(t, 'right.md', page('console.log(1 + 1); // → 2'));
+  assert.deepEqual([right.printed, right.status], [right.said, 0]);
+  const wrong = tell(t, 'wrong.md', page('console.log(1 + 1); // → 3'));
+  assert.deepEqual([wrong.printed, wrong.said], [['4: 2'], ['4: 3']]);
+  const broken = tell(t, 'broken.md', page("console.log(1); // → 1\nawait Promise.reject(new Error('no'));"));
+  assert.notEqual(broken.status, 0);
 });
