@@ -6,6 +6,7 @@
 
 #include "flat_reader.h"
 #include "json_text.h"
+#include "request_text.h"
 
 namespace pawl::node {
 
@@ -13,14 +14,6 @@ namespace {
 
 // Whether an engine of this process is open or opening. Environments (worker threads) share it.
 std::atomic<bool> process_has_engine = false;
-
-std::string text_of(const Napi::CallbackInfo& info, std::size_t index) {
-  return to_utf8(info.Env(), info[index]);
-}
-
-std::int64_t integer_of(const Napi::CallbackInfo& info, std::size_t index) {
-  return info[index].As<Napi::Number>().Int64Value();
-}
 
 std::string error_reply(std::int64_t call, const Error& error) {
   std::string text = "[";
@@ -325,38 +318,14 @@ void Engine::state(const Napi::CallbackInfo& info) {
 }
 
 void Engine::history(const Napi::CallbackInfo& info) {
-  using Records = std::vector<HistoryRecord>;
   runtime(info.Env())
       .get_history(text_of(info, 1), text_of(info, 2),
-                   replying<Records>(info, [](std::string& out, const Records& records) {
-                     out += '[';
-                     for (const auto& record : records) {
-                       if (&record != records.data()) out += ',';
-                       append_history_record(out, record);
-                     }
-                     out += ']';
-                   }));
+                   replying<std::vector<HistoryRecord>>(info, append_history));
 }
 
 void Engine::list(const Napi::CallbackInfo& info) {
-  ListQuery query;
-  query.tenant = text_of(info, 1);
-  query.workflow = text_of(info, 2);
-  query.status = text_of(info, 3);
-  query.cursor = text_of(info, 4);
-  query.limit = static_cast<int>(integer_of(info, 5));
   runtime(info.Env())
-      .list_executions(std::move(query),
-                       replying<ListPage>(info, [](std::string& out, const ListPage& page) {
-                         out += R"({"executions":[)";
-                         for (const auto& execution : page.executions) {
-                           if (&execution != page.executions.data()) out += ',';
-                           append_state(out, execution);
-                         }
-                         out += R"(],"cursor":)";
-                         append_string(out, page.cursor);
-                         out += '}';
-                       }));
+      .list_executions(list_query_of(info, 1), replying<ListPage>(info, append_list_page));
 }
 
 void Engine::control(const Napi::CallbackInfo& info) {

@@ -127,6 +127,23 @@ void append_number_field(std::string& out, std::string_view name, std::int64_t v
   append_number(out, value);
 }
 
+void append_history_record(std::string& out, const HistoryRecord& record) {
+  out += '{';
+  append_number_field(out, "sequence", record.sequence);
+  append_text_field(out, "type", record.type);
+  append_number_field(out, "at", record.at);
+  append_number_field(out, "cause", record.cause);
+  append_number_field(out, "position", record.position);
+  append_field(out, "endsActivation");
+  out += record.ends_activation ? "true" : "false";
+  append_text_field(out, "name", record.name);
+  append_field(out, "payload");
+  append_payload(out, record.payload);
+  append_field(out, "attributes");
+  out += record.attributes_json.empty() ? "{}" : record.attributes_json;
+  out += '}';
+}
+
 }  // namespace
 
 void append_number(std::string& out, std::int64_t value) {
@@ -274,20 +291,23 @@ void append_state(std::string& out, const ExecutionState& state) {
   out += '}';
 }
 
-void append_history_record(std::string& out, const HistoryRecord& record) {
-  out += '{';
-  append_number_field(out, "sequence", record.sequence);
-  append_text_field(out, "type", record.type);
-  append_number_field(out, "at", record.at);
-  append_number_field(out, "cause", record.cause);
-  append_number_field(out, "position", record.position);
-  append_field(out, "endsActivation");
-  out += record.ends_activation ? "true" : "false";
-  append_text_field(out, "name", record.name);
-  append_field(out, "payload");
-  append_payload(out, record.payload);
-  append_field(out, "attributes");
-  out += record.attributes_json.empty() ? "{}" : record.attributes_json;
+void append_history(std::string& out, const std::vector<HistoryRecord>& records) {
+  out += '[';
+  for (const auto& record : records) {
+    if (&record != records.data()) out += ',';
+    append_history_record(out, record);
+  }
+  out += ']';
+}
+
+void append_list_page(std::string& out, const ListPage& page) {
+  out += R"({"executions":[)";
+  for (const auto& execution : page.executions) {
+    if (&execution != page.executions.data()) out += ',';
+    append_state(out, execution);
+  }
+  out += R"(],"cursor":)";
+  append_string(out, page.cursor);
   out += '}';
 }
 

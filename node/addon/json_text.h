@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <pawl/error.h>
 #include <pawl/host.h>
@@ -24,7 +25,9 @@ void append_failure(std::string& out, const Failure& failure);
 void append_activation(std::string& out, const Activation& activation);
 void append_task(std::string& out, const ActionTask& task);
 void append_state(std::string& out, const ExecutionState& state);
-void append_history_record(std::string& out, const HistoryRecord& record);
+void append_history(std::string& out, const std::vector<HistoryRecord>& records);
+// {"executions":[state, …],"cursor"}
+void append_list_page(std::string& out, const ListPage& page);
 // {"findings":[{"tenant","executionId","sequence","what"}, …],"more","executions","records"}
 void append_integrity_report(std::string& out, const IntegrityReport& report);
 

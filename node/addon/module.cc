@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "client_object.h"
 #include "engine.h"
 #include "store_check.h"
 
@@ -7,6 +8,7 @@ namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", pawl::node::Engine::define(env));
+  exports.Set("Client", pawl::node::ClientObject::define(env));
   exports.Set("checkStore", Napi::Function::New(env, pawl::node::check_store, "checkStore"));
   return exports;
 }

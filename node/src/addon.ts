@@ -78,7 +78,18 @@ export interface EngineCounters {
   snapshotsMade: number;
 }
 
+/** A store read beside an engine. Each call settles with JSON: [0, value], or [code, message, subject]. */
+export interface NativeClient {
+  open(store: string): Promise<string>;
+  /** -1 is the latest. */
+  state(tenant: string, executionId: string, atSequence: number): Promise<string>;
+  history(tenant: string, executionId: string): Promise<string>;
+  list(tenant: string, workflow: string, status: string, cursor: string, limit: number): Promise<string>;
+  close(): Promise<string>;
+}
+
 interface Addon {
+  Client: new () => NativeClient;
   /** Settles with JSON: [0, report], or [code, message, subject] of a refusal. */
   checkStore(store: string, findingsMax: number): Promise<string>;
   Engine: new (bridge: Bridge) => NativeEngine;

@@ -5,12 +5,11 @@ import { ExecutionFailedError, InvalidArgumentError } from './errors.js';
 import { errorFromFailure } from './failures.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
+import type { ExecutionState, HistoryRecord } from './reading.js';
 import type {
   ControlOptions,
   ControlResult,
   EnqueueEventResult,
-  ExecutionState,
-  HistoryRecord,
   SubmitEventResult,
   WorkflowRuntime,
 } from './runtime.js';

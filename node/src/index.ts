@@ -34,6 +34,14 @@ export type {
   WorkflowLogger,
 } from './context.js';
 export type { EngineCounters } from './addon.js';
+export { openClient, WorkflowClient } from './client.js';
+export type {
+  ExecutionList,
+  ExecutionState,
+  ExecutionStatus,
+  HistoryRecord,
+  ListQuery,
+} from './reading.js';
 export { checkStore } from './integrity.js';
 export type { IntegrityFinding, IntegrityOptions, IntegrityReport } from './integrity.js';
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
@@ -43,13 +51,8 @@ export type {
   ControlResult,
   EnqueueEventResult,
   EventSubmission,
-  ExecutionList,
-  ExecutionState,
-  ExecutionStatus,
   ForkOptions,
-  HistoryRecord,
   Limits,
-  ListQuery,
   RuntimeOptions,
   StartDefinitionOptions,
   StartWorkflowOptions,

@@ -25,7 +25,19 @@ import {
   type IntegrityOptions,
   type IntegrityReport,
 } from './integrity.js';
-import { checkOptions, describeKind } from './options.js';
+import { checkOptions } from './options.js';
+import {
+  checkSequence,
+  historyFrom,
+  listFields,
+  listFrom,
+  stateFrom,
+  type ExecutionList,
+  type ExecutionState,
+  type ExecutionStatus,
+  type HistoryRecord,
+  type ListQuery,
+} from './reading.js';
 import {
   ActionRegistry,
   findAction,
@@ -153,84 +165,6 @@ export interface ControlResult {
   currentState: string;
 }
 
-/** How an execution stands; the last four are ends. A stuck one waits for its code to be mended. */
-export type ExecutionStatus =
-  | 'running'
-  | 'paused'
-  | 'stuck'
-  | 'completed'
-  | 'failed'
-  | 'cancelled'
-  | 'terminated';
-
-/** An execution at one point of its history, read from the store alone. */
-export interface ExecutionState<Result = any> {
-  executionId: string;
-  tenant: string;
-  workflowName: string;
-  version: string;
-  status: ExecutionStatus;
-  /**
-   * Why nothing moves: 'waiting' for an event or a timer, 'no_worker' while nobody has registered its
-   * version of its workflow and something waits for that, 'no_action', 'scheduled' before its
-   * `startAt`; or ''. The detail names what is missing.
-   */
-  condition: string;
-  conditionDetail: string;
-  currentState: string;
-  data: Record<string, any>;
-  /** Of a completed one. */
-  result?: Result;
-  /** Of a failed or stuck one. */
-  error?: Failure;
-  isComplete: boolean;
-  /** Of the record up to which this holds. */
-  sequence: number;
-  userId: string | undefined;
-  correlationId: string | undefined;
-  /** Milliseconds since 1970. */
-  createdAt: number;
-  updatedAt: number;
-}
-
-/** One record of a history: append-only, without gaps. */
-export interface HistoryRecord {
-  sequence: number;
-  /** 'ExecutionStarted', 'EventReceived', 'ActionScheduled' … */
-  type: string;
-  /** Milliseconds since 1970. */
-  at: number;
-  /** Sequence of the event that led to it. */
-  cause: number;
-  /** Of the action, wait or timer it belongs to; 0: none. */
-  position: number;
-  /** The last one of what was handed to the code at once. */
-  endsActivation: boolean;
-  /** Of the event, action, state or key. */
-  name: string;
-  payload?: any;
-  attributes: Record<string, any>;
-}
-
-/** Which executions listExecutions gives. */
-export interface ListQuery {
-  tenant: string;
-  workflow?: string;
-  status?: ExecutionStatus;
-  /** 1 to 1,000; default 100. */
-  limit?: number;
-  /** As given with the last page. */
-  cursor?: string;
-}
-
-/** A page of executions. */
-export interface ExecutionList {
-  /** The newest first, without data. */
-  executions: Omit<ExecutionState, 'data'>[];
-  /** Of the next page; absent on the last one. */
-  cursor?: string;
-}
-
 /** A copy of the store. */
 export interface BackupReport {
   /** In full. */
@@ -247,20 +181,6 @@ const enum ControlVerb {
   retry = 4,
 }
 
-function checkLimit(limit: number | undefined): number {
-  if (limit === undefined) return 100;
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return limit;
-  const given = typeof limit === 'number' ? limit : describeKind(limit);
-  throw new InvalidArgumentError(`limit must be a whole number from 1 to 1000, not ${given}`);
-}
-
-/** -1 is the latest. */
-function checkSequence(at: number | undefined): number {
-  if (at === undefined) return -1;
-  if (Number.isSafeInteger(at) && at >= 1) return at;
-  throw new InvalidArgumentError(`atSequence must be a whole number from 1, not ${at}`);
-}
-
 function checkReason(reason: string | undefined): string {
   if (reason === undefined || typeof reason === 'string') return reason ?? '';
   throw new InvalidArgumentError(`The reason is a text, not ${typeof reason}`);
@@ -271,13 +191,6 @@ type Reply = [call: number, code: number, value: any, subject?: string];
 interface Pending {
   resolve(value: any): void;
   reject(error: unknown): void;
-}
-
-interface CarriedState extends Omit<ExecutionState, 'data' | 'result' | 'userId' | 'correlationId'> {
-  data: CarriedPayload;
-  result: CarriedPayload;
-  userId: string;
-  correlationId: string;
 }
 
 const runtimeOptionNames = ['store', 'guards', 'log', 'limits', 'watchdog'] as const;
@@ -306,23 +219,6 @@ function checkDefinition(what: string, definition: WorkflowDefinition): Workflow
     throw new InvalidArgumentError(`${what} takes what defineWorkflow returned`);
   }
   return definition;
-}
-
-function stateFrom(carried: CarriedState): ExecutionState {
-  const { data, result, userId, correlationId, ...same } = carried;
-  return {
-    ...same,
-    data: (data[0] ?? {}) as Record<string, any>,
-    ...(result.length === 1 ? { result: result[0] } : {}),
-    userId: userId === '' ? undefined : userId,
-    correlationId: correlationId === '' ? undefined : correlationId,
-  };
-}
-
-function historyFrom(carried: (HistoryRecord & { payload: CarriedPayload })[]): HistoryRecord[] {
-  return carried.map(({ payload, ...record }) =>
-    payload.length === 1 ? { ...record, payload: payload[0] } : record,
-  );
 }
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
@@ -565,22 +461,8 @@ export class WorkflowRuntime {
   /** Those of a tenant, page by page. */
   listExecutions(query: ListQuery): Promise<ExecutionList> {
     return this.call((engine, call) => {
-      checkOptions('listExecutions', query, ['tenant', 'workflow', 'status', 'limit', 'cursor']);
-      engine.list(
-        call,
-        checkName(query?.tenant, 'tenant'),
-        checkOptionalName(query.workflow, 'workflow'),
-        checkOptionalName(query.status, 'status'),
-        checkOptionalName(query.cursor, 'cursor'),
-        checkLimit(query.limit),
-      );
-    }).then(({ executions, cursor }: { executions: CarriedState[]; cursor: string }) => ({
-      executions: executions.map((carried) => {
-        const { data: _, ...rest } = stateFrom(carried);
-        return rest;
-      }),
-      ...(cursor === '' ? {} : { cursor }),
-    }));
+      engine.list(call, ...listFields(query));
+    }).then(listFrom);
   }
 
   /** The state of the execution once it has ended, however it ended. */

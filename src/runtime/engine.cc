@@ -2,35 +2,23 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <charconv>
 
 #include "base/duration.h"
 #include "base/name.h"
 #include "base/random.h"
-#include "base/utf8.h"
 #include "core/history_cut.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
 #include "model/limit_checks.h"
+#include "runtime/request_checks.h"
 
 namespace pawl {
 namespace {
 
 constexpr int kReaderThreads = 2;
 constexpr int kResumePage = 1'000;
-constexpr int kListLimitMax = 1'000;
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
-
-std::optional<Error> check(const EventRequest& request, const Limits& limits) {
-  if (auto error = check_text("tenant", request.tenant, limits)) return error;
-  if (auto error = check_text("execution id", request.execution_id, limits)) return error;
-  if (auto error = check_text("event name", request.name, limits)) return error;
-  if (auto error = check_text("user id", request.user_id, limits, true)) return error;
-  if (auto error = check_text("idempotency key", request.idempotency_key, limits, true))
-    return error;
-  return check_payload(fmt::format("payload of event '{}'", request.name), request.payload, limits);
-}
 
 void log_to_stderr(const LogLine& line) {
   constexpr const char* kNames[] = {"debug", "info", "warn", "error"};
@@ -157,25 +145,7 @@ std::optional<RequestId> Engine::admit(Callback<T>& done) {
 }
 
 void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
-  const Limits& limits = options_.limits;
-  std::optional<Error> error = check_text("workflow name", request.workflow, limits);
-  if (!error) error = check_text("tenant", request.tenant, limits);
-  if (!error) error = check_text("execution id", request.execution_id, limits, true);
-  if (!error) error = check_text("version", request.version, limits, true);
-  if (!error) error = check_text("user id", request.user_id, limits, true);
-  if (!error) error = check_text("correlation id", request.correlation_id, limits, true);
-  if (!error) error = check_text("idempotency key", request.idempotency_key, limits, true);
-  if (!error) error = check_payload("input", request.input, limits);
-  if (!error && !request.idempotency_key.empty() && !request.execution_id.empty()) {
-    error = invalid(
-        "A start takes an execution id or an idempotency key, not both: under one execution id "
-        "there is one execution too.");
-  }
-  if (!error && request.start_at && request.deadline && *request.deadline <= *request.start_at) {
-    error = invalid(
-        "The deadline is not later than the start (start_at): the workflow could never run.");
-  }
-  if (error) return done(*error);
+  if (auto error = check_start(request, options_.limits)) return done(*error);
   if (!request.idempotency_key.empty()) {
     request.execution_id =
         keyed_execution_id(request.tenant, request.workflow, request.idempotency_key);
@@ -194,7 +164,7 @@ void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
 }
 
 void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
-  if (auto error = check(request, options_.limits)) return done(*error);
+  if (auto error = check_event(request, options_.limits)) return done(*error);
   const Timestamp now = clock_.now();
   EventSubmitted input{
       0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, false, false};
@@ -205,7 +175,7 @@ void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
 }
 
 void Engine::enqueue_event(EventRequest request, Callback<EnqueueReply> done) {
-  if (auto error = check(request, options_.limits)) return done(*error);
+  if (auto error = check_event(request, options_.limits)) return done(*error);
   const Timestamp now = clock_.now();
   EventSubmitted input{
       0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, true, false};
@@ -228,26 +198,9 @@ void Engine::wait_for_completion(std::string tenant, std::string execution_id,
   }
 }
 
-std::optional<Error> Engine::check_operator(const std::string& tenant,
-                                            const std::string& execution_id, const std::string& by,
-                                            const std::string& reason) const {
-  constexpr std::size_t kReasonBytesMax = 4'096;
-  const Limits& limits = options_.limits;
-  std::optional<Error> error = check_text("tenant", tenant, limits);
-  if (!error) error = check_text("execution id", execution_id, limits);
-  if (!error) error = check_text("name of who asks", by, limits, true);
-  if (!error && reason.size() > kReasonBytesMax) {
-    error = invalid(fmt::format("The reason has {} bytes; at most {} are kept.", reason.size(),
-                                kReasonBytesMax));
-  }
-  if (!error && find_invalid_utf8(reason) != std::string_view::npos) {
-    error = invalid("The reason has bytes that are no text (UTF-8).");
-  }
-  return error;
-}
-
 void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
-  auto error = check_operator(request.tenant, request.execution_id, request.by, request.reason);
+  auto error = check_operator(request.tenant, request.execution_id, request.by, request.reason,
+                              options_.limits);
   if (!error) error = check_text("id of the fork", request.fork_id, options_.limits, true);
   if (error) return done(*error);
   ForkPrepared input;
@@ -270,8 +223,8 @@ void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
 }
 
 void Engine::control(const ControlVerb verb, ControlRequest request, Callback<ControlReply> done) {
-  const auto error =
-      check_operator(request.tenant, request.execution_id, request.by, request.reason);
+  const auto error = check_operator(request.tenant, request.execution_id, request.by,
+                                    request.reason, options_.limits);
   if (error) return done(*error);
   ControlRequested input{0, verb, std::move(request)};
   if (const auto id = admit(done)) {
@@ -386,40 +339,12 @@ void Engine::get_history(std::string tenant, std::string execution_id,
 }
 
 void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
-  if (auto error = check_text("tenant", query.tenant, options_.limits)) return done(*error);
-  ExecutionQuery wanted;
-  wanted.tenant = query.tenant;
-  wanted.workflow = query.workflow;
-  if (!query.status.empty()) {
-    wanted.status = execution_status_from(query.status);
-    if (!wanted.status) {
-      return done(
-          invalid(fmt::format("There is no status '{}'. It is one of running, paused, stuck, "
-                              "completed, failed, cancelled, terminated.",
-                              query.status)));
-    }
-  }
-  if (query.limit < 1 || query.limit > kListLimitMax) {
-    return done(
-        invalid(fmt::format("The limit {} is not between 1 and {}.", query.limit, kListLimitMax)));
-  }
-  wanted.limit = query.limit;
-  if (!query.cursor.empty()) {
-    const char* const end = query.cursor.data() + query.cursor.size();
-    const auto parsed = std::from_chars(query.cursor.data(), end, wanted.before);
-    if (parsed.ec != std::errc{} || parsed.ptr != end || wanted.before < 1) {
-      return done(invalid("The cursor is not one that a page gave."));
-    }
-  }
-  const bool posted = readers_.post([this, wanted = std::move(wanted), callback = done] {
+  auto wanted = list_query_of(query, options_.limits);
+  if (!wanted) return done(wanted.error());
+  const bool posted = readers_.post([this, wanted = std::move(*wanted), callback = done] {
     const auto records = store_->list_executions(wanted);
     if (!records) return callback(records.error());
-    ListPage page;
-    for (const ExecutionRecord& record : *records) page.executions.push_back(describe(record));
-    if (static_cast<int>(records->size()) == wanted.limit) {
-      page.cursor = std::to_string(records->back().ref);
-    }
-    callback(std::move(page));
+    callback(list_page_of(*records, wanted));
   });
   if (!posted) done(closed());
 }

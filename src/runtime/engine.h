@@ -73,8 +73,6 @@ class Engine final : public CommitSink {
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
                                          bool with_history);
-  std::optional<Error> check_operator(const std::string& tenant, const std::string& execution_id,
-                                      const std::string& by, const std::string& reason) const;
   Error closed() const;
 
   const RuntimeOptions options_;

@@ -1,34 +1,17 @@
 #include "pawl/runtime.h"
 
-#include <fmt/format.h>
-
 #include <atomic>
 #include <mutex>
 
 #include "base/clock.h"
 #include "runtime/engine.h"
+#include "runtime/store_address.h"
 #include "runtime/store_care.h"
 #include "store/integrity_check.h"
 #include "store/sqlite_store.h"
 #include "store/store_file.h"
 
 namespace pawl {
-namespace {
-
-constexpr std::string_view kSqliteScheme = "sqlite:";
-
-Result<SqliteStoreOptions> store_options(const std::string& address) {
-  if (!address.starts_with(kSqliteScheme)) {
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("The store '{}' can't be opened: write sqlite:FILE.", address),
-                 address};
-  }
-  SqliteStoreOptions options;
-  options.path = address.substr(kSqliteScheme.size());
-  return options;
-}
-
-}  // namespace
 
 class Runtime::Impl {
  public:
@@ -51,7 +34,7 @@ Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() { close(); }
 
 Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
-  auto file = store_options(options.store);
+  auto file = sqlite_options_of(options.store);
   if (!file) return file.error();
   auto path = resolve_store_path(file->path);
   if (!path) return path.error();
@@ -144,7 +127,7 @@ void Runtime::check_integrity(IntegrityOptions options, Callback<IntegrityReport
 }
 
 Result<IntegrityReport> check_store(const std::string& store, const IntegrityOptions& options) {
-  const auto file = store_options(store);
+  const auto file = sqlite_options_of(store);
   if (!file) return file.error();
   const std::atomic<bool> never = false;
   return check_sqlite(*file, options, never);

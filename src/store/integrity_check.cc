@@ -4,13 +4,11 @@
 #include <sqlite3.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -408,9 +406,9 @@ class IntegrityCheck {
 
   void check_results() {
     // One that was held has a second record, of its delivery; and so has one that a retry took back.
-    std::stable_sort(
-        outcomes_.begin(), outcomes_.end(),
-        [](const Outcome& one, const Outcome& other) { return one.key() < other.key(); });
+    std::sort(outcomes_.begin(), outcomes_.end(), [](const Outcome& one, const Outcome& other) {
+      return std::pair{one.key(), one.sequence} < std::pair{other.key(), other.sequence};
+    });
     outcomes_.erase(std::unique(outcomes_.begin(), outcomes_.end(),
                                 [](const Outcome& one, const Outcome& other) {
                                   return one.key() == other.key();
@@ -544,14 +542,6 @@ class IntegrityCheck {
   std::map<Position, int> generations_;
 };
 
-Result<void> check_there(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) {
-    return {};
-  }
-  return Error{ErrorCode::store_unavailable, fmt::format("there is no file {}", path), path};
-}
-
 }  // namespace
 
 Result<IntegrityReport> check_sqlite(const SqliteStoreOptions& store,
@@ -567,20 +557,12 @@ Result<IntegrityReport> check_sqlite(const SqliteStoreOptions& store,
   }
   SqliteStoreOptions resolved = store;
   resolved.path = std::move(*path);
-  if (store.vfs.empty()) {
-    if (auto there = check_there(resolved.path); !there) {
-      return there.error();
-    }
-  }
-  if (auto checked = check_sqlite_header(resolved.path, resolved.vfs); !checked) {
+  if (auto checked = check_readable_store(resolved); !checked) {
     return checked.error();
   }
   auto reader = SqliteReader::open(resolved);
   if (!reader) {
     return reader.error();
-  }
-  if (auto current = check_sqlite_version((*reader)->connection()); !current) {
-    return current.error();
   }
   try {
     return IntegrityCheck{**reader, options, stop}.run();

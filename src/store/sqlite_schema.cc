@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "store/migration.h"
@@ -259,20 +261,35 @@ Result<void> confirm_sqlite_log(SqliteConnection& connection) {
   return ended;
 }
 
-Result<void> check_sqlite_version(SqliteConnection& connection) {
-  const auto version = connection.query_int("PRAGMA user_version");
+Result<void> check_readable_store(const SqliteStoreOptions& options) {
+  std::error_code unseen;
+  if (options.vfs.empty() && !std::filesystem::exists(options.path, unseen)) {
+    return Error{
+        ErrorCode::store_unavailable,
+        fmt::format("there is no file {}: an engine makes it when it first opens it", options.path),
+        options.path};
+  }
+  if (auto checked = check_sqlite_header(options.path, options.vfs); !checked) {
+    return checked.error();
+  }
+  auto connection = SqliteConnection::open(options.path, SqliteConnection::Mode::read_only,
+                                           options.vfs, options.busy_ms);
+  if (!connection) {
+    return connection.error();
+  }
+  const auto version = connection->query_int("PRAGMA user_version");
   if (!version) {
     return version.error();
   }
   if (*version > latest_version()) {
-    return from_a_newer_version(connection.path(), *version);
+    return from_a_newer_version(options.path, *version);
   }
   if (*version < latest_version()) {
     return Error{
         ErrorCode::store_invalid,
         fmt::format("{} is of an older version of Pawl (its tables are at step {} of {}): open it "
                     "with an engine of this version once, which brings it up to date",
-                    connection.path(), *version, latest_version())};
+                    options.path, *version, latest_version())};
   }
   return {};
 }

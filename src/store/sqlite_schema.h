@@ -33,8 +33,9 @@ Result<void> configure_sqlite_reader(SqliteConnection& connection,
 // of power would leave. Errors: store_unavailable.
 Result<void> confirm_sqlite_log(SqliteConnection& connection);
 
-// For those who read a file without bringing it up to date. Errors: store_invalid.
-Result<void> check_sqlite_version(SqliteConnection& connection);
+// For those who read a file without making it or bringing it up to date. Errors: store_unavailable
+// (there is none), store_invalid (no store, or one of another version).
+Result<void> check_readable_store(const SqliteStoreOptions& options);
 
 // Runs the migrations that the file has not seen, each in a transaction of its own. The caller has
 // the store's lock. Errors: store_invalid (from a newer version), store_unavailable.

@@ -1,0 +1,84 @@
+#include "client_object.h"
+
+#include <optional>
+#include <utility>
+
+#include "async_call.h"
+#include "json_text.h"
+#include "request_text.h"
+
+namespace pawl::node {
+
+// Filled once, by the call that opens, before any other is made.
+struct ClientObject::Slot {
+  std::optional<Client> client;
+};
+
+namespace {
+
+template <class T, class Append>
+std::string answer_text(const Result<T>& result, Append append) {
+  if (!result) return refusal_text(result.error());
+  std::string text = "[0,";
+  append(text, *result);
+  text += ']';
+  return text;
+}
+
+}  // namespace
+
+Napi::Function ClientObject::define(Napi::Env env) {
+  return DefineClass(
+      env, "Client",
+      {InstanceMethod("open", &ClientObject::open), InstanceMethod("state", &ClientObject::state),
+       InstanceMethod("history", &ClientObject::history),
+       InstanceMethod("list", &ClientObject::list), InstanceMethod("close", &ClientObject::close)});
+}
+
+ClientObject::ClientObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ClientObject>(info), slot_(std::make_shared<Slot>()) {}
+
+Napi::Value ClientObject::open(const Napi::CallbackInfo& info) {
+  return call_async(info.Env(), [slot = slot_, store = text_of(info, 0)] {
+    auto client = Client::open(store);
+    if (!client) return refusal_text(client.error());
+    slot->client.emplace(std::move(*client));
+    return std::string("[0,null]");
+  });
+}
+
+Napi::Value ClientObject::call(const Napi::CallbackInfo& info,
+                               std::function<std::string(Client&)> work) {
+  return call_async(info.Env(),
+                    [slot = slot_, work = std::move(work)] { return work(*slot->client); });
+}
+
+Napi::Value ClientObject::state(const Napi::CallbackInfo& info) {
+  const auto at = integer_of(info, 2);
+  return call(info, [tenant = text_of(info, 0), id = text_of(info, 1), at](Client& client) {
+    return answer_text(client.get_execution_state(
+                           id, tenant, at < 0 ? std::nullopt : std::optional<std::int64_t>(at)),
+                       append_state);
+  });
+}
+
+Napi::Value ClientObject::history(const Napi::CallbackInfo& info) {
+  return call(info, [tenant = text_of(info, 0), id = text_of(info, 1)](Client& client) {
+    return answer_text(client.get_history(id, tenant), append_history);
+  });
+}
+
+Napi::Value ClientObject::list(const Napi::CallbackInfo& info) {
+  return call(info, [query = list_query_of(info, 0)](Client& client) {
+    return answer_text(client.list_executions(query), append_list_page);
+  });
+}
+
+Napi::Value ClientObject::close(const Napi::CallbackInfo& info) {
+  return call(info, [](Client& client) {
+    client.close();
+    return std::string("[0,null]");
+  });
+}
+
+}  // namespace pawl::node

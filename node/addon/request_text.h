@@ -1,0 +1,20 @@
+#pragma once
+
+// Reading the arguments of a call from JavaScript, which has checked them.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <napi.h>
+
+#include <pawl/runtime.h>
+
+namespace pawl::node {
+
+std::string text_of(const Napi::CallbackInfo& info, std::size_t index);
+std::int64_t integer_of(const Napi::CallbackInfo& info, std::size_t index);
+// tenant, workflow, status, cursor, limit: from that argument on
+ListQuery list_query_of(const Napi::CallbackInfo& info, std::size_t first);
+
+}  // namespace pawl::node
