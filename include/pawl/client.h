@@ -1,12 +1,15 @@
 #pragma once
 
-// A process beside the engine: it reads the store that an engine has open, here or in another process,
-// and needs none of the code of its workflows. What it reads is committed.
+// A process beside the engine: it reads the store that an engine has open, and starts executions and
+// sends events by putting them into the inbox, where the engine finds them within 50 ms. It runs no
+// workflow and no action, and needs none of their code. What it is told is durable, also while no engine
+// runs: the next one takes it up.
 //
 //   auto client = pawl::Client::open("sqlite:pawl.db").value();
-//   auto state = client.get_execution_state("order-7", "acme");
+//   client.enqueue_event({.tenant = "acme", .execution_id = "order-7", .name = "Paid"});
 //
-// Threads: every member may be called from any thread, and waits for a free connection.
+// Threads: every member may be called from any thread, and waits: reads for a free connection, writes
+// for one another and for the engine's commit under way.
 
 #include <cstdint>
 #include <memory>
@@ -23,14 +26,27 @@ namespace pawl {
 class Client {
  public:
   // `store` is sqlite:FILE, which an engine has made. Errors: invalid_argument; store_unavailable (there
-  // is no such file, it can't be read); store_invalid (it is no store, or one of another version).
+  // is no such file, it can't be read); store_invalid (no store, or one of another version).
   static Result<Client> open(const std::string& store);
 
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();
 
-  // As those of the runtime. Errors: unknown_execution, invalid_argument, closed.
+  // Gives the execution's id once the start is durable; its code runs when an engine that has it takes
+  // it up. With an id or an idempotency key, the same again is the same execution, whoever starts it.
+  // Errors: invalid_argument, payload_too_large (over the default Limits), already_exists (that id or
+  // key, other input); store_unavailable (the file is read-only, the disk full …); outcome_unknown.
+  Result<std::string> start_workflow(StartRequest request);
+  // Answers once the event is durable. The same idempotency key again: the first one's answer, and no
+  // second effect. Errors: invalid_argument, payload_too_large, unknown_execution, execution_ended;
+  // store_unavailable, outcome_unknown.
+  Result<EnqueueReply> enqueue_event(EventRequest request);
+  // Answer once the wish is durable; the status is that of now. Errors: as above.
+  Result<ControlReply> cancel_workflow(ControlRequest request);
+  Result<ControlReply> terminate_workflow(ControlRequest request);
+
+  // As those of the runtime.
   Result<ExecutionState> get_execution_state(
       std::string_view execution_id, std::string_view tenant,
       std::optional<std::int64_t> at_sequence = std::nullopt);

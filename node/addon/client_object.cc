@@ -30,7 +30,10 @@ std::string answer_text(const Result<T>& result, Append append) {
 Napi::Function ClientObject::define(Napi::Env env) {
   return DefineClass(
       env, "Client",
-      {InstanceMethod("open", &ClientObject::open), InstanceMethod("state", &ClientObject::state),
+      {InstanceMethod("open", &ClientObject::open), InstanceMethod("start", &ClientObject::start),
+       InstanceMethod("enqueue", &ClientObject::enqueue),
+       InstanceMethod("control", &ClientObject::control),
+       InstanceMethod("state", &ClientObject::state),
        InstanceMethod("history", &ClientObject::history),
        InstanceMethod("list", &ClientObject::list), InstanceMethod("close", &ClientObject::close)});
 }
@@ -51,6 +54,28 @@ Napi::Value ClientObject::call(const Napi::CallbackInfo& info,
                                std::function<std::string(Client&)> work) {
   return call_async(info.Env(),
                     [slot = slot_, work = std::move(work)] { return work(*slot->client); });
+}
+
+Napi::Value ClientObject::start(const Napi::CallbackInfo& info) {
+  return call(info, [request = start_of(info, 0)](Client& client) {
+    return answer_text(client.start_workflow(request), append_string);
+  });
+}
+
+Napi::Value ClientObject::enqueue(const Napi::CallbackInfo& info) {
+  return call(info, [request = event_of(info, 0)](Client& client) {
+    return answer_text(client.enqueue_event(request), append_enqueue_reply);
+  });
+}
+
+Napi::Value ClientObject::control(const Napi::CallbackInfo& info) {
+  const bool cancel = integer_of(info, 0) == 0;
+  ControlRequest request{text_of(info, 1), text_of(info, 2), text_of(info, 3), text_of(info, 4)};
+  return call(info, [cancel, request = std::move(request)](Client& client) {
+    return answer_text(
+        cancel ? client.cancel_workflow(request) : client.terminate_workflow(request),
+        append_control_reply);
+  });
 }
 
 Napi::Value ClientObject::state(const Napi::CallbackInfo& info) {

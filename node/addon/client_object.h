@@ -21,6 +21,9 @@ class ClientObject final : public Napi::ObjectWrap<ClientObject> {
   struct Slot;
 
   Napi::Value open(const Napi::CallbackInfo& info);
+  Napi::Value start(const Napi::CallbackInfo& info);
+  Napi::Value enqueue(const Napi::CallbackInfo& info);
+  Napi::Value control(const Napi::CallbackInfo& info);
   Napi::Value state(const Napi::CallbackInfo& info);
   Napi::Value history(const Napi::CallbackInfo& info);
   Napi::Value list(const Napi::CallbackInfo& info);

@@ -225,54 +225,17 @@ Callback<T> Engine::replying(const Napi::CallbackInfo& info,
       };
 }
 
-namespace {
-
-// '' where there is none, else milliseconds as text, which JavaScript has checked.
-std::optional<Timestamp> optional_time(const Napi::CallbackInfo& info, std::size_t index) {
-  const std::string text = text_of(info, index);
-  if (text.empty()) return std::nullopt;
-  return std::stoll(text);
-}
-
-}  // namespace
-
 void Engine::start(const Napi::CallbackInfo& info) {
-  StartRequest request;
-  request.workflow = text_of(info, 1);
-  request.tenant = text_of(info, 2);
-  request.input = Payload::json(text_of(info, 3));
-  request.version = text_of(info, 4);
-  request.execution_id = text_of(info, 5);
-  request.user_id = text_of(info, 6);
-  request.correlation_id = text_of(info, 7);
-  request.idempotency_key = text_of(info, 8);
-  request.start_at = optional_time(info, 9);
-  request.deadline = optional_time(info, 10);
   runtime(info.Env())
-      .start_workflow(std::move(request),
+      .start_workflow(start_of(info, 1),
                       replying<std::string>(info, [](std::string& out, const std::string& id) {
                         append_string(out, id);
                       }));
 }
 
-namespace {
-
-EventRequest event_of(const Napi::CallbackInfo& info) {
-  EventRequest request;
-  request.tenant = text_of(info, 1);
-  request.execution_id = text_of(info, 2);
-  request.name = text_of(info, 3);
-  request.payload = Payload::json(text_of(info, 4));
-  request.user_id = text_of(info, 5);
-  request.idempotency_key = text_of(info, 6);
-  return request;
-}
-
-}  // namespace
-
 void Engine::submit(const Napi::CallbackInfo& info) {
   runtime(info.Env())
-      .submit_event(event_of(info),
+      .submit_event(event_of(info, 1),
                     replying<EventReply>(info, [](std::string& out, const EventReply& reply) {
                       out += R"({"executionId":)";
                       append_string(out, reply.execution_id);
@@ -291,14 +254,7 @@ void Engine::submit(const Napi::CallbackInfo& info) {
 
 void Engine::enqueue(const Napi::CallbackInfo& info) {
   runtime(info.Env())
-      .enqueue_event(event_of(info),
-                     replying<EnqueueReply>(info, [](std::string& out, const EnqueueReply& reply) {
-                       out += R"({"eventId":)";
-                       append_string(out, reply.event_id);
-                       out += R"(,"processingId":)";
-                       append_string(out, reply.processing_id);
-                       out += '}';
-                     }));
+      .enqueue_event(event_of(info, 1), replying<EnqueueReply>(info, append_enqueue_reply));
 }
 
 void Engine::wait(const Napi::CallbackInfo& info) {
@@ -331,15 +287,7 @@ void Engine::list(const Napi::CallbackInfo& info) {
 void Engine::control(const Napi::CallbackInfo& info) {
   auto& runtime = this->runtime(info.Env());
   ControlRequest request{text_of(info, 2), text_of(info, 3), text_of(info, 4), text_of(info, 5)};
-  auto done = replying<ControlReply>(info, [](std::string& out, const ControlReply& reply) {
-    out += R"({"executionId":)";
-    append_string(out, reply.execution_id);
-    out += R"(,"status":)";
-    append_string(out, reply.status);
-    out += R"(,"currentState":)";
-    append_string(out, reply.current_state);
-    out += '}';
-  });
+  auto done = replying<ControlReply>(info, append_control_reply);
   // The numbers are those of node/src/runtime.ts.
   switch (integer_of(info, 1)) {
     case 0: return runtime.cancel_workflow(std::move(request), std::move(done));

@@ -291,6 +291,24 @@ void append_state(std::string& out, const ExecutionState& state) {
   out += '}';
 }
 
+void append_enqueue_reply(std::string& out, const EnqueueReply& reply) {
+  out += R"({"eventId":)";
+  append_string(out, reply.event_id);
+  out += R"(,"processingId":)";
+  append_string(out, reply.processing_id);
+  out += '}';
+}
+
+void append_control_reply(std::string& out, const ControlReply& reply) {
+  out += R"({"executionId":)";
+  append_string(out, reply.execution_id);
+  out += R"(,"status":)";
+  append_string(out, reply.status);
+  out += R"(,"currentState":)";
+  append_string(out, reply.current_state);
+  out += '}';
+}
+
 void append_history(std::string& out, const std::vector<HistoryRecord>& records) {
   out += '[';
   for (const auto& record : records) {

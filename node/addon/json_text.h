@@ -25,6 +25,10 @@ void append_failure(std::string& out, const Failure& failure);
 void append_activation(std::string& out, const Activation& activation);
 void append_task(std::string& out, const ActionTask& task);
 void append_state(std::string& out, const ExecutionState& state);
+// {"eventId","processingId"}
+void append_enqueue_reply(std::string& out, const EnqueueReply& reply);
+// {"executionId","status","currentState"}
+void append_control_reply(std::string& out, const ControlReply& reply);
 void append_history(std::string& out, const std::vector<HistoryRecord>& records);
 // {"executions":[state, …],"cursor"}
 void append_list_page(std::string& out, const ListPage& page);

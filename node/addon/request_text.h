@@ -14,7 +14,12 @@ namespace pawl::node {
 
 std::string text_of(const Napi::CallbackInfo& info, std::size_t index);
 std::int64_t integer_of(const Napi::CallbackInfo& info, std::size_t index);
-// tenant, workflow, status, cursor, limit: from that argument on
+// From that argument on: workflow, tenant, input, version, executionId, userId, correlationId,
+// idempotencyKey, startAt, deadline
+StartRequest start_of(const Napi::CallbackInfo& info, std::size_t first);
+// tenant, executionId, name, payload, userId, idempotencyKey
+EventRequest event_of(const Napi::CallbackInfo& info, std::size_t first);
+// tenant, workflow, status, cursor, limit
 ListQuery list_query_of(const Napi::CallbackInfo& info, std::size_t first);
 
 }  // namespace pawl::node

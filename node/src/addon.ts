@@ -78,9 +78,14 @@ export interface EngineCounters {
   snapshotsMade: number;
 }
 
-/** A store read beside an engine. Each call settles with JSON: [0, value], or [code, message, subject]. */
+/** A store beside an engine. Each call settles with JSON: [0, value], or [code, message, subject]. */
 export interface NativeClient {
   open(store: string): Promise<string>;
+  /** As those of NativeEngine, without the call. */
+  start(...fields: string[]): Promise<string>;
+  enqueue(...fields: string[]): Promise<string>;
+  /** 0: cancel, 1: terminate. */
+  control(verb: number, tenant: string, executionId: string, by: string, reason: string): Promise<string>;
   /** -1 is the latest. */
   state(tenant: string, executionId: string, atSequence: number): Promise<string>;
   history(tenant: string, executionId: string): Promise<string>;

@@ -1,5 +1,6 @@
 import { loadAddon, type NativeClient } from './addon.js';
 import { hasTags, reviveParsed } from './codec.js';
+import type { WorkflowDefinition } from './definition.js';
 import { errorFromCode, InvalidArgumentError } from './errors.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
@@ -14,14 +15,56 @@ import {
   type HistoryRecord,
   type ListQuery,
 } from './reading.js';
+import {
+  controlFields,
+  eventFields,
+  startFields,
+  type ControlOptions,
+  type ControlResult,
+  type EnqueueEventResult,
+  type EventSubmission,
+  type StartWorkflowOptions,
+} from './requests.js';
 
 /**
- * A process beside the runtime: it reads the store that one has open, here or in another process, and
- * needs none of the code of its workflows. What it reads is committed.
+ * A process beside the runtime: it reads the store that one has open, and starts executions and sends
+ * events by putting them into the inbox, where the runtime finds them within 50 ms. It runs no workflow
+ * and no action, and needs none of their code. What it is told is durable, also while no runtime is
+ * open: the next one takes it up.
  */
 export class WorkflowClient {
   /** @internal */
   constructor(private readonly native: NativeClient) {}
+
+  /**
+   * Gives the execution's id once the start is durable; its code runs when a runtime that has it takes
+   * it up. With an id or an idempotency key, the same again is the same execution, whoever starts it.
+   *
+   * Rejects with an AlreadyExistsError if the id or key is taken by a start with another input, a
+   * PayloadError if `initialData` can't be carried, and a StoreError if the store can't be written.
+   */
+  startWorkflow(workflow: string | WorkflowDefinition, options: StartWorkflowOptions): Promise<string> {
+    return this.settle(() => this.native.start(...startFields(workflow, options)));
+  }
+
+  /** Gives its answer as soon as the event is durable. The same idempotency key gives the first one's. */
+  enqueueEvent(event: EventSubmission): Promise<EnqueueEventResult> {
+    return this.settle(() => this.native.enqueue(...eventFields('enqueueEvent', event)));
+  }
+
+  /** As the runtime's; the status is that of the moment in which the wish became durable. */
+  cancelWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.settle(() =>
+      this.native.control(0, ...controlFields('cancelWorkflow', executionId, tenant, options)),
+    );
+  }
+
+  /** As the runtime's; the status is that of the moment in which the wish became durable. */
+  terminateWorkflow(executionId: string, tenant: string, options?: ControlOptions): Promise<ControlResult> {
+    return this.settle(() =>
+      this.native.control(1, ...controlFields('terminateWorkflow', executionId, tenant, options)),
+    );
+  }
 
   /** As of now, or as it was at a point of the history. */
   async getExecutionState(

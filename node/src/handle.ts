@@ -6,13 +6,8 @@ import { errorFromFailure } from './failures.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
 import type { ExecutionState, HistoryRecord } from './reading.js';
-import type {
-  ControlOptions,
-  ControlResult,
-  EnqueueEventResult,
-  SubmitEventResult,
-  WorkflowRuntime,
-} from './runtime.js';
+import type { ControlOptions, ControlResult, EnqueueEventResult } from './requests.js';
+import type { SubmitEventResult, WorkflowRuntime } from './runtime.js';
 
 /** What may go with an event beside its payload. */
 export interface EventOptions {

@@ -42,20 +42,22 @@ export type {
   HistoryRecord,
   ListQuery,
 } from './reading.js';
+export type {
+  ControlOptions,
+  ControlResult,
+  EnqueueEventResult,
+  EventSubmission,
+  StartWorkflowOptions,
+} from './requests.js';
 export { checkStore } from './integrity.js';
 export type { IntegrityFinding, IntegrityOptions, IntegrityReport } from './integrity.js';
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
 export type {
   BackupReport,
-  ControlOptions,
-  ControlResult,
-  EnqueueEventResult,
-  EventSubmission,
   ForkOptions,
   Limits,
   RuntimeOptions,
   StartDefinitionOptions,
-  StartWorkflowOptions,
   SubmitEventResult,
 } from './runtime.js';
 export type { EventOptions, WorkflowHandle } from './handle.js';

@@ -2,7 +2,7 @@ import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
 import type { EventsOf, InputOf, ResultOf, WorkflowDefinition } from './definition.js';
-import { timeOf, toMilliseconds, type Duration } from './durations.js';
+import { toMilliseconds, type Duration } from './durations.js';
 import {
   AlreadyExistsError,
   ClosedError,
@@ -38,6 +38,19 @@ import {
   type HistoryRecord,
   type ListQuery,
 } from './reading.js';
+import {
+  checkDefinition,
+  checkReason,
+  controlFields,
+  eventFields,
+  startFields,
+  startVersionField,
+  type ControlOptions,
+  type ControlResult,
+  type EnqueueEventResult,
+  type EventSubmission,
+  type StartWorkflowOptions,
+} from './requests.js';
 import {
   ActionRegistry,
   findAction,
@@ -78,52 +91,12 @@ export interface RuntimeOptions {
   watchdog?: Duration;
 }
 
-/** How an execution is started. Ids and names have up to 255 bytes. */
-export interface StartWorkflowOptions<Input = any> {
-  tenant: string;
-  /** What the workflow gets as `input`, and the first content of its `data`. */
-  initialData?: Input;
-  userId?: string;
-  /** Default: the highest registered. */
-  version?: string;
-  /** Default: a new UUIDv7. The same again with the same input gives the same execution. */
-  executionId?: string;
-  correlationId?: string;
-  /**
-   * The same key again, for the same tenant and workflow, gives the same execution, whose id is made
-   * of it; with another input or version it is refused (AlreadyExistsError). In place of
-   * `executionId`, which does the same under a name of yours.
-   */
-  idempotencyKey?: string;
-  /**
-   * When the code runs first: a Date, or a duration from now. Until then the execution is there, with
-   * the condition 'scheduled': it takes events, and can be cancelled and terminated.
-   */
-  startAt?: Date | Duration;
-  /**
-   * When the execution is cancelled, with the reason 'deadline', unless it has ended: a Date, or a
-   * duration from now. Later than `startAt`.
-   */
-  deadline?: Date | Duration;
-}
-
 /** How an execution of a definition is started: with its input, unless that may be undefined. */
 export type StartDefinitionOptions<Input = any> = Omit<
   StartWorkflowOptions<Input>,
   'version' | 'initialData'
 > &
   (undefined extends Input ? { initialData?: Input } : { initialData: Input });
-
-/** An event on its way to an execution. */
-export interface EventSubmission {
-  execution_id: string;
-  event_name: string;
-  payload?: unknown;
-  user_id?: string;
-  tenant: string;
-  /** The same key again returns the first answer and has no second effect. */
-  idempotency_key?: string;
-}
 
 /** The execution as the event left it. */
 export interface SubmitEventResult {
@@ -136,33 +109,11 @@ export interface SubmitEventResult {
   consumed: boolean;
 }
 
-/** The event is durable; `processingId` is that of its row in `workflow_event_processing`. */
-export interface EnqueueEventResult {
-  eventId: string;
-  processingId: string;
-}
-
-/** What goes with what an operator does. */
-export interface ControlOptions {
-  /** For people. Kept in the history; a cancelled workflow sees it as the error's message. */
-  reason?: string;
-  /** Who asks. Kept in the history. */
-  by?: string;
-}
-
 export interface ForkOptions extends ControlOptions {
   /** The point of the history; within an activation: its start. Default: as it is now. */
   atSequence?: number;
   /** Of the new one. Default: a new UUIDv7. */
   executionId?: string;
-}
-
-/** How the execution stands now. */
-export interface ControlResult {
-  executionId: string;
-  /** From now on. */
-  status: ExecutionStatus;
-  currentState: string;
 }
 
 /** A copy of the store. */
@@ -179,11 +130,6 @@ const enum ControlVerb {
   pause = 2,
   resume = 3,
   retry = 4,
-}
-
-function checkReason(reason: string | undefined): string {
-  if (reason === undefined || typeof reason === 'string') return reason ?? '';
-  throw new InvalidArgumentError(`The reason is a text, not ${typeof reason}`);
 }
 
 type Reply = [call: number, code: number, value: any, subject?: string];
@@ -212,13 +158,6 @@ function ignore(): void {}
 function mayBeLeft<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;
-}
-
-function checkDefinition(what: string, definition: WorkflowDefinition): WorkflowDefinition {
-  if (typeof definition !== 'object' || definition === null || typeof definition.fn !== 'function') {
-    throw new InvalidArgumentError(`${what} takes what defineWorkflow returned`);
-  }
-  return definition;
 }
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
@@ -381,25 +320,14 @@ export class WorkflowRuntime {
   startWorkflow(what: string | WorkflowDefinition, options: StartWorkflowOptions): Promise<string> {
     return this.call((engine, call) => {
       const definition = typeof what === 'object' ? checkDefinition('startWorkflow', what) : undefined;
-      const workflow = checkName(definition?.name ?? what, 'The name of a workflow');
-      checkOptions('startWorkflow', options, [
-        'tenant',
-        'initialData',
-        'userId',
-        'version',
-        'executionId',
-        'correlationId',
-        'idempotencyKey',
-        'startAt',
-        'deadline',
-      ]);
-      const tenant = checkName(options?.tenant, 'tenant');
+      const fields = startFields(definition ?? what, options);
+      const workflow = fields[0];
       if (definition !== undefined && options.version !== undefined) {
         throw new InvalidArgumentError(
           `The definition given says the version, ${definition.version}. To start another one, give the name`,
         );
       }
-      const version = definition?.version ?? checkOptionalName(options.version, 'version');
+      const version = fields[startVersionField];
       const names = [...this.definitions.values()].map((definition) => definition.name);
       if (!names.includes(workflow)) {
         throw new UnknownWorkflowError(
@@ -412,30 +340,18 @@ export class WorkflowRuntime {
             `registerWorkflow with the definition first`,
         );
       }
-      engine.start(
-        call,
-        workflow,
-        tenant,
-        encode(options.initialData, 'initialData'),
-        version,
-        checkOptionalName(options.executionId, 'executionId'),
-        checkOptionalName(options.userId, 'userId'),
-        checkOptionalName(options.correlationId, 'correlationId'),
-        checkOptionalName(options.idempotencyKey, 'idempotencyKey'),
-        timeOf(options.startAt, 'startAt'),
-        timeOf(options.deadline, 'deadline'),
-      );
+      engine.start(call, ...fields);
     });
   }
 
   /** Gives its answer once what the event led to at first is durable; not after later actions. */
   submitEvent(event: EventSubmission): Promise<SubmitEventResult> {
-    return this.call((engine, call) => engine.submit(call, ...this.eventFields('submitEvent', event)));
+    return this.call((engine, call) => engine.submit(call, ...eventFields('submitEvent', event)));
   }
 
   /** Gives its answer as soon as the event is durable. */
   enqueueEvent(event: EventSubmission): Promise<EnqueueEventResult> {
-    return this.call((engine, call) => engine.enqueue(call, ...this.eventFields('enqueueEvent', event)));
+    return this.call((engine, call) => engine.enqueue(call, ...eventFields('enqueueEvent', event)));
   }
 
   /** As of now, or as it was at a point of the history. Needs no code of the workflow. */
@@ -656,37 +572,8 @@ export class WorkflowRuntime {
     options: ControlOptions = {},
   ): Promise<ControlResult> {
     return this.call((engine, call) => {
-      checkOptions(what, options, ['reason', 'by']);
-      const { by } = options;
-      const reason = checkReason(options.reason);
-      engine.control(
-        call,
-        verb,
-        checkName(tenant, 'tenant'),
-        checkName(executionId, 'executionId'),
-        checkOptionalName(by, 'by'),
-        reason,
-      );
+      engine.control(call, verb, ...controlFields(what, executionId, tenant, options));
     });
-  }
-
-  private eventFields(what: string, event: EventSubmission): string[] {
-    checkOptions(what, event, [
-      'execution_id',
-      'event_name',
-      'payload',
-      'user_id',
-      'tenant',
-      'idempotency_key',
-    ]);
-    return [
-      checkName(event?.tenant, 'tenant'),
-      checkName(event.execution_id, 'execution_id'),
-      checkName(event.event_name, 'event_name'),
-      encode(event.payload, 'payload'),
-      checkOptionalName(event.user_id, 'user_id'),
-      checkOptionalName(event.idempotency_key, 'idempotency_key'),
-    ];
   }
 
   private checkOpen(): void {

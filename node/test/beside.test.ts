@@ -3,13 +3,15 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  AlreadyExistsError,
   ClosedError,
+  ExecutionEndedError,
   InvalidArgumentError,
   openClient,
   StoreError,
   UnknownExecutionError,
 } from 'pawl';
-import { temporaryFolder } from './support/runtime.js';
+import { temporaryFolder, until } from './support/runtime.js';
 import { Program } from './support/program.js';
 
 const tenant = 'acme';
@@ -47,4 +49,49 @@ test('a client reads what a runtime in another process writes', async (t) => {
   assert.equal((await client.getExecutionState('b', tenant)).executionId, 'b');
   await client.close();
   await assert.rejects(client.getHistory('a', tenant), ClosedError);
+});
+
+test('what a client sends is taken up by a runtime in another process, and by the next one', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = `sqlite:${join(folder, 'served.db')}`;
+  const serve = () => Program.run('serve', [store, join(folder, 'journal'), '']);
+  const first = serve();
+  t.after(() => first.process.kill('SIGKILL'));
+  await first.says('ready');
+  const client = await openClient(store);
+  t.after(() => client.close());
+  const id = await client.startWorkflow('Survivor', { tenant, idempotencyKey: 'order 7' });
+  assert.equal(await client.startWorkflow('Survivor', { tenant, idempotencyKey: 'order 7' }), id);
+  await until(
+    () => client.getExecutionState(id, tenant).catch(() => undefined),
+    (state) => state?.currentState === 'waiting',
+  );
+  const event = { execution_id: id, event_name: 'Finish', tenant, payload: 'three', idempotency_key: 'k' };
+  const sent = await client.enqueueEvent(event);
+  assert.deepEqual(await client.enqueueEvent(event), sent);
+  const ended = await until(
+    () => client.getExecutionState(id, tenant),
+    ({ isComplete }) => isComplete,
+  );
+  assert.deepEqual(ended.result, ['one', 'two', 'three']);
+  await assert.rejects(client.enqueueEvent({ ...event, idempotency_key: 'other' }), ExecutionEndedError);
+  await assert.rejects(client.enqueueEvent({ ...event, execution_id: 'nobody' }), UnknownExecutionError);
+  await assert.rejects(
+    client.startWorkflow('Survivor', { tenant, idempotencyKey: 'order 7', initialData: { other: true } }),
+    AlreadyExistsError,
+  );
+
+  first.process.kill('SIGKILL');
+  await first.ended();
+  await client.startWorkflow('Survivor', { tenant, executionId: 'late' });
+  await client.startWorkflow('Survivor', { tenant, executionId: 'never' });
+  await client.enqueueEvent({ execution_id: 'late', event_name: 'Finish', tenant, payload: 3 });
+  await client.terminateWorkflow('never', tenant, { by: 'ann' });
+  const second = serve();
+  t.after(() => second.process.kill('SIGKILL'));
+  const late = await until(
+    () => client.getExecutionState('late', tenant).catch(() => undefined),
+    (state) => state?.isComplete === true,
+  );
+  assert.deepEqual(late!.result, ['one', 'two', 3]);
 });

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/digest.h"
 #include "base/name.h"
@@ -363,8 +364,13 @@ void Shard::unpark(const std::string& workflow) {
   for (ParkedStart& parked : ready) {
     const std::string tenant = parked.start.start.tenant;
     const std::string execution_id = parked.start.start.execution_id;
+    // What came for it since, and waits for the store to say whether it is there, came after it.
+    std::deque<Work> since;
+    const auto loading = loading_ids_.find(key_of(tenant, execution_id));
+    if (loading != loading_ids_.end()) since = std::exchange(loading->second.work, {});
     give(tenant, execution_id, std::move(parked.start));
     for (Work& later : parked.behind) give(tenant, execution_id, std::move(later));
+    for (Work& later : since) give(tenant, execution_id, std::move(later));
   }
 }
 

@@ -19,16 +19,6 @@ namespace {
 
 constexpr std::size_t kRecentKeysMax = 100;  // of an execution, beyond those not yet committed
 
-// Tells a repeated start from another one under the same id.
-std::string digest_of(const StartRequest& start) {
-  std::string text = start.workflow;
-  text.push_back('\0');
-  text += start.version;
-  text.push_back('\0');
-  text += start.input.bytes;
-  return digest_text(text);
-}
-
 EventSubmitted as_submitted(const ExecutionRecord& execution, const InboxRecord& row) {
   EventSubmitted event;
   event.event = EventRequest{execution.tenant, execution.execution_id, row.event_name, row.payload,
@@ -178,7 +168,7 @@ void Shard::begin(const StartRequested& input) {
   record.version = workflow->version;
   record.user_id = start.user_id;
   record.correlation_id = start.correlation_id;
-  record.input_digest = digest_of(start);
+  record.input_digest = start_digest(start);
   record.created_at = now_;
   record.updated_at = now_;
   Execution& execution = add(record);
@@ -291,7 +281,7 @@ void Shard::start_as_new(Execution& execution) {
 
 void Shard::take_start(Execution& execution, const StartRequested& start) {
   const ExecutionRecord& record = execution.fold.record();
-  if (record.input_digest == digest_of(start.start) && start.parent.empty()) {
+  if (record.input_digest == start_digest(start.start) && start.parent.empty()) {
     if (start.mail != 0) return settle_mail(start.mail, {});
     return answer(execution, Reply{start.request, record.execution_id});
   }
@@ -303,19 +293,7 @@ void Shard::take_start(Execution& execution, const StartRequested& start) {
               record.execution_id},
         to_string(ExecutionStatus::failed));
   }
-  answer(
-      execution,
-      Reply{
-          start.request,
-          Error{ErrorCode::already_exists,
-                start.start.idempotency_key.empty()
-                    ? fmt::format("Execution '{}' exists with another workflow, version or input. "
-                                  "Start under another id, or leave the id out to get a new one.",
-                                  record.execution_id)
-                    : fmt::format("Idempotency key '{}' was given with another version or input "
-                                  "before, for execution '{}'. Give another start another key.",
-                                  start.start.idempotency_key, record.execution_id),
-                record.execution_id}});
+  answer(execution, Reply{start.request, start_clash(start.start)});
 }
 
 // ---- events

@@ -1,5 +1,7 @@
 #include "core/start_options.h"
 
+#include <fmt/format.h>
+
 #include "base/digest.h"
 
 namespace pawl {
@@ -20,6 +22,27 @@ std::string keyed_execution_id(const std::string_view tenant, const std::string_
   id[16] = kVariants[static_cast<std::size_t>(value % 4)];
   for (const std::size_t at : {20, 16, 12, 8}) id.insert(at, 1, '-');
   return id;
+}
+
+std::string start_digest(const StartRequest& start) {
+  std::string text = start.workflow;
+  text.push_back('\0');
+  text += start.version;
+  text.push_back('\0');
+  text += start.input.bytes;
+  return digest_text(text);
+}
+
+Error start_clash(const StartRequest& start) {
+  return Error{ErrorCode::already_exists,
+               start.idempotency_key.empty()
+                   ? fmt::format("Execution '{}' exists with another workflow, version or input. "
+                                 "Start under another id, or leave the id out to get a new one.",
+                                 start.execution_id)
+                   : fmt::format("Idempotency key '{}' was given with another version or input "
+                                 "before, for execution '{}'. Give another start another key.",
+                                 start.idempotency_key, start.execution_id),
+               start.execution_id};
 }
 
 }  // namespace pawl

@@ -5,7 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "pawl/error.h"
 #include "pawl/host.h"
+#include "pawl/runtime.h"
 #include "pawl/time.h"
 
 namespace pawl {
@@ -21,5 +23,11 @@ inline constexpr std::string_view kDeadlineReason = "deadline";
 // form of a UUID (RFC 9562, version 8). So the store's one unique index of ids holds the keys too.
 std::string keyed_execution_id(std::string_view tenant, std::string_view workflow,
                                std::string_view idempotency_key);
+
+// Tells a repeated start from another one under the same id.
+std::string start_digest(const StartRequest& start);
+
+// What the other one is told.
+Error start_clash(const StartRequest& start);
 
 }  // namespace pawl

@@ -2,11 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
 #include <utility>
 
+#include "base/clock.h"
+#include "base/random.h"
+#include "core/start_options.h"
 #include "core/time_travel.h"
+#include "model/attributes.h"
 #include "runtime/request_checks.h"
 #include "runtime/store_address.h"
+#include "store/mail_slot.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
 #include "store/store_file.h"
@@ -18,6 +24,13 @@ Error unknown_execution(const std::string_view tenant, const std::string_view id
   return Error{ErrorCode::unknown_execution,
                fmt::format("There is no execution '{}' in tenant '{}'.", id, tenant),
                std::string{id}};
+}
+
+Error ended(const ExecutionRecord& execution) {
+  return Error{ErrorCode::execution_ended,
+               fmt::format("Execution '{}' has ended ({}).", execution.execution_id,
+                           to_string(execution.status)),
+               execution.execution_id};
 }
 
 // A history as it is over one connection. Snapshots are for the engine to keep.
@@ -43,9 +56,21 @@ class ReaderSource final : public HistorySource {
 
 class Client::Impl {
  public:
-  explicit Impl(SqliteStoreOptions file) : readers{std::move(file)} {}
+  explicit Impl(SqliteStoreOptions options) : file{std::move(options)}, readers{file} {}
 
+  // A row for it, with an id and the time.
+  InboxRecord row_for(InboxKind kind, std::string tenant, std::string execution_id);
+  Result<KnownMail> put(InboxRecord row, const MailSlot::Judge& judge);
+  Result<ControlReply> control(InboxKind kind, const ControlRequest& request);
+  std::string new_id() { return uuid_v7(clock.now(), random_bits(), random_bits()); }
+
+  const SqliteStoreOptions file;
+  const Limits limits;
+  SystemClock clock;
   SqliteReaderPool readers;
+  std::mutex mutex;
+  std::unique_ptr<MailSlot> mail;  // under mutex; opened by the first that writes
+  bool closed = false;             // under mutex
 };
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
@@ -62,6 +87,126 @@ Result<Client> Client::open(const std::string& store) {
   if (auto there = check_readable_store(*file); !there) return there.error();
   return Client(std::make_unique<Impl>(std::move(*file)));
 }
+
+// ---- writing
+
+InboxRecord Client::Impl::row_for(const InboxKind kind, std::string tenant,
+                                  std::string execution_id) {
+  InboxRecord row;
+  row.kind = kind;
+  row.tenant = std::move(tenant);
+  row.execution_id = std::move(execution_id);
+  row.event_id = new_id();
+  row.accepted_at = clock.now();
+  return row;
+}
+
+Result<KnownMail> Client::Impl::put(InboxRecord row, const MailSlot::Judge& judge) {
+  const std::lock_guard lock(mutex);
+  if (closed) return Error{ErrorCode::closed, "The client is closed. Open a new one to go on.", {}};
+  if (!mail) {
+    auto opened = MailSlot::open(file);
+    if (!opened) return opened.error();
+    mail = std::move(*opened);
+  }
+  return mail->put(std::move(row), judge);
+}
+
+Result<std::string> Client::start_workflow(StartRequest request) {
+  if (auto error = check_start(request, impl_->limits)) return std::move(*error);
+  if (!request.idempotency_key.empty()) {
+    request.execution_id =
+        keyed_execution_id(request.tenant, request.workflow, request.idempotency_key);
+  }
+  if (request.execution_id.empty()) request.execution_id = impl_->new_id();
+  InboxRecord row = impl_->row_for(InboxKind::start, request.tenant, request.execution_id);
+  row.event_name = request.workflow;
+  row.payload = request.input;
+  row.user_id = request.user_id;
+  StartedAttributes attributes;
+  attributes.version = request.version;
+  attributes.user_id = request.user_id;
+  attributes.correlation_id = request.correlation_id;
+  attributes.seed = random_bits();
+  attributes.idempotency_key = request.idempotency_key;
+  attributes.start_at = request.start_at.value_or(0);
+  attributes.deadline = request.deadline.value_or(0);
+  row.attributes = encode(attributes);
+  const std::string digest = start_digest(request);
+  const auto put = impl_->put(std::move(row), [&](const Addressee& addressee) {
+    std::optional<std::string> known;
+    if (addressee.execution) {
+      known = addressee.execution->input_digest;
+    } else if (addressee.start) {
+      StartRequest waiting;
+      waiting.workflow = addressee.start->event_name;
+      waiting.input = addressee.start->payload;
+      if (const auto began =
+              decode<StartedAttributes>(addressee.start->attributes, kHistoryCodec)) {
+        waiting.version = began->version;
+      }
+      known = start_digest(waiting);
+    }
+    if (!known || *known == digest) return std::optional<Error>{};
+    return std::optional{start_clash(request)};
+  });
+  if (!put) return put.error();
+  return request.execution_id;
+}
+
+Result<EnqueueReply> Client::enqueue_event(EventRequest request) {
+  if (auto error = check_event(request, impl_->limits)) return std::move(*error);
+  InboxRecord row = impl_->row_for(InboxKind::event, request.tenant, request.execution_id);
+  row.event_name = request.name;
+  row.payload = std::move(request.payload);
+  row.user_id = request.user_id;
+  row.idempotency_key = request.idempotency_key;
+  const auto put =
+      impl_->put(std::move(row), [&](const Addressee& addressee) -> std::optional<Error> {
+        if (!addressee.execution && !addressee.start) {
+          return unknown_execution(request.tenant, request.execution_id);
+        }
+        if (addressee.execution && is_terminal(addressee.execution->status)) {
+          return ended(*addressee.execution);
+        }
+        return std::nullopt;
+      });
+  if (!put) return put.error();
+  return EnqueueReply{put->event_id, std::to_string(put->id)};
+}
+
+Result<ControlReply> Client::Impl::control(const InboxKind kind, const ControlRequest& request) {
+  if (auto error = check_operator(request.tenant, request.execution_id, request.by, request.reason,
+                                  limits)) {
+    return std::move(*error);
+  }
+  InboxRecord row = row_for(kind, request.tenant, request.execution_id);
+  row.attributes = encode(OperatorAttributes{request.by, request.reason});
+  ControlReply reply{request.execution_id, std::string(to_string(ExecutionStatus::running)),
+                     "initial"};
+  const auto known = put(std::move(row), [&](const Addressee& addressee) -> std::optional<Error> {
+    if (addressee.execution) {
+      if (is_terminal(addressee.execution->status)) return ended(*addressee.execution);
+      reply.status = to_string(addressee.execution->status);
+      reply.current_state = addressee.execution->state;
+      return std::nullopt;
+    }
+    if (addressee.start) return std::nullopt;
+    return unknown_execution(request.tenant, request.execution_id);
+  });
+  if (!known) return known.error();
+  return reply;
+}
+
+Result<ControlReply> Client::cancel_workflow(ControlRequest request) {
+  return impl_->control(InboxKind::cancel, request);
+}
+
+Result<ControlReply> Client::terminate_workflow(ControlRequest request) {
+  return impl_->control(InboxKind::terminate, request);
+}
+
+// ---- reading
 
 Result<ExecutionState> Client::get_execution_state(const std::string_view execution_id,
                                                    const std::string_view tenant,
@@ -91,7 +236,7 @@ Result<std::vector<HistoryRecord>> Client::get_history(const std::string_view ex
 }
 
 Result<ListPage> Client::list_executions(const ListQuery& query) {
-  const auto wanted = list_query_of(query, Limits{});
+  const auto wanted = list_query_of(query, impl_->limits);
   if (!wanted) return wanted.error();
   return impl_->readers.with([&](SqliteReader& reader) -> Result<ListPage> {
     const auto records = reader.list_executions(*wanted);
@@ -103,6 +248,9 @@ Result<ListPage> Client::list_executions(const ListQuery& query) {
 void Client::close() {
   if (!impl_) return;
   impl_->readers.close();
+  const std::lock_guard lock(impl_->mutex);
+  impl_->closed = true;
+  impl_->mail.reset();
 }
 
 }  // namespace pawl

@@ -349,6 +349,8 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
   if (!posted) done(closed());
 }
 
+void Engine::look_for_mail() { mailbox_->post(MailPosted{}); }
+
 Runtime::Counters Engine::counters() const {
   return {commits_,         commit_batches_,    activations_,        replays_,
           actions_started_, executions_cached_, state_records_read_, snapshots_made_};

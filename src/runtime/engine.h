@@ -49,6 +49,8 @@ class Engine final : public CommitSink {
                            std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
   void get_history(std::string tenant, std::string execution_id,
                    Callback<std::vector<HistoryRecord>> done);
+  // Another process may have put something into the inbox.
+  void look_for_mail();
   void list_executions(ListQuery query, Callback<ListPage> done);
   Runtime::Counters counters() const;
   void close();

@@ -7,6 +7,7 @@
 #include "runtime/engine.h"
 #include "runtime/store_address.h"
 #include "runtime/store_care.h"
+#include "runtime/store_watch.h"
 #include "store/integrity_check.h"
 #include "store/sqlite_store.h"
 #include "store/store_file.h"
@@ -16,17 +17,23 @@ namespace pawl {
 class Runtime::Impl {
  public:
   Impl(RuntimeOptions options, std::unique_ptr<Store> store, SqliteStoreOptions file)
-      : engine(std::move(options), std::move(store), clock), care(std::move(file)) {}
+      : engine(std::move(options), std::move(store), clock),
+        care(file),
+        watch(std::move(file), [this] { engine.look_for_mail(); }) {}
 
   void close() {
-    std::call_once(care_closed, [this] { care.close(); });
+    std::call_once(beside_closed, [this] {
+      watch.close();
+      care.close();
+    });
     engine.close();
   }
 
   SystemClock clock;
   Engine engine;
   StoreCare care;
-  std::once_flag care_closed;
+  StoreWatch watch;
+  std::once_flag beside_closed;
 };
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -148,8 +148,9 @@ void SqliteConnection::Close::operator()(sqlite3* connection) const {
 
 Result<SqliteConnection> SqliteConnection::open(const std::string& path, const Mode mode,
                                                 const std::string& vfs, const int busy_ms) {
-  const int access =
-      mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  const int access = mode == Mode::read_only    ? SQLITE_OPEN_READONLY
+                     : mode == Mode::read_write ? SQLITE_OPEN_READWRITE
+                                                : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, access | SQLITE_OPEN_NOMUTEX,
                                    vfs.empty() ? nullptr : vfs.c_str());

@@ -71,7 +71,7 @@ class SqliteReset {
 
 class SqliteConnection {
  public:
-  enum class Mode { read_write_create, read_only };
+  enum class Mode { read_write_create, read_write, read_only };
 
   // `vfs`: empty for the platform's. Waits up to `busy_ms` for locks that others hold.
   static Result<SqliteConnection> open(const std::string& path, Mode mode, const std::string& vfs,

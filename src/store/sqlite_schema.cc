@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "store/migration.h"
@@ -158,6 +161,19 @@ Result<void> configure_sqlite_writer(SqliteConnection& connection,
                  fmt::format("{} is read-only: this process must be able to write to it",
                              connection.path())};
   }
+  // SQLite's own waiting gets longer and longer, so that a process which writes one thing after the other
+  // could keep the engine out. Those leave a gap between their commits (kMailGap), which this meets.
+  sqlite3_busy_handler(
+      connection.handle(),
+      [](void* most, const int tries) {
+        constexpr std::chrono::microseconds kTryAgain{500};
+        std::this_thread::sleep_for(kTryAgain);
+        return tries * kTryAgain < std::chrono::milliseconds{static_cast<int>(
+                                       reinterpret_cast<std::intptr_t>(most))}
+                   ? 1
+                   : 0;
+      },
+      reinterpret_cast<void*>(static_cast<std::intptr_t>(options.busy_ms)));
   // A file from a newer version must not be touched by the checkpoint that closing it would do.
   sqlite3_db_config(connection.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 

@@ -1,9 +1,12 @@
 #include "store/sqlite_store.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <optional>
 #include <utility>
 
+#include "store/mail_slot.h"
 #include "store/sqlite_connection.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
@@ -156,8 +159,9 @@ Result<std::unique_ptr<Store>> open_sqlite_store(SqliteStoreOptions options) {
   if (!last_execution) {
     return last_execution.error();
   }
-  const auto last_inbox =
-      connection->query_int("SELECT coalesce(max(id), 0) FROM workflow_event_processing");
+  const auto last_inbox = connection->query_int(
+      fmt::format("SELECT coalesce(max(id), 0) FROM workflow_event_processing WHERE id < {}",
+                  kMailSlotIdFirst));
   if (!last_inbox) {
     return last_inbox.error();
   }
