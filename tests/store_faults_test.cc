@@ -358,6 +358,7 @@ void expect_no_loss_of_power(std::uint64_t first_seed, std::uint64_t last_seed) 
   }
 }
 
+// rule: 1
 TEST(StoreFaults, NothingReportedIsLostWhenPowerFailsAtAnyPoint) { expect_no_loss_of_power(1, 1); }
 
 TEST(StoreFaultsLong, NothingReportedIsLostWhenPowerFailsAtAnyPoint) {

@@ -24,6 +24,7 @@ test('a child runs by itself and its result comes back, typed by its definition'
   assert.deepEqual([child.status, child.result, child.workflowName], ['completed', 4, 'Square']);
 });
 
+// rule: 23
 test('a failing child rejects with a ChildFailedError, over restarts', async (t) => {
   const setting = setUp(t);
   const define = () => {
@@ -63,6 +64,7 @@ test('a failing child rejects with a ChildFailedError, over restarts', async (t)
   ]);
 });
 
+// rule: 23
 test('children end with their parent, unless they are abandoned', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(defineWorkflow('Child', async ({ events }) => (await events.waitFor('Go')).name));
@@ -146,6 +148,7 @@ test('bad options of a child are refused where they are written', async (t) => {
   for (const [i, message] of expected.entries()) assert.match(result[i], message);
 });
 
+// rule: 11
 test('an event to another execution; to nobody, a warning', async (t) => {
   const { runtime, lines } = setUp(t);
   runtime.registerWorkflow(
@@ -168,6 +171,7 @@ test('an event to another execution; to nobody, a warning', async (t) => {
   assert.match(lines[0]!.message, /'Go'.*reaches nobody.*'nobody'/);
 });
 
+// rule: 23
 test('continueAsNew: the same id, the next numbers, new data, events carried over', async (t) => {
   const setting = setUp(t);
   const define = () =>
@@ -205,6 +209,7 @@ test('continueAsNew: the same id, the next numbers, new data, events carried ove
   );
 });
 
+// rule: 7
 test('a filter takes what it says yes to, is not asked on replay, and must not throw', async (t) => {
   const setting = setUp(t);
   let asked = 0;

@@ -14,6 +14,7 @@ test('plain data comes back as it was', () => {
   assert.equal(decode(''), undefined);
 });
 
+// rule: 3
 test('what JSON changes, code sees changed', () => {
   const date = new Date(0);
   assert.equal(through(date), '1970-01-01T00:00:00.000Z');
@@ -49,6 +50,7 @@ test('the name __proto__ is a name like any other', () => {
   assert.equal((seen as any).x, undefined);
 });
 
+// rule: 3
 test('bytes are carried; what looks like carried bytes survives', () => {
   assert.deepEqual(through(new Uint8Array([0, 255, 7])), new Uint8Array([0, 255, 7]));
   const bytes = through({ file: Buffer.from('hi') }) as any;
@@ -68,6 +70,7 @@ test('bytes are carried; what looks like carried bytes survives', () => {
   }
 });
 
+// rule: 3
 test('what cannot be carried is refused with the path to it', () => {
   const cycle: any = { a: { b: [] } };
   cycle.a.b.push(cycle);
@@ -181,6 +184,7 @@ function failureOf(thrown: unknown): any {
   return failure;
 }
 
+// rule: 3
 test('errors keep name, message, stack, code, details and causes', () => {
   const thrown = Object.assign(new RangeError('too far', { cause: new Error('root') }), {
     code: 'E_FAR',
@@ -244,6 +248,7 @@ test('what can be read of an error is told, whatever its other members do', () =
   assert.equal(count(failureOf(many)), 33);
 });
 
+// rule: 15
 test('failures are classified by what is known about them', () => {
   const withCode = (code: string) => Object.assign(new Error('x'), { code });
   assert.equal(classify(new Error('x')), 'transient');

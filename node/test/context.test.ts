@@ -56,6 +56,7 @@ test('every member works detached', async () => {
   ]);
 });
 
+// rule: 3
 test('data: get is frozen, set takes a snapshot, both went through the codec', async () => {
   await commandsOf(async ({ data, input }) => {
     const order = { items: [1], at: new Date(0), gone: undefined };
@@ -89,6 +90,7 @@ test('events: order, payload, typed names', async () => {
   assert.deepEqual(commands, [['complete', [{ id: 'evt', name: 'Reject', payload: { why: 'cost' } }]]]);
 });
 
+// rule: 12
 test('a wait that ran out rejects with what was waited for', async () => {
   const seen: unknown[] = [];
   const run = (timeout: number | string) =>
@@ -113,6 +115,7 @@ test('a wait that ran out rejects with what was waited for', async () => {
   ]);
 });
 
+// rule: 8
 test('signal withdraws a wait', async () => {
   const commands = await commandsOf(
     async ({ events, sleep }) => {
@@ -129,6 +132,7 @@ test('signal withdraws a wait', async () => {
   assert.deepEqual(commands[1], [['withdraw', 1], ['complete', []]]);
 });
 
+// rule: 8
 test('any settles like the first and withdraws the rest; a lost race does not', async () => {
   const definition = flow(async ({ any, events, sleep, actions }) => {
     const loser = events.waitFor('A');
@@ -249,6 +253,7 @@ test('nothing follows the end', async () => {
   assert.deepEqual(results[0]!.commands.at(-1), ['complete', ['early']]);
 });
 
+// rule: 2
 test('replay gives the same commands, and no log lines', async () => {
   const probe = new Probe(
     flow(async ({ logger, random, uuid, setState }) => {
@@ -268,12 +273,14 @@ test('replay gives the same commands, and no log lines', async () => {
   assert.notEqual(stateOf(other!.commands).slice(0, 10), stateOf(live!.commands).slice(0, 10));
 });
 
+// rule: 20
 test('awaiting something foreign is found', async () => {
   const [result] = await tell(flow(() => new Promise(() => {})), undefined);
   assert.match(result!.violation, /workflow 'Flow' \(execution 'wf-1'\) is suspended, but nothing of its context is pending/);
   assert.deepEqual(result!.commands, []);
 });
 
+// rule: 20
 test('using the context outside of its activation throws, and is reported', async () => {
   const thrown: unknown[] = [];
   let release!: () => void;

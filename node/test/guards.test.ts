@@ -26,6 +26,7 @@ async function inside(fn: (context: WorkflowContext) => unknown): Promise<void> 
   assert.equal(result!.violation, '');
 }
 
+// rule: 13
 test('clocks and randomness are those of the history', async () => {
   installGuards('error');
   const seen: unknown[][] = [];

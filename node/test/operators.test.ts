@@ -31,6 +31,7 @@ const order = defineWorkflow('Order', async ({ events, actions, setState, signal
   return 'shipped';
 });
 
+// rule: 22
 test('cancelling rejects what is awaited, fires the signal, and lets the code clean up', async (t) => {
   const { runtime, registry } = setUp(t);
   const ran: string[] = [];
@@ -52,6 +53,7 @@ test('cancelling rejects what is awaited, fires the signal, and lets the code cl
   await assert.rejects(handle.cancel(), ExecutionEndedError);
 });
 
+// rule: 22
 test('a running handler is told that its execution was cancelled', async (t) => {
   const { runtime, registry } = setUp(t);
   let began = false;
@@ -74,6 +76,7 @@ test('a running handler is told that its execution was cancelled', async (t) => 
   assert.equal(stopped!.name, 'AbortError');
 });
 
+// rules: 10, 22
 test('an execution that was paused goes on where it was', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(
@@ -92,6 +95,7 @@ test('an execution that was paused goes on where it was', async (t) => {
   assert.equal((await handle.waitForCompletion()).result, 7);
 });
 
+// rule: 22
 test('terminating ends at once and the code learns nothing', async (t) => {
   const { runtime, registry } = setUp(t);
   registry.registerAction({ name: 'Refund' }, () => assert.fail('no clean-up'));
@@ -105,6 +109,7 @@ test('terminating ends at once and the code learns nothing', async (t) => {
   assert.equal((await runtime.counters()).executionsCached, 0);
 });
 
+// rule: 22
 test('a fork goes its own way from a point of the history', async (t) => {
   const { runtime, registry } = setUp(t);
   const ran: string[] = [];
@@ -140,6 +145,7 @@ test('a fork goes its own way from a point of the history', async (t) => {
   await assert.rejects(runtime.forkWorkflow(id, tenant, { ...options, atSequence: 2, executionId: id }), PawlError);
 });
 
+// rule: 22
 test('a failed execution goes on from the action that failed, under a key of its own', async (t) => {
   const { runtime, registry } = setUp(t);
   const keys: string[] = [];

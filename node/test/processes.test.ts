@@ -42,6 +42,7 @@ test('an open runtime keeps the process alive until it is closed; every way out 
   assert.match(stays.output, /closed/);
 });
 
+// rule: 14
 test('killed while an action runs: it runs again under its key, finished ones do not', async (t) => {
   const folder = temporaryFolder(t);
   const journal = join(folder, 'journal');
@@ -103,6 +104,7 @@ test('import and require give the same thing', async (t) => {
   assert.match(program.output, /^5 \d+/);
 });
 
+// rule: 20
 test('workflow code that never yields is reported, once, in a way that leads to it', async (t) => {
   const folder = temporaryFolder(t);
   const later = Program.run('busy', [`sqlite:${join(folder, 'b.db')}`, 'later']);

@@ -25,12 +25,14 @@ function expectAsTold(endings: Endings, how: string): void {
 }
 
 for (const mode of ['live', 'crowd', 'evicted', 'restarted']) {
+  // rule: 2
   test(`random workflows, ${mode}: as a reading without an engine has it`, async (t) => {
     const endings = await tellStories(`sqlite:${join(temporaryFolder(t), 'told.db')}`, mode, ...names);
     expectAsTold(endings, mode);
   });
 }
 
+// rule: 1
 test('random workflows, killed again and again: as if nothing had happened', async (t) => {
   const store = `sqlite:${join(temporaryFolder(t), 'told.db')}`;
   let kills = 0;

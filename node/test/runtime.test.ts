@@ -43,6 +43,7 @@ function event(execution_id: string, event_name: string, more: object = {}) {
   return { execution_id, event_name, tenant, ...more };
 }
 
+// rules: 4, 5
 test('start, events, actions, completion; state at every point without the code', async (t) => {
   const { runtime, registry } = setUp(t);
   const keys: string[] = [];
@@ -92,6 +93,7 @@ test('start, events, actions, completion; state at every point without the code'
   assert.deepEqual(executions.map(({ executionId, status }) => [executionId, status]), [[id, 'completed']]);
 });
 
+// rule: 2
 test('an execution waits over a restart, and over eviction', async (t) => {
   const setting = setUp(t, { limits: { executionsCachedMax: 1 } });
   setting.registry.registerSimpleAction('Note', '', [{ name: 'text', type: 'string', required: true }], () => 1);
@@ -115,6 +117,7 @@ test('an execution waits over a restart, and over eviction', async (t) => {
   }
 });
 
+// rules: 14, 15
 test('failed attempts are tried again under the same key; a validation is not', async (t) => {
   const { runtime, registry } = setUp(t);
   const attempts: [number, string][] = [];
@@ -248,6 +251,7 @@ test('a value of the wrong type is an error of the addon, not the end of the pro
   }
 });
 
+// rule: 15
 test('an attempt that runs out of time is aborted', async (t) => {
   const { runtime, registry } = setUp(t);
   const aborted: string[] = [];
@@ -264,6 +268,7 @@ test('an attempt that runs out of time is aborted', async (t) => {
   assert.deepEqual(aborted, ['AbortError']);
 });
 
+// rule: 12
 test('timers and timeouts are durable', async (t) => {
   const setting = setUp(t);
   const definition = defineWorkflow('Timers', async ({ sleep, events, now }: WorkflowContext) => {
@@ -284,6 +289,7 @@ test('timers and timeouts are durable', async (t) => {
   assert.deepEqual(result, [true, true, 'Timeout waiting for event(s): A, B after 10ms']);
 });
 
+// rule: 19
 test('an error that nobody catches fails the execution, with its stack', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(
@@ -300,6 +306,7 @@ test('an error that nobody catches fails the execution, with its stack', async (
   assert.match(state.error!.stack!, /runtime\.test\.ts/);
 });
 
+// rules: 1, 2
 test('log lines come once the work is durable, and not again', async (t) => {
   const setting = setUp(t);
   const definition = defineWorkflow('Logs', async ({ logger, events }: WorkflowContext) => {
@@ -326,6 +333,7 @@ test('log lines come once the work is durable, and not again', async (t) => {
   assert.deepEqual(setting.lines.map(({ message }) => message), ['before', 'after']);
 });
 
+// rules: 9, 24
 test('an event under a key has one effect and one answer; a start under an id too', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(
@@ -350,6 +358,7 @@ test('an event under a key has one effect and one answer; a start under an id to
   assert.equal((await runtime.getExecutionState('wf-1', tenant)).data['n'], 2);
 });
 
+// rule: 26
 test('bad input: each a clear error, and the runtime goes on', async (t) => {
   const { runtime, registry } = setUp(t, { limits: { payloadBytesMax: 1_000 } });
   runtime.registerWorkflow(approval);
@@ -502,6 +511,7 @@ test('files that are no store', async (t) => {
   await open(`sqlite:${good}`);
 });
 
+// rule: 17
 test('an action that nobody registered is waited for', async (t) => {
   const { runtime, registry } = setUp(t);
   runtime.registerWorkflow(defineWorkflow('Eager', ({ actions }: WorkflowContext) => actions['notYetThere']!()));
@@ -512,6 +522,7 @@ test('an action that nobody registered is waited for', async (t) => {
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'here');
 });
 
+// rule: 20
 test('code that reaches outside', async (t) => {
   const setting = setUp(t);
   setting.runtime.registerWorkflow(
@@ -568,6 +579,7 @@ test('code that reaches outside', async (t) => {
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'Go');
 });
 
+// rules: 18, 20
 test('code that does not do what its history says is set aside, and mended by a replacement', async (t) => {
   const setting = setUp(t);
   const version = (first: string) =>
@@ -589,6 +601,7 @@ test('code that does not do what its history says is set aside, and mended by a 
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'log_event');
 });
 
+// rule: 14
 test('executeAction: once per key, with its error, without an execution', async (t) => {
   const setting = setUp(t);
   let calls = 0;

@@ -13,6 +13,7 @@ function version(number: string, answer = number) {
   });
 }
 
+// rule: 21
 test('a new execution begins on the highest version, and each stays on its own', async (t) => {
   const { runtime } = setUp(t);
   for (const number of ['9.0.0', '10.0.0', '10.0.0-beta', '9.10.0']) runtime.registerWorkflow(version(number));
@@ -27,6 +28,7 @@ test('a new execution begins on the highest version, and each stays on its own',
   }
 });
 
+// rules: 5, 21
 test('without its version an execution waits visibly, and goes on once that is registered', async (t) => {
   const setting = setUp(t);
   setting.runtime.registerWorkflow(version('1.0.0'));
@@ -47,6 +49,7 @@ test('without its version an execution waits visibly, and goes on once that is r
   assert.equal(ended.condition, '');
 });
 
+// rule: 21
 test('a patch: old histories go on by the old way, new ones by the new one', async (t) => {
   const setting = setUp(t);
   const before = defineWorkflow('Ship', async ({ events, setState }: WorkflowContext) => {
@@ -101,6 +104,7 @@ test('a patch that the code does not ask for any more is found as a departure', 
   assert.equal((await setting.runtime.waitForWorkflowCompletion(id, tenant)).status, 'completed');
 });
 
+// rule: 24
 test('the same idempotency key and input is the same execution; another input is refused', async (t) => {
   const setting = setUp(t);
   setting.runtime.registerWorkflow(version('1.0.0'));

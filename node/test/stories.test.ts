@@ -7,6 +7,7 @@ import { crashPoints, every, sweep, tellStories } from './support/crashes.js';
 import { temporaryFolder } from './support/runtime.js';
 
 for (const mode of ['evicted', 'restarted']) {
+  // rule: 2
   test(`${mode}: as live`, async (t) => {
     const folder = temporaryFolder(t);
     const live = await tellStories(`sqlite:${join(folder, 'live.db')}`, 'live');
@@ -33,6 +34,7 @@ test('a workflow with a memory beside its history is found out, except live', as
 });
 
 for (const [i, point] of crashPoints.entries()) {
+  // rule: 1
   test(`killed at ${point}: as if nothing had happened`, async (t) => {
     assert.ok((await sweep(t, point, every(14, 2 + 4 * i))) >= 2);
   });

@@ -16,6 +16,7 @@ TEST(Error, EveryCodeHasANameOfItsOwn) {
   EXPECT_EQ(to_string(static_cast<ErrorCode>(21)), "unknown_error");
 }
 
+// rule: 15
 TEST(Error, TheFirstFourClassesAreRetried) {
   std::set<std::string_view> names;
   for (int number = 0; number <= 6; ++number) {

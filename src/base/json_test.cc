@@ -138,6 +138,7 @@ TEST(JsonCodec, EmptyOptionalsAreLeftOutOfObjects) {
   EXPECT_EQ(refusal<Line>(""), "$.sku: is required and missing");
 }
 
+// rule: 3
 TEST(JsonCodec, RefusesWithThePath) {
   Order order;
   order.lines.resize(3);
@@ -186,6 +187,7 @@ TEST(JsonCodec, UnknownMembersAreIgnoredOrNamed) {
             "$.zzzzzzzz: is not declared; there are 'limit'");
 }
 
+// rule: 3
 TEST(JsonCodec, IntegersBeyondTheSafeOnesAreRefusedNotRounded) {
   EXPECT_EQ(from_payload<std::int64_t>(Payload::json("9007199254740992")).value(), kJsonIntegerMax);
   EXPECT_EQ(from_payload<std::int64_t>(Payload::json("1e3")).value(), 1000);

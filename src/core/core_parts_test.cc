@@ -36,6 +36,7 @@ TEST(Catalog, GivesTheHighestVersionUnlessOneIsNamed) {
   EXPECT_EQ(catalog.find_workflow("order", ""), nullptr);
 }
 
+// rule: 15
 TEST(Retry, GrowsUpToItsCapAndEnds) {
   RetryPolicy policy;
   policy.jitter = 0;
@@ -60,6 +61,7 @@ TEST(Retry, NoIntervalIsTooLongOrTooShort) {
   EXPECT_EQ(retry_delay(policy, Failure{}, 5'000, 1).value(), 0) << "nothing, doubled for ever";
 }
 
+// rule: 15
 TEST(Retry, JitterFollowsFromTheSeedAndStaysWithinItsShare) {
   const RetryPolicy policy;
   const Failure failure;
@@ -74,6 +76,7 @@ TEST(Retry, JitterFollowsFromTheSeedAndStaysWithinItsShare) {
   EXPECT_GT(seen.size(), 200U);
 }
 
+// rule: 15
 TEST(Retry, SomeFailuresAreFinal) {
   RetryPolicy policy;
   policy.non_retryable = {"CardDeclined"};
@@ -149,6 +152,7 @@ class TimeTravel : public ::testing::Test {
   std::vector<HistoryEvent> history_;
 };
 
+// rule: 4
 TEST_F(TimeTravel, RoundsDownToTheStartOfAnActivation) {
   EXPECT_EQ(at(1).sequence, 0);
   EXPECT_EQ(at(1).current_state, "initial");

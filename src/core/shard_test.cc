@@ -525,6 +525,7 @@ std::string charge_at_the_first_event(Script& script) {
   }
 }
 
+// rule: 6
 TEST(ShardActions, KnowTheEventThatLedToThemHoweverLateTheyStart) {
   for (const bool after_restart : {false, true}) {
     Surroundings around(charge_at_the_first_event);
@@ -568,6 +569,7 @@ std::vector<std::string> handed_out(const Outputs& out) {
   return names;
 }
 
+// rule: 26
 TEST(ShardActionHosts, AreHandedNoMoreThanTheyWorkOnAtOnce) {
   Surroundings around(charge_then_wait);
   around.register_action("charge", 0, 2);
@@ -674,6 +676,7 @@ TEST(ShardActionHosts, TakeTurnsAtWhatIsInFlightAtMost) {
 // ---- limits
 
 // Its code slips what is over a limit past a host that checks nothing.
+// rule: 26
 TEST(ShardLimits, ACommandOverThemFailsTheExecutionAndNothingElse) {
   const std::string long_name(256, 'n');
   const std::string big = '"' + std::string(2 * 1024 * 1024, 'x') + '"';
@@ -734,6 +737,7 @@ std::string note_the_failure(Script& script) {
   return "1";
 }
 
+// rule: 3
 TEST(ShardLimits, CodeSeesAsMuchOfAFailureAtOnceAsOnReplay) {
   Surroundings around(note_the_failure);
   around.register_action("charge");

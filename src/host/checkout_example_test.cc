@@ -109,6 +109,7 @@ TEST(CheckoutExample, RunsToItsEnd) {
   EXPECT_EQ(driver.host.instances(), 0U);
 }
 
+// rule: 19
 TEST(CheckoutExample, AFailureIsAValue) {
   CoroutineDriver driver(&shop::checkout);
   driver.start(shop::Order{.id = kLongId});
@@ -118,6 +119,7 @@ TEST(CheckoutExample, AFailureIsAValue) {
               ElementsAre(R"(complete {"order_id":"","courier":"","ok":false})"));
 }
 
+// rule: 12
 TEST(CheckoutExample, TheWaitIsBounded) {
   CoroutineDriver driver(&shop::checkout);
   driver.start(shop::Order{.id = kLongId});

@@ -53,6 +53,7 @@ using Lines = std::vector<std::string>;
 
 // --- cancellation ---------------------------------------------------------------------------
 
+// rule: 22
 TEST(CoroutineHost, CancellingThrowsAtEachOpenAwaitInOrderOfCreationAndWhatFollowsWorks) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
     auto step = ctx.run<Quiet>();
@@ -492,6 +493,7 @@ TEST(CoroutineHost, DataOfAnotherShapeFailsTheWorkflow) {
                   "and should be an integer"));
 }
 
+// rule: 13
 TEST(CoroutineHost, TimeRandomAndUuidRepeat) {
   std::vector<std::string> seen;
   const auto workflow = [&seen](Context& ctx) -> Workflow<> {
@@ -633,6 +635,7 @@ Workflow<std::string> waits(Context& ctx) {
   co_return (second ? second->name : "none") + (fourth ? fourth->name : "none");
 }
 
+// rule: 12
 TEST(CoroutineHost, WaitsTakeEventsOrRunOutOfTime) {
   CoroutineDriver driver(&waits);
   EXPECT_THAT(describe(driver.start()), ElementsAre("wait 1 A"));
@@ -740,6 +743,7 @@ Workflow<std::string> first_of_three(Context& ctx) {
   }
 }
 
+// rule: 8
 TEST(CoroutineHost, AnyGivesTheFirstAndWithdrawsTheOthers) {
   {
     CoroutineDriver driver(&first_of_three);
@@ -1122,6 +1126,7 @@ struct RandomStory {
   CoroutineDriver driver;
 };
 
+// rule: 2
 TEST(CoroutineHost, AnyHistoryReplaysToTheSameCommandsFromEveryPoint) {
   for (unsigned seed = 0; seed < 60; ++seed) {
     RandomStory told(seed);

@@ -133,6 +133,7 @@ TEST_F(WorkflowRuntimeTest, GoesOnAfterTheProcessThatBegan) {
 }
 
 // Closed while a handler runs, it runs again under the same key, and what it returns then counts.
+// rule: 14
 TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
   std::mutex mutex;
   std::vector<std::string> keys;

@@ -514,6 +514,7 @@ std::size_t executions_after_kill(const std::string& path, const std::string& po
   return (*opened)->list_executions(query)->size();
 }
 
+// rule: 1
 TEST_F(SqliteStoreTest, AKillLeavesWhatWasCommitted) {
   std::string acknowledged;
   EXPECT_EQ(executions_after_kill(folder.file("1.db"), "store.before_begin", acknowledged), 2u);

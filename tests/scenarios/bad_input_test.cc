@@ -159,6 +159,7 @@ class BadInput : public ::testing::Test {
   const std::string path = folder.file("pawl.db");
 };
 
+// rule: 26
 TEST_F(BadInput, OfCallsIsRefusedWithAClearError) {
   WorkflowRuntime runtime = WorkflowRuntime::open(options()).value();
   prepare(runtime);
@@ -484,6 +485,7 @@ TEST_F(BadInput, OfWorkflowCodeIsToldToIt) {
   expect_working(runtime);
 }
 
+// rules: 9, 25
 TEST_F(BadInput, AWrongTenantLearnsNothing) {
   WorkflowRuntime runtime = WorkflowRuntime::open(options()).value();
   prepare(runtime);

@@ -56,6 +56,7 @@ int count(const std::vector<HistoryEvent>& history, const EventType type) {
                                         [&](const auto& event) { return event.type == type; }));
 }
 
+// rule: 23
 TEST(Children, AChildHasAnIdOfItsParentsAndAPositionAndItsResultComesBack) {
   tell_four_ways({family({{"Parent", asks_one}, {"Child", works}}), register_family,
                   [](World& world) { start_until_told(world, parent_of("p")); },
@@ -66,6 +67,7 @@ TEST(Children, AChildHasAnIdOfItsParentsAndAPositionAndItsResultComesBack) {
                   }});
 }
 
+// rule: 23
 TEST(Children, AFailureOfAChildIsAChildFailedErrorWithItsCause) {
   tell_four_ways({family({{"Parent", asks_one},
                           {"Child",
@@ -113,6 +115,7 @@ World::HostMaker parent_that_leaves(const ParentClose close) {
                   }}});
 }
 
+// rule: 23
 TEST(Children, WhenTheParentEndsTheyAreCancelled) {
   tell_four_ways({parent_that_leaves(ParentClose::cancel), register_family,
                   [](World& world) {
@@ -125,6 +128,7 @@ TEST(Children, WhenTheParentEndsTheyAreCancelled) {
                   }});
 }
 
+// rule: 23
 TEST(Children, TheyAreTerminatedOrLeftAloneWhereTheParentSaidSo) {
   tell_four_ways(
       {parent_that_leaves(ParentClose::terminate), register_family,
@@ -284,6 +288,7 @@ TEST(Children, ARetryOfTheParentTriesTheChildThatFailedAgain) {
        }});
 }
 
+// rule: 22
 TEST(Children, AForkIsToldThatItsChildrenStayWithTheOriginal) {
   World world({}, family({{"Parent", asks_one}, {"Child", [](Script& script) {
                                                    script.wait_for({"Go"});
@@ -304,6 +309,7 @@ TEST(Children, AForkIsToldThatItsChildrenStayWithTheOriginal) {
 
 // ---- events to others
 
+// rule: 11
 TEST(EmitToOthers, TheEventIsDeliveredOnceThroughTheSendersCommit) {
   tell_four_ways({family({{"Parent",
                            [](Script& script) {
@@ -334,6 +340,7 @@ TEST(EmitToOthers, TheEventIsDeliveredOnceThroughTheSendersCommit) {
                   }});
 }
 
+// rule: 11
 TEST(EmitToOthers, WhereThereIsNobodyAWarningSaysSo) {
   World world({}, family({{"Parent", [](Script& script) {
                              script.emit_event("Go", "1", "nobody");
@@ -348,6 +355,7 @@ TEST(EmitToOthers, WhereThereIsNobodyAWarningSaysSo) {
   EXPECT_EQ(row.status, InboxStatus::failed);
 }
 
+// rule: 11
 TEST(EmitToOthers, APausedExecutionGetsItWhenItIsResumed) {
   tell_four_ways(
       {family({{"Parent",
@@ -381,6 +389,7 @@ std::string counts_to_three(Script& script) {
   return event.payload.bytes;
 }
 
+// rule: 23
 TEST(ContinueAsNew, KeepsTheIdAndTheNumberingAndCarriesEventsOver) {
   tell_four_ways({family({{"Parent", counts_to_three}}), register_family,
                   [](World& world) {
@@ -408,6 +417,7 @@ TEST(ContinueAsNew, KeepsTheIdAndTheNumberingAndCarriesEventsOver) {
                   }});
 }
 
+// rule: 23
 TEST(ContinueAsNew, DropsTimersAndResetsData) {
   tell_four_ways(
       {family({{"Parent",
@@ -447,6 +457,7 @@ std::string takes_even(Script& script) {
   return taken + script.wait_for({"Number"}).payload.bytes;
 }
 
+// rule: 7
 TEST(Filters, AnEventThatAFilterRefusesStaysForOthers) {
   for (const bool before : {false, true}) {
     tell_four_ways({family({{"Parent",
@@ -479,6 +490,7 @@ TEST(Filters, WhoSubmitsIsToldWhetherItWasTaken) {
   EXPECT_EQ(world.state(kTenant, "p").condition, "waiting");
 }
 
+// rule: 7
 TEST(Filters, AWaitBehindOneThatRefusesGetsTheEvent) {
   tell_four_ways(
       {family({{"Parent",

@@ -159,6 +159,7 @@ class LongHistory {
   std::optional<WorkflowRuntime> runtime_;
 };
 
+// rule: 26
 TEST(LongHistories, OfFiftyThousandRecordsAreNoBurden) { LongHistory(50'000).tell(); }
 TEST(HistoriesLong, OfAMillionRecordsAreNoBurden) { LongHistory(1'000'000).tell(); }
 

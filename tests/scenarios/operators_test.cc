@@ -36,6 +36,7 @@ std::string cleans_up(Script& script) {
   return "1";
 }
 
+// rule: 22
 TEST(Operators, CancellingRejectsWhatIsOpenAndLetsTheCodeCleanUp) {
   tell_four_ways({host_with(cleans_up),
                   [](World& world) {
@@ -68,6 +69,7 @@ TEST(Operators, CancellingRejectsWhatIsOpenAndLetsTheCodeCleanUp) {
                   }});
 }
 
+// rule: 22
 TEST(Operators, ACancelledExecutionThatReturnsIsCompleted) {
   tell_four_ways({host_with([](Script& script) -> std::string {
                     try {
@@ -89,6 +91,7 @@ TEST(Operators, ACancelledExecutionThatReturnsIsCompleted) {
                   }});
 }
 
+// rule: 22
 TEST(Operators, AnActionUnderWayIsToldToStopAndItsLateAnswerIsIgnored) {
   World world({}, host_with([](Script& script) { return script.run("slow", "1"); }));
   world.register_workflow("Story");
@@ -105,6 +108,7 @@ TEST(Operators, AnActionUnderWayIsToldToStopAndItsLateAnswerIsIgnored) {
   EXPECT_TRUE(world.data().results.empty());
 }
 
+// rule: 22
 TEST(Operators, TerminatingEndsAtOnce) {
   tell_four_ways({host_with(cleans_up),
                   [](World& world) {
@@ -131,6 +135,7 @@ TEST(Operators, TerminatingEndsAtOnce) {
                   }});
 }
 
+// rules: 10, 22
 TEST(Operators, WhatIsPausedKeepsEverythingForLater) {
   tell_four_ways({host_with([](Script& script) {
                     const Position sleep = script.start_sleep(60'000);
@@ -164,6 +169,7 @@ TEST(Operators, WhatIsPausedKeepsEverythingForLater) {
 }
 
 // It ran, so it is not to run again: neither for the pause nor for a crash within it.
+// rule: 22
 TEST(Operators, AnActionThatEndsWhilePausedIsRecordedAndNotRunAgain) {
   World world({}, host_with([](Script& script) { return script.run("slow", "1"); }));
   world.register_workflow("Story");
@@ -306,6 +312,7 @@ std::variant<Payload, Failure> mended_later(const ActionTask& task) {
   return failure;
 }
 
+// rule: 22
 TEST(Operators, ARetriedExecutionGoesOnFromTheActionThatFailed) {
   tell_four_ways(
       {host_with([](Script& script) {
@@ -444,6 +451,7 @@ std::string approves(Script& script) {
   return script.run("echo", "\"" + decision.name + "\"");
 }
 
+// rule: 22
 TEST(Operators, AForkGoesItsOwnWayFromAPointOfTheHistory) {
   tell_four_ways(
       {host_with(approves),
@@ -485,6 +493,7 @@ TEST(Operators, AForkGoesItsOwnWayFromAPointOfTheHistory) {
        }});
 }
 
+// rule: 22
 TEST(Operators, WhatWasUnderWayRunsInTheForkUnderItsOwnKey) {
   World world({}, host_with([](Script& script) {
                 const Position sleep = script.start_sleep(60'000);

@@ -72,6 +72,7 @@ std::string random_workflow(Script& script, const std::uint64_t seed) {
 
 class RandomWorkflows : public ::testing::TestWithParam<std::uint64_t> {};
 
+// rules: 1, 2
 TEST_P(RandomWorkflows, EndTheSameWhicheverWayTheyGo) {
   const std::uint64_t seed = GetParam();
   const auto make_host = [seed] {

@@ -62,6 +62,7 @@ TEST_F(Rules, AnUnknownWorkflowIsRefusedWithTheNearestName) {
   EXPECT_TRUE(world.data().executions.empty());
 }
 
+// rules: 9, 25
 TEST_F(Rules, AnEventForNobodyLeavesNoTrace) {
   World world = make_world();
   world.register_workflow("Story");
@@ -80,6 +81,7 @@ TEST_F(Rules, AnEventForNobodyLeavesNoTrace) {
   EXPECT_EQ(world.data().inbox.size(), rows);
 }
 
+// rule: 9
 TEST_F(Rules, TheSameKeyHasTheSameAnswerAfterTheEndAndARestart) {
   World world = make_world();
   world.register_workflow("Story");
@@ -94,6 +96,7 @@ TEST_F(Rules, TheSameKeyHasTheSameAnswerAfterTheEndAndARestart) {
   EXPECT_EQ(again.consumed, first.consumed);
 }
 
+// rules: 24, 25
 TEST_F(Rules, AStartIsIdempotentByItsId) {
   World world = make_world();
   world.register_workflow("Story");
@@ -110,6 +113,7 @@ TEST_F(Rules, AStartIsIdempotentByItsId) {
   EXPECT_EQ(world.data().executions.size(), 2U);
 }
 
+// rule: 12
 TEST_F(Rules, DueTimersAndEventsMergeByTheirTime) {
   code_ = [](Script& script) -> std::string {
     const Position event = script.start_wait({"Go"});
@@ -146,6 +150,7 @@ TEST_F(Rules, TheLongestWaitsAndSleepsDoNotEnd) {
   EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"event\"");
 }
 
+// rules: 10, 20
 TEST_F(Rules, CodeThatDepartsFromItsHistoryIsSetAsideAndGoesOnWhenMended) {
   const ScriptFunction right = [](Script& script) -> std::string {
     script.set_state("one");
@@ -189,6 +194,7 @@ TEST_F(Rules, CodeThatDepartsFromItsHistoryIsSetAsideAndGoesOnWhenMended) {
   EXPECT_FALSE(find_fault(world.data()));
 }
 
+// rule: 20
 TEST_F(Rules, AViolationSeenByTheHostKeepsWhatWokeTheCode) {
   code_ = [](Script& script) -> std::string {
     const std::string result = script.run("echo", "1");
@@ -211,6 +217,7 @@ TEST_F(Rules, AViolationSeenByTheHostKeepsWhatWokeTheCode) {
   EXPECT_EQ(world.actions_run().size(), ran) << "its result was kept, it need not run again";
 }
 
+// rules: 17, 21
 TEST_F(Rules, WithoutItsCodeAnExecutionWaitsAndGoesOnWhenItIsThere) {
   code_ = [](Script& script) -> std::string {
     script.wait_for({"Go"});
@@ -236,6 +243,7 @@ TEST_F(Rules, WithoutItsCodeAnExecutionWaitsAndGoesOnWhenItIsThere) {
   EXPECT_FALSE(find_fault(world.data()));
 }
 
+// rule: 17
 TEST_F(Rules, AnActionThatNobodyRegisteredWaitsUntilSomebodyDoes) {
   code_ = [](Script& script) { return script.run("sendNotification", "1"); };
   World world = make_world();
@@ -252,6 +260,7 @@ TEST_F(Rules, AnActionThatNobodyRegisteredWaitsUntilSomebodyDoes) {
   EXPECT_EQ(world.state(kTenant, "a").status, "completed");
 }
 
+// rules: 14, 15
 TEST_F(Rules, AnAttemptThatTakesTooLongIsTriedAgain) {
   code_ = [](Script& script) -> std::string {
     ActionOptions options;
@@ -283,6 +292,7 @@ TEST_F(Rules, AnAttemptThatTakesTooLongIsTriedAgain) {
 // A failed commit takes the execution back to what is durable, and its attempts with it. The action
 // is handed out once more, as the same attempt under the same key; what the first one still says is
 // not taken for the answer of the second.
+// rule: 14
 TEST_F(Rules, AnAttemptThatWasGivenUpDoesNotAnswerForItsTwin) {
   code_ = [](Script& script) -> std::string {
     const std::string charged = script.run("charge", "1");
@@ -316,6 +326,7 @@ TEST_F(Rules, AnAttemptThatWasGivenUpDoesNotAnswerForItsTwin) {
   EXPECT_EQ(world.data().results.begin()->second.result.bytes, "\"paid\"");
 }
 
+// rule: 14
 TEST_F(Rules, AnActionOutsideOfAnExecutionRunsOncePerKey) {
   World world = make_world();
   int runs = 0;
@@ -343,6 +354,7 @@ TEST_F(Rules, AnActionOutsideOfAnExecutionRunsOncePerKey) {
   EXPECT_NE(unknown->error().message.find("Charge"), std::string::npos);
 }
 
+// rule: 25
 TEST_F(Rules, OneKeyOfTwoTenantsIsTwoActionsAtOnce) {
   World world = make_world();
   world.register_action(
@@ -396,6 +408,7 @@ TEST_F(Rules, AFailureOutsideOfAnExecutionIsTriedAgainAndThenRecorded) {
   EXPECT_EQ(runs, 4);
 }
 
+// rule: 26
 TEST_F(Rules, TheBufferOfAnExecutionIsBounded) {
   WorldOptions options;
   options.limits.events_buffered_max = 2;
@@ -409,6 +422,7 @@ TEST_F(Rules, TheBufferOfAnExecutionIsBounded) {
   EXPECT_NE(refused->error().message.find("events_buffered_max"), std::string::npos);
 }
 
+// rule: 26
 TEST_F(Rules, TooManyOpenAwaitablesFailTheExecution) {
   code_ = [](Script& script) -> std::string {
     for (int index = 0; index < 4; ++index) script.start_wait({"Go"});
@@ -424,6 +438,7 @@ TEST_F(Rules, TooManyOpenAwaitablesFailTheExecution) {
   EXPECT_EQ(world.state(kTenant, "a").error->code, "awaitables_pending_max");
 }
 
+// rule: 6
 TEST_F(Rules, EveryRecordNamesTheEventThatLedToIt) {
   code_ = [](Script& script) -> std::string {
     script.wait_for({"Go"});

@@ -160,6 +160,7 @@ class Snapshots : public ::testing::TestWithParam<std::uint64_t> {
   MemoryStore store_{MemoryStore::Mode::manual, data_};
 };
 
+// rule: 4
 TEST_P(Snapshots, TellWhatTheWholeHistoryTells) {
   Dice dice(GetParam());
   Chronicle chronicle(GetParam());

@@ -27,6 +27,7 @@ std::string takes_an_event(Script& script) {
 
 // ---- later
 
+// rule: 5
 TEST(StartAt, TheCodeRunsFirstAtThatTimeAndTakesWhatCameBefore) {
   tell_four_ways({host_with(takes_an_event), [](World& world) { world.register_workflow("Story"); },
                   [](World& world) {
@@ -112,6 +113,7 @@ TEST(StartAt, PausedItStartsWhenItIsResumed) {
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").status, "completed"); }});
 }
 
+// rule: 21
 TEST(StartAt, WithoutItsCodeItWaitsForThatAndStartsThen) {
   World world({}, host_with([](Script&) { return "1"; }));
   world.register_workflow("Story");
@@ -204,6 +206,7 @@ TEST(Deadline, WhatEndsBeforeOrIsCancelledBeforeNeverMeetsIt) {
        }});
 }
 
+// rule: 12
 TEST(Deadline, ItHoldsOverATimeWithoutAnEngineAndComesBeforeLaterEvents) {
   World world({}, host_with(waits_long));
   world.register_workflow("Story");
@@ -264,6 +267,7 @@ TEST(Deadline, AnExecutionThatIsRetriedAfterItGoesOn) {
 
 // ---- once
 
+// rules: 24, 25
 TEST(StartKeys, TheIdIsMadeOfTenantWorkflowAndKey) {
   const std::string id = keyed_execution_id("acme", "Story", "k-1");
   EXPECT_EQ(id, keyed_execution_id("acme", "Story", "k-1"));

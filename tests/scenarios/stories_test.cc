@@ -15,6 +15,7 @@ Failure failure_of(const std::string& message, const FailureClass failure_class)
   return failure;
 }
 
+// rules: 2, 5
 TEST(Stories, ThreeActionsOneAfterTheOther) {
   tell_four_ways({host_with([](Script& script) {
                     script.set_state("working");
@@ -38,6 +39,7 @@ TEST(Stories, ThreeActionsOneAfterTheOther) {
                   }});
 }
 
+// rules: 2, 7
 TEST(Stories, AnApprovalWaitsForOneOfTwoEvents) {
   tell_four_ways({host_with([](Script& script) {
                     script.set_state("draft");
@@ -78,6 +80,7 @@ TEST(Stories, AnApprovalWaitsForOneOfTwoEvents) {
                   }});
 }
 
+// rule: 2
 TEST(Stories, ParallelActionsJoin) {
   tell_four_ways({host_with([](Script& script) {
                     std::vector<Position> positions;
@@ -101,6 +104,7 @@ TEST(Stories, ParallelActionsJoin) {
                   }});
 }
 
+// rules: 14, 15
 TEST(Stories, AFailingActionIsTriedAgainAfterAWhile) {
   tell_four_ways({host_with([](Script& script) { return script.run("flaky", "1"); }),
                   [](World& world) {
@@ -122,6 +126,7 @@ TEST(Stories, AFailingActionIsTriedAgainAfterAWhile) {
                   }});
 }
 
+// rules: 5, 15, 19
 TEST(Stories, AnActionThatKeepsFailingFailsTheExecution) {
   tell_four_ways({host_with([](Script& script) { return script.run("broken", "1"); }),
                   [](World& world) {
@@ -140,6 +145,7 @@ TEST(Stories, AnActionThatKeepsFailingFailsTheExecution) {
                   }});
 }
 
+// rule: 15
 TEST(Stories, APermanentFailureIsNotTriedAgain) {
   tell_four_ways(
       {host_with([](Script& script) -> std::string {
@@ -161,6 +167,7 @@ TEST(Stories, APermanentFailureIsNotTriedAgain) {
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").result.bytes, "\"never\""); }});
 }
 
+// rule: 12
 TEST(Stories, AWaitRunsOutOfTime) {
   tell_four_ways({host_with([](Script& script) -> std::string {
                     const auto event = script.event(script.start_wait({"Pay"}, 5'000));
@@ -180,6 +187,7 @@ TEST(Stories, AWaitRunsOutOfTime) {
                   }});
 }
 
+// rule: 8
 TEST(Stories, ARaceWithdrawsTheLoser) {
   tell_four_ways({host_with([](Script& script) -> std::string {
                     const Position event = script.start_wait({"Go"});
@@ -205,6 +213,7 @@ TEST(Stories, ARaceWithdrawsTheLoser) {
                   }});
 }
 
+// rule: 11
 TEST(Stories, WhatIsEmittedComesBackInOrder) {
   tell_four_ways(
       {host_with([](Script& script) -> std::string {
@@ -219,6 +228,7 @@ TEST(Stories, WhatIsEmittedComesBackInOrder) {
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "a").result.bytes, "12"); }});
 }
 
+// rule: 7
 TEST(Stories, WhatIsLeftAtTheEndIsDiscarded) {
   tell_four_ways({host_with([](Script& script) -> std::string {
                     script.wait_for({"End"});
@@ -240,6 +250,7 @@ TEST(Stories, WhatIsLeftAtTheEndIsDiscarded) {
                   }});
 }
 
+// rules: 1, 2
 TEST(Stories, LogLinesComeOnceAndNotOnReplay) {
   const auto make_host = host_with([](Script& script) -> std::string {
     script.log("begun");

@@ -201,6 +201,7 @@ int kills_wanted() {
   return wanted == nullptr ? 200 : std::atoi(wanted);
 }
 
+// rule: 1
 TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   Storm storm;
   std::mt19937_64 random{std::random_device{}()};

@@ -48,6 +48,7 @@ std::string ships_audited(Script& script) {
   return script.run("echo", "\"ship\"");
 }
 
+// rule: 21
 TEST(Patched, HistoriesOfBeforeGoOnByTheOldWayUntilTheyReachAPlaceThatIsNewToThem) {
   const auto deployed = std::make_shared<ScriptFunction>();
   tell_four_ways({host_of(deployed),
@@ -85,6 +86,7 @@ ScriptFunction loop(const bool patched) {
   };
 }
 
+// rule: 21
 TEST(Patched, ALoopKeepsToTheWayThatItBeganWith) {
   const auto deployed = std::make_shared<ScriptFunction>();
   tell_four_ways({host_of(deployed),
@@ -134,6 +136,7 @@ TEST(Patched, AllCallsOfAnActivationAgree) {
                   }});
 }
 
+// rule: 20
 TEST(Patched, AHistoryWithAPatchThatTheCodeDoesNotAskForAnyMoreIsADeparture) {
   const auto deployed = std::make_shared<ScriptFunction>(ships_audited);
   World world({}, host_of(deployed));
@@ -160,6 +163,7 @@ std::string tells_its_version(Script& script) {
   return "\"" + script.started().version + "\"";
 }
 
+// rule: 21
 TEST(Versions, AnExecutionStaysOnItsOwnAndANewOneBeginsOnTheHighest) {
   const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
   tell_four_ways({host_of(deployed),
@@ -185,6 +189,7 @@ TEST(Versions, AnExecutionStaysOnItsOwnAndANewOneBeginsOnTheHighest) {
                   }});
 }
 
+// rule: 21
 TEST(Versions, WithoutItsVersionAnExecutionWaitsVisiblyUntilThatIsRegistered) {
   const auto deployed = std::make_shared<ScriptFunction>(tells_its_version);
   tell_four_ways({host_of(deployed), [](World& world) { world.register_workflow("Story"); },

@@ -163,6 +163,7 @@ TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
   }
 }
 
+// rule: 25
 TYPED_TEST_P(StoreConformance, TellsUnknownFromForeignInNoWay) {
   auto& self = *this;
   self.start("wf-1", "acme");
@@ -509,6 +510,7 @@ TYPED_TEST_P(StoreConformance, ResumesWhatIsInFlightStuckOrHasMail) {
   EXPECT_EQ(*second, (Refs{mailed}));
 }
 
+// rule: 25
 TYPED_TEST_P(StoreConformance, ListsByTenantNewestFirst) {
   auto& self = *this;
   std::vector<ExecutionRef> mine;
@@ -552,6 +554,7 @@ TYPED_TEST_P(StoreConformance, ListsByTenantNewestFirst) {
   EXPECT_TRUE(refs(self.store->list_executions(query)).empty());
 }
 
+// rules: 14, 25
 TYPED_TEST_P(StoreConformance, ResultsOutsideOfExecutionsAreFoundByKeyAndTenant) {
   auto& self = *this;
   ActionResultRecord result;

@@ -41,6 +41,7 @@ interface Story {
 let planted = 0;
 
 const stories: Record<string, Story> = {
+  // rule: 2
   sequence: {
     async run({ actions, setState, data }) {
       for (let n = 0; n < 4; n++) {
@@ -50,6 +51,7 @@ const stories: Record<string, Story> = {
       return data.all();
     },
   },
+  // rule: 7
   approval: {
     input: { amount: 5 },
     async run({ events, actions, setState, data, input }) {
@@ -64,6 +66,7 @@ const stories: Record<string, Story> = {
     },
     events: [['Submit', { by: 'ann' }], ['Reject', { why: ['cost'] }]],
   },
+  // rule: 7
   buffered: {
     async run({ events, sleep }) {
       await sleep(30);
@@ -73,6 +76,7 @@ const stories: Record<string, Story> = {
     },
     events: [['B', 1], ['A', 2], ['C', 3]],
   },
+  // rules: 11, 23
   family: {
     async run({ startChild, events, setState }) {
       const child = startChild('sequence', { executionId: 'family-child' });
@@ -88,6 +92,7 @@ const stories: Record<string, Story> = {
       await actions['broken']!();
     },
   },
+  // rules: 7, 23
   counting: {
     input: { round: 1, taken: [] },
     async run({ input, events, actions, continueAsNew }) {
@@ -98,6 +103,7 @@ const stories: Record<string, Story> = {
     },
     events: [['Next', 2], ['Next', 4], ['Next', 1], ['Next', 3]],
   },
+  // rule: 15
   parallel: {
     async run({ actions }) {
       const all = await Promise.all([1, 2, 3].map((n) => actions['echo']!({ n })));
@@ -105,6 +111,7 @@ const stories: Record<string, Story> = {
       return [all, settled.map((one) => (one.status === 'rejected' ? one.reason.message : one.value))];
     },
   },
+  // rule: 8
   races: {
     async run({ any, events, sleep, actions }) {
       const lost = events.waitFor('Never');
@@ -116,6 +123,7 @@ const stories: Record<string, Story> = {
     },
     events: [['Late']],
   },
+  // rule: 12
   timeouts: {
     async run({ events, data }) {
       for (let n = 0; n < 3; n++) {
@@ -124,6 +132,7 @@ const stories: Record<string, Story> = {
       return data.all();
     },
   },
+  // rule: 13
   chance: {
     async run({ random, uuid, now, actions, setState }) {
       const began = now();
@@ -133,6 +142,7 @@ const stories: Record<string, Story> = {
       return drawn;
     },
   },
+  // rule: 19
   cleanup: {
     async run({ actions, setState, events }) {
       try {
@@ -145,6 +155,7 @@ const stories: Record<string, Story> = {
     },
     events: [['Go']],
   },
+  // rule: 11
   talks: {
     async run({ events }) {
       const heard = [];
@@ -155,6 +166,7 @@ const stories: Record<string, Story> = {
       return heard;
     },
   },
+  // rule: 22
   cancelled: {
     async run({ events, actions, sleep, signal, setState }) {
       try {
@@ -201,6 +213,7 @@ const stories: Record<string, Story> = {
     },
     events: [['!cancel']],
   },
+  // rule: 22
   paused: {
     async run({ events, actions, setState }) {
       const first = await events.waitFor('First');
@@ -209,6 +222,7 @@ const stories: Record<string, Story> = {
     },
     events: [['!pause'], ['First', 1], ['Second', 2], ['!resume']],
   },
+  // rule: 21
   patched: {
     async run({ events, patched, setState }) {
       const told = [];
