@@ -193,6 +193,7 @@ TEST_F(BesideProcesses, AClientStartsSendsAndReadsWhileAnEngineRuns) {
   EXPECT_EQ(client.enqueue_event(item("a", 4)).error().code, ErrorCode::closed);
 }
 
+// rules: 9, 24
 TEST_F(BesideProcesses, IdempotencyKeysHoldAgainstEachOtherAndTheEngine) {
   WorkflowRuntime runtime = open_engine();
   Client client = open_client();
@@ -331,6 +332,7 @@ void BesideProcesses::expect_all_acknowledged_once(WorkflowRuntime& runtime,
   }
 }
 
+// rules: 1, 9
 TEST_F(BesideProcesses, NothingAcknowledgedIsLostOrDoubledWhoeverIsKilled) {
   const std::string journal = folder_.file("journal");
   kill_again_and_again(path_, journal, 12);
