@@ -6,6 +6,7 @@
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { NotDeterministicError } from './errors.js';
 import { currentInstance, type Instance } from './instance.js';
+import { replaceProperty } from './replacements.js';
 
 /** 'error' refuses, 'warn' warns once per function and lets through, 'off' leaves all as it is. */
 export type GuardMode = 'off' | 'warn' | 'error';
@@ -42,6 +43,7 @@ const forbidden: readonly [module: string, names: readonly string[], instead: st
 class Guards {
   private readonly restorers: (() => void)[] = [];
   private readonly warned = new Set<string>();
+  private active = true;
 
   constructor(private readonly mode: 'warn' | 'error') {
     this.guardClocks();
@@ -51,40 +53,33 @@ class Guards {
     syncBuiltinESMExports();
   }
 
+  /** What others have wrapped meanwhile stays beneath what they made of it, and does nothing. */
   restore(): void {
+    this.active = false;
     for (const restore of this.restorers.reverse()) restore();
     syncBuiltinESMExports();
   }
 
   private replace(object: object, key: string, value: unknown): void {
-    const before = Object.getOwnPropertyDescriptor(object, key);
-    if (before?.configurable === false && before.writable !== true) return;
-    if (before?.configurable === false) {
-      (object as Record<string, unknown>)[key] = value;
-    } else {
-      Object.defineProperty(object, key, {
-        value,
-        configurable: true,
-        writable: true,
-        enumerable: before?.enumerable ?? true,
-      });
-    }
-    this.restorers.push(() => {
-      if (before === undefined) delete (object as Record<string, unknown>)[key];
-      else if (before.configurable === false) (object as Record<string, unknown>)[key] = before.value;
-      else Object.defineProperty(object, key, before);
-    });
+    const restore = replaceProperty(object, key, value);
+    if (restore !== undefined) this.restorers.push(restore);
+  }
+
+  /** The instance whose code is running; none once this is over. */
+  private inside(): Instance | undefined {
+    return this.active ? currentInstance() : undefined;
   }
 
   /** `inside` answers while workflow code runs, the original at any other time. */
   private deterministic(object: object, key: string, inside: (instance: Instance, args: any[]) => unknown): void {
     const original = (object as Record<string, unknown>)[key];
     if (typeof original !== 'function') return;
+    const guards = this;
     this.replace(
       object,
       key,
       keepLook(original as AnyFunction, function (this: unknown, ...args) {
-        const instance = currentInstance();
+        const instance = guards.inside();
         return instance === undefined ? original.apply(this, args) : inside(instance, args);
       }),
     );
@@ -94,7 +89,7 @@ class Guards {
     const original = (object as Record<string, unknown>)[key];
     if (typeof original !== 'function') return;
     const check = () => {
-      const instance = currentInstance();
+      const instance = this.inside();
       if (instance !== undefined) this.violate(instance, label, instead);
     };
     const guarded = new Proxy(original as AnyFunction, {
@@ -123,13 +118,13 @@ class Guards {
   private guardClocks(): void {
     const original = Date;
     const guarded = new Proxy(original, {
-      apply(target, self, args) {
-        const instance = currentInstance();
+      apply: (target, self, args) => {
+        const instance = this.inside();
         if (instance === undefined) return Reflect.apply(target, self, args);
         return new original(instance.now).toString();
       },
-      construct(target, args, newTarget) {
-        const instance = args.length === 0 ? currentInstance() : undefined;
+      construct: (target, args, newTarget) => {
+        const instance = args.length === 0 ? this.inside() : undefined;
         return Reflect.construct(target, instance === undefined ? args : [instance.now], newTarget);
       },
     });
@@ -148,7 +143,7 @@ class Guards {
       return [Number((at - from) / 1_000_000_000n), Number((at - from) % 1_000_000_000n)];
     });
     process.hrtime.bigint = () => {
-      const instance = currentInstance();
+      const instance = this.inside();
       return instance === undefined ? bigint() : nanoseconds(instance);
     };
   }

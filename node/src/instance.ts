@@ -102,6 +102,7 @@ export class Instance {
       'promises made of those; work that needs timers, I/O or other executions belongs into an action';
     const error = new NotDeterministicError(report);
     if (!this.done && this.violation === '') this.violation = error.stack ?? report;
+    errorInstances.set(error, this);
     throw error;
   }
 
@@ -322,6 +323,14 @@ export function prepareAction(
   const written: FlatWriter = [];
   writeActionOptions(written, options);
   return { name, parameters: text, options: written };
+}
+
+// What code got that went on where it must not.
+const errorInstances = new WeakMap<object, Instance>();
+
+/** Whose code was given that error, for using its context outside of its activation. */
+export function instanceOfError(error: unknown): Instance | undefined {
+  return typeof error === 'object' && error !== null ? errorInstances.get(error) : undefined;
 }
 
 let current: Instance | undefined;

@@ -8,6 +8,7 @@ import { setTimeout as promisedSetTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { defineWorkflow, type WorkflowContext } from 'pawl';
 import { installGuards, removeGuards } from '../dist/guards.js';
+import { ignoreRejections, watchRejections } from '../dist/rejections.js';
 import { tell } from './support/probe.js';
 
 afterEach(() => removeGuards());
@@ -118,6 +119,51 @@ test('outside of workflow code everything does what it does', async () => {
   removeGuards();
   const after = [Date, setTimeout, fetch, Math.random, Date.now, crypto.randomUUID, http.get, process.hrtime];
   after.forEach((one, i) => assert.equal(one, before[i]));
+});
+
+test('what others have put over the guards stays, and goes through to the original', async () => {
+  const before = { setTimeout, fetch, Date, random: Math.random, emit: process.emit };
+  const heard: unknown[] = [];
+  try {
+    installGuards('error');
+    watchRejections(() => heard.push('ours'));
+    const [guardedTimeout, guardedDate, guardedEmit] = [setTimeout, Date, process.emit];
+    const wrapped = ((...args: Parameters<typeof setTimeout>) => guardedTimeout(...args)) as typeof setTimeout;
+    globalThis.setTimeout = wrapped;
+    class FrozenDate extends guardedDate {}
+    globalThis.Date = FrozenDate as DateConstructor;
+    const emit = function (this: NodeJS.Process, ...args: unknown[]) {
+      return Reflect.apply(guardedEmit as unknown as (...all: unknown[]) => boolean, this, args);
+    } as typeof process.emit;
+    process.emit = emit;
+    removeGuards();
+    ignoreRejections();
+    assert.equal(setTimeout, wrapped);
+    assert.equal(Date, FrozenDate);
+    assert.equal(process.emit, emit);
+    assert.equal(fetch, before.fetch);
+    assert.equal(Math.random, before.random);
+    await inside(() => {
+      clearTimeout(setTimeout(() => {}, 1));
+      assert.ok(new Date().getTime() > 1_000_000);
+      // Without the listeners of the test runner.
+      const listeners = process.listeners('unhandledRejection');
+      process.removeAllListeners('unhandledRejection');
+      process.once('unhandledRejection', (reason) => heard.push(reason));
+      process.emit('unhandledRejection', 'theirs', Promise.resolve());
+      for (const listener of listeners) process.on('unhandledRejection', listener);
+    });
+    assert.deepEqual(heard, ['theirs']);
+    // The next ones are put over it, and taken off it.
+    installGuards('error');
+    await assert.rejects(inside(() => setTimeout(() => {}, 1)), { name: 'NotDeterministicError' });
+    removeGuards();
+    assert.equal(setTimeout, wrapped);
+  } finally {
+    globalThis.setTimeout = before.setTimeout;
+    globalThis.Date = before.Date;
+    process.emit = before.emit;
+  }
 });
 
 test('warn lets through and warns once; off leaves all as it is', async () => {
