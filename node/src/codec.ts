@@ -8,12 +8,14 @@
  *   Error                                an object of name, message, stack, code and its own members
  *   other objects                        their own enumerable members
  *
- * NaN, infinities, BigInt, Map, Set, promises, functions, symbols, cycles, lone surrogates and
- * binary types other than Uint8Array are refused with the path to them.
+ * NaN, infinities, BigInt, Map, Set, promises, functions, symbols, cycles, lone surrogates, binary
+ * types other than Uint8Array, and what hides all that it holds (Response, URLSearchParams, iterators
+ * …) are refused with the path to them. Of which realm (vm context) they are makes no difference.
  *
  * An object of the user's that looks like tagged bytes (one member named $bytes, $$bytes …) gets one
  * more '$' on its way in and loses it on its way out.
  */
+import { types } from 'node:util';
 import { PayloadError } from './errors.js';
 
 /** JSON text; '' is the absence of a value, which JavaScript calls undefined. */
@@ -78,24 +80,37 @@ function errorMembers(error: Error): Record<string, unknown> {
   const members: Record<string, unknown> = { name: error.name, message: error.message };
   if (typeof error.stack === 'string') members['stack'] = error.stack;
   if (error.cause !== undefined) members['cause'] = error.cause;
-  if (error instanceof AggregateError) members['errors'] = error.errors;
+  if (Array.isArray((error as AggregateError).errors)) members['errors'] = (error as AggregateError).errors;
   return Object.assign(members, error);
 }
 
 function refuseObject(value: object, path: string): void {
-  if (value instanceof Map || value instanceof Set) {
-    const name = value instanceof Map ? 'Map' : 'Set';
-    const hint =
-      name === 'Map' ? 'Use Object.fromEntries(map), or [...map]' : 'Use [...set]';
-    refuse(path, `a ${name}`, hint);
+  if (types.isMap(value)) refuse(path, 'a Map', 'Use Object.fromEntries(map), or [...map]');
+  if (types.isSet(value)) refuse(path, 'a Set', 'Use [...set]');
+  if (types.isPromise(value)) refuse(path, 'a promise', 'Is an await missing?');
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) {
+    refuse(path, `a ${kindOf(value)}`, 'Of the binary types, Uint8Array can');
   }
-  if (value instanceof Promise) refuse(path, 'a promise', 'Is an await missing?');
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) {
-    refuse(path, `a ${value.constructor.name}`, 'Of the binary types, Uint8Array can');
+  if (types.isWeakMap(value) || types.isWeakSet(value) || types.isRegExp(value)) {
+    refuse(path, `a ${kindOf(value)}`);
   }
-  if (value instanceof WeakMap || value instanceof WeakSet || value instanceof RegExp) {
-    refuse(path, `a ${value.constructor.name}`);
-  }
+}
+
+/** As the specification of JavaScript names it, and classes say by Symbol.toStringTag. */
+function kindOf(value: object): string {
+  return Object.prototype.toString.call(value).slice('[object '.length, -1);
+}
+
+/** Of an object without members of its own: whether it is more than an empty one. */
+function refuseHidden(value: object, path: string): void {
+  const kind = kindOf(value);
+  if (kind === 'Object' || kind === 'Arguments') return;
+  const article = /^[AEIOU]/.test(kind) ? 'an' : 'a';
+  refuse(path, `${article} ${kind}`, 'It shows nothing of what it holds: take out what is needed');
+}
+
+function isError(value: object): value is Error {
+  return value instanceof Error || types.isNativeError(value);
 }
 
 /** The value as plain data for JSON.stringify; undefined stays undefined. */
@@ -122,7 +137,7 @@ function simplify(value: unknown, path: string, ancestors: Ancestors): unknown {
 }
 
 function simplifyObject(value: object, path: string, ancestors: Ancestors): unknown {
-  if (value instanceof Uint8Array) {
+  if (types.isUint8Array(value)) {
     return {
       [tag]: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64'),
     };
@@ -130,7 +145,7 @@ function simplifyObject(value: object, path: string, ancestors: Ancestors): unkn
   refuseObject(value, path);
   if (ancestors.includes(value)) refuse(path, 'a cycle', 'It contains itself');
   if (ancestors.length >= depthMax) refuse(path, `a value nested more than ${depthMax} deep`);
-  if (value instanceof Date && Number.isNaN(value.getTime())) refuse(path, 'an invalid Date');
+  if (types.isDate(value) && Number.isNaN(value.getTime())) refuse(path, 'an invalid Date');
 
   ancestors.push(value);
   try {
@@ -142,11 +157,10 @@ function simplifyObject(value: object, path: string, ancestors: Ancestors): unkn
     if (Array.isArray(value)) {
       return Array.from(value, (item, i) => simplify(item, `${path}[${i}]`, ancestors) ?? null);
     }
-    if (value instanceof Number || value instanceof String || value instanceof Boolean) {
-      return simplify(value.valueOf(), path, ancestors);
-    }
-    const source = value instanceof Error ? errorMembers(value) : (value as Record<string, unknown>);
+    if (types.isBoxedPrimitive(value)) return simplify(value.valueOf(), path, ancestors);
+    const source = isError(value) ? errorMembers(value) : (value as Record<string, unknown>);
     const keys = Object.keys(source);
+    if (keys.length === 0) refuseHidden(value, path);
     const copy: Record<string, unknown> = {};
     let kept = 0;
     for (const key of keys) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 import { decode, deepFreeze, encode, encodeDetails } from '../dist/codec.js';
 import { errorFromFailure, writeFailure, classify } from '../dist/failures.js';
 import { NonRetryableError, PayloadError, TimeoutError, ValidationError } from 'pawl';
@@ -104,6 +105,65 @@ test('what cannot be carried is refused with the path to it', () => {
   }
   const twice = { x: 1 };
   assert.deepEqual(through([twice, twice]), [twice, twice], 'the same object twice is no cycle');
+});
+
+test('what hides what it holds is refused, and so is what another realm made', () => {
+  const hidden: [string, RegExp][] = [
+    ['new Map([[1, 2]])', /^payload\.x: a Map can't be carried\. Use Object\.fromEntries/],
+    ['new Set([1])', /^payload\.x: a Set can't be carried\. Use \[\.\.\.set\]/],
+    ['Promise.resolve(1)', /^payload\.x: a promise can't be carried/],
+    ['new WeakMap()', /^payload\.x: a WeakMap can't/],
+    ['new WeakRef({})', /^payload\.x: a WeakRef can't be carried\. It shows nothing of what it holds/],
+    ['/x/', /^payload\.x: a RegExp can't/],
+    ['new Int16Array(1)', /^payload\.x: a Int16Array can't be carried\. Of the binary types, Uint8Array can/],
+    ['new DataView(new ArrayBuffer(1))', /^payload\.x: a DataView can't/],
+    ['new SharedArrayBuffer(1)', /^payload\.x: a SharedArrayBuffer can't/],
+    ['[1][Symbol.iterator]()', /^payload\.x: an Array Iterator can't/],
+    ['(function* () {})()', /^payload\.x: a Generator can't/],
+    ['new Proxy(new Map(), {})', /^payload\.x: a Map can't/],
+    ['new Date(NaN)', /^payload\.x: an invalid Date can't/],
+    ['Object(1n)', /^payload\.x: a BigInt can't/],
+    ['new Intl.NumberFormat()', /^payload\.x: an Intl\.NumberFormat can't/],
+  ];
+  for (const [source, message] of hidden) {
+    for (const x of [eval(source), runInNewContext(source)]) {
+      const refused = (error: unknown) => error instanceof PayloadError && message.test(error.message);
+      assert.throws(() => encode({ x }), refused, source);
+      assert.throws(() => encode({ x: [{ ok: 1 }, x] }), /^PayloadError: payload\.x\[1\]: /, source);
+    }
+  }
+  const ofNode: [object, RegExp][] = [
+    [new Response('a'), /a Response can't/],
+    [new Headers({ a: 'b' }), /a Headers can't/],
+    [new URLSearchParams('a=b'), /an? URLSearchParams can't/],
+    [new AbortController().signal, /an AbortSignal can't/],
+    [new Blob(['a']), /a Blob can't/],
+  ];
+  for (const [value, message] of ofNode) assert.throws(() => encode([value]), message);
+});
+
+test('what another realm made is carried as what it is', () => {
+  const [plain, bytes, date, number, error, several] = runInNewContext(`[
+    { a: [1, { b: {} }] }, new Uint8Array([1, 2]), new Date(0), Object(5),
+    Object.assign(new TypeError('no', { cause: 1 }), { code: 'E' }),
+    new AggregateError([new Error('one')], 'all'),
+  ]`);
+  assert.deepEqual(through(plain), { a: [1, { b: {} }] });
+  assert.deepEqual(through([bytes]), [new Uint8Array([1, 2])]);
+  assert.equal(through(date), '1970-01-01T00:00:00.000Z');
+  assert.equal(through(number), 5);
+  const { stack, ...members } = through(error);
+  assert.match(stack, /^TypeError: no/);
+  assert.deepEqual(members, { name: 'TypeError', message: 'no', cause: 1, code: 'E' });
+  assert.equal(through(several).errors[0].message, 'one');
+  class Tagged {
+    shown = 1;
+    get [Symbol.toStringTag]() {
+      return 'Tagged';
+    }
+  }
+  assert.deepEqual(through(new Tagged()), { shown: 1 });
+  assert.deepEqual(through(new (class {})()), {});
 });
 
 test('random values: through the codec once or twice is the same, and JSON agrees', () => {
