@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -28,7 +29,9 @@ ErrorCode code_of(const int code) {
 }
 
 // What to do about it, where that is known.
-std::string_view advice(const int code) {
+std::string_view advice(const int code, const int system_error) {
+  if (system_error == EFBIG) return "; files may not grow that large here (ulimit -f): raise it";
+  if (system_error == EDQUOT) return "; the disk quota is used up: raise it, or free some space";
   switch (code & 0xff) {
     case SQLITE_FULL: return "; the disk is full: free some space on it";
     case SQLITE_BUSY:
@@ -224,7 +227,7 @@ Error SqliteConnection::error(const int code, const std::string_view doing) cons
                fmt::format("{} in {}: {} (SQLite code {}{}){}", doing, path_, what, code,
                            system_error == 0 ? std::string{}
                                              : fmt::format(", system error {}", system_error),
-                           advice(code))};
+                           advice(code, system_error))};
 }
 
 bool SqliteConnection::in_transaction() const {

@@ -13,8 +13,14 @@ export class Program {
   output = '';
   private readonly closed: Promise<unknown>;
 
-  constructor(command: string[], environment: Record<string, string> = {}) {
-    this.process = spawn(process.execPath, command, {
+  /** `within` makes another command of the one that runs Node.js. */
+  constructor(
+    command: string[],
+    environment: Record<string, string> = {},
+    within: (command: string[]) => string[] = (same) => same,
+  ) {
+    const [file, ...rest] = within([process.execPath, ...command]);
+    this.process = spawn(file!, rest, {
       cwd: packageFolder,
       env: { ...process.env, ...environment },
     });
@@ -24,8 +30,13 @@ export class Program {
     }
   }
 
-  static run(name: string, args: string[], environment?: Record<string, string>): Program {
-    return new Program(['--import', 'tsx', join('test', 'programs', `${name}.ts`), ...args], environment);
+  static run(
+    name: string,
+    args: string[],
+    environment?: Record<string, string>,
+    within?: (command: string[]) => string[],
+  ): Program {
+    return new Program(['--import', 'tsx', join('test', 'programs', `${name}.ts`), ...args], environment, within);
   }
 
   /** Once it has ended and everything that it said was read. */
