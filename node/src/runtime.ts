@@ -16,7 +16,7 @@ import { errorFromFailure, type Failure } from './failures.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
 import { WorkflowHost } from './host.js';
-import { currentInstance } from './instance.js';
+import { currentInstance, type Instance } from './instance.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
 import { checkName, checkOptionalName, didYouMean } from './names.js';
 import {
@@ -51,6 +51,7 @@ import {
   type EventSubmission,
   type StartWorkflowOptions,
 } from './requests.js';
+import { ignoreRejections, watchRejections } from './rejections.js';
 import {
   ActionRegistry,
   findAction,
@@ -132,6 +133,18 @@ const enum ControlVerb {
   retry = 4,
 }
 
+/** A promise of workflow code that nobody has awaited yet: a line in the log, the first time. */
+function noteRejection(instance: Instance, reason: unknown): void {
+  // Without an activation there is no place for it, and the report says more.
+  if (instance !== currentInstance() || instance.replaying || instance.done) return;
+  instance.command(
+    CommandKind.log,
+    2,
+    'A promise was rejected and nobody has awaited it',
+    encodeDetails([reason]),
+  );
+}
+
 type Reply = [call: number, code: number, value: any, subject?: string];
 
 interface Pending {
@@ -153,12 +166,6 @@ const limitNames = [
 const payloadBytesMaxDefault = 2 * 1024 * 1024;
 
 function ignore(): void {}
-
-/** It may be awaited later, or never: a rejection alone must not end the process. */
-function mayBeLeft<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(ignore);
-  return promise;
-}
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
   checkOptions('options.limits', limits, limitNames);
@@ -482,7 +489,7 @@ export class WorkflowRuntime {
   startWorker(): Promise<void> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) return Promise.reject(refused);
-    return mayBeLeft(this.open().then(ignore));
+    return this.open().then(ignore);
   }
 
   /**
@@ -585,7 +592,7 @@ export class WorkflowRuntime {
   /** A call into the engine: opens it first, settles with its reply. */
   private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
     const refused = fromWorkflowCode();
-    return refused === undefined ? mayBeLeft(this.callOpened(make)) : Promise.reject(refused);
+    return refused === undefined ? this.callOpened(make) : Promise.reject(refused);
   }
 
   private async callOpened(
@@ -640,7 +647,7 @@ export class WorkflowRuntime {
     }
     this.engine = engine;
     process.on('exit', this.atExit);
-    process.on('unhandledRejection', this.onUnhandledRejection);
+    watchRejections(noteRejection);
     installGuards(this.options.guards!);
     try {
       const { link } = this.registry;
@@ -681,7 +688,7 @@ export class WorkflowRuntime {
 
   private release(): void {
     process.off('exit', this.atExit);
-    process.off('unhandledRejection', this.onUnhandledRejection);
+    ignoreRejections();
     this.registry.link.listener = undefined;
     this.engine = undefined;
     removeGuards();
@@ -689,27 +696,6 @@ export class WorkflowRuntime {
 
   /** The threads of the engine must be gone before the process takes its memory down. */
   private readonly atExit = (): void => this.engine?.closeNow();
-
-  /**
-   * A promise of workflow code that nobody has awaited yet: replay would bring the process down over
-   * and over, and the code may still await it. Anybody else's has the effect that it always has.
-   */
-  private readonly onUnhandledRejection = (reason: unknown): void => {
-    const instance = currentInstance();
-    if (instance === undefined) {
-      if (process.listenerCount('unhandledRejection') > 1) return;
-      throw reason instanceof Error
-        ? reason
-        : new Error(`A promise was rejected and nobody handled it: ${String(reason)}`);
-    }
-    if (instance.replaying || instance.done) return;
-    instance.command(
-      CommandKind.log,
-      2,
-      'A promise was rejected and nobody has awaited it',
-      encodeDetails([reason]),
-    );
-  };
 
   private tellWorkflow(engine: NativeEngine, definition: WorkflowDefinition, replace: boolean): void {
     const { name, version, metadata } = definition;

@@ -14,9 +14,32 @@ test('a rejection that nobody awaits does not end the process; anybody else\'s d
   assert.deepEqual(await own.ended(), { code: 0, signal: null }, own.output);
   assert.match(own.output, /result bad/);
   assert.equal(own.output.match(/warn A promise was rejected and nobody has awaited it bad/g)?.length, 2);
+  assert.doesNotMatch(own.output, /listens|Rejection/);
+  const strict = Program.run('careless', [`sqlite:${join(folder, 's.db')}`], {
+    NODE_OPTIONS: '--unhandled-rejections=strict',
+  });
+  assert.deepEqual(await strict.ended(), { code: 0, signal: null }, strict.output);
+  assert.equal(strict.output, own.output);
   const foreign = Program.run('careless', [`sqlite:${join(folder, 'b.db')}`, 'foreign']);
   assert.deepEqual(await foreign.ended(), { code: 1, signal: null }, foreign.output);
   assert.match(foreign.output, /Error: of somebody else/);
+  const call = Program.run('careless', [`sqlite:${join(folder, 'c.db')}`, 'call']);
+  assert.deepEqual(await call.ended(), { code: 1, signal: null }, call.output);
+  assert.match(call.output, /UnknownExecutionError: There is no execution 'none'/);
+});
+
+test('listeners of rejections hear of all but those of workflow code, which each replay repeats', async (t) => {
+  const folder = temporaryFolder(t);
+  const program = Program.run('careless', [`sqlite:${join(folder, 'a.db')}`, 'listen']);
+  assert.deepEqual(await program.ended(), { code: 0, signal: null }, program.output);
+  const heard = program.output.split('\n').filter((line) => /^(unhandled|handled late|warning)/.test(line));
+  assert.deepEqual(heard.sort(), [
+    `unhandled: No workflow 'None' is registered. Call registerWorkflow first`,
+    `unhandled: There is no execution 'none' in tenant 'acme'.`,
+    `unhandled: There is no execution 'none' in tenant 'acme'.`,
+    'unhandled: of somebody else',
+  ]);
+  assert.equal(program.output.match(/nobody has awaited it bad/g)?.length, 2);
 });
 
 test('an open runtime keeps the process alive until it is closed; every way out is clean', async (t) => {
