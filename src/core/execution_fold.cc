@@ -107,6 +107,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       deadline_ = attributes->deadline;
       take_parent(*attributes);
       scheduled_.reset();
+      if (continuation_) record_.state = "initial";
       continuation_.reset();
       return {};
     }
@@ -219,7 +220,6 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
     }
     case EventType::continued_as_new:
       close_all(true);
-      record_.state = "initial";
       continuation_ = PendingContinuation{event.sequence, event.payload};
       // A cancellation that the run that ended has heard of was its own.
       cancel_delivered_ = false;

@@ -83,7 +83,8 @@ struct ControlRequested {
   ControlVerb verb = ControlVerb::cancel;
   ControlRequest control;
   InboxId mail = 0;  // where it came by mail
-  // Of a retry by mail: who waits for the outcome, and whether that is all, if it has one.
+  // By mail: the parent that sent it; empty: anybody. Of a retry: whether it only asks for the outcome,
+  // if there is one.
   std::string parent;
   Position parent_position = 0;
   bool only_tell = false;
@@ -353,7 +354,7 @@ class Shard {
 
   // Working off what waits at an execution.
   void proceed(Execution& execution);
-  bool take(Execution& execution, Work work);  // false: the execution is busy now
+  bool take_urgent(Execution& execution);  // false: there is nothing of that kind
   bool can_run(const Execution& execution) const;
   void await_code(Execution& execution);
   void take_event(Execution& execution, EventSubmitted event);

@@ -36,7 +36,7 @@ bool is_own(const EmitCommand& emit, const ExecutionRecord& execution) {
 bool moves_own_timers(const EventType type) {
   return type == EventType::execution_scheduled || type == EventType::execution_started ||
          type == EventType::cancel_requested || type == EventType::execution_forked ||
-         type == EventType::execution_retried;
+         type == EventType::execution_retried || type == EventType::continued_as_new;
 }
 
 std::string report_json(const std::string& report) {

@@ -30,6 +30,11 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
       }
       return commit(execution);
     }
+    // One that goes by the id that a child was meant to have is none of the sender's.
+    const auto& parent = execution.fold.parent();
+    const bool stranger = input.verb != ControlVerb::retry && !input.parent.empty() &&
+                          (!parent || parent->execution_id != input.parent);
+    if (stranger) return commit(execution);
     if (input.verb != ControlVerb::retry &&
         (execution.fold.ended() ||
          (input.verb == ControlVerb::cancel && execution.fold.cancel_requested()))) {

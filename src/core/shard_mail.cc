@@ -115,6 +115,7 @@ void Shard::deliver_mail(InboxRecord row) {
       control.verb = row.kind == InboxKind::cancel ? ControlVerb::cancel : ControlVerb::terminate;
       control.control = ControlRequest{tenant, execution_id, attributes->by, attributes->reason};
       control.mail = id;
+      control.parent = attributes->parent;
       return give(tenant, execution_id, std::move(control));
     }
     case InboxKind::retry: {
@@ -206,7 +207,7 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
       for (Work& later : ended.behind) reach_nobody(std::move(later), unknown);
       return settle_mail(id, {});
     }
-    if (!control->parent.empty()) {
+    if (control->verb == ControlVerb::retry) {
       ExecutionRecord gone;
       gone.tenant = request.tenant;
       gone.execution_id = request.execution_id;
@@ -279,7 +280,7 @@ void Shard::leave_child(Execution& parent, const PendingChild& child) {
   mail.execution_id = child.execution_id;
   const std::string& id = parent.fold.record().execution_id;
   mail.attributes = encode(
-      OperatorAttributes{fmt::format("execution {}", id), "its parent ended or was cancelled"});
+      OperatorAttributes{fmt::format("execution {}", id), "its parent ended or was cancelled", id});
   send(parent, std::move(mail));
 }
 

@@ -83,6 +83,8 @@ void Shard::proceed(Execution& execution) {
   }
   std::deque<Work> blocked;
   while (execution.phase == Execution::Phase::idle) {
+    // An operator does not wait for code that always has something to do, nor who only wants to be heard.
+    if (take_urgent(execution)) continue;
     // What is recorded and waits for code goes before all that came later.
     deliver_next(execution);
     if (execution.phase != Execution::Phase::idle || execution.work.empty()) break;
@@ -153,6 +155,28 @@ void Shard::proceed(Execution& execution) {
     forget(execution);
     for (Work& work : retries) give(ref, std::move(work));
   }
+}
+
+bool Shard::take_urgent(Execution& execution) {
+  // Events keep their order: only the first of those that came may go ahead of what is recorded.
+  const auto urgent =
+      std::find_if(execution.work.begin(), execution.work.end(), [](const Work& work) {
+        return (std::holds_alternative<ControlRequested>(work) && !is_retry(work)) ||
+               std::holds_alternative<EventSubmitted>(work);
+      });
+  if (urgent == execution.work.end()) return false;
+  auto* const event = std::get_if<EventSubmitted>(&*urgent);
+  if (event != nullptr && !event->enqueue) return false;
+  // Where code waits for nothing that is recorded, all have their turn anyway.
+  if (!execution.fold.continuation() && !execution.fold.next_delivery()) return false;
+  Work work = std::move(*urgent);
+  execution.work.erase(urgent);
+  if (const auto* const control = std::get_if<ControlRequested>(&work)) {
+    take_control(execution, *control);
+  } else {
+    take_event(execution, std::get<EventSubmitted>(std::move(work)));
+  }
+  return true;
 }
 
 // ---- starts

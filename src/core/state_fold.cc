@@ -101,12 +101,12 @@ Result<void> StateFold::apply(const HistoryEvent& event) {
   switch (event.type) {
     case EventType::execution_scheduled:
     case EventType::execution_started:
+      known_.state = "initial";
       known_.data.clear();
       known_.data_bytes = 0;
       take_input(event.payload);
       break;
     case EventType::state_changed: known_.state = event.name; break;
-    case EventType::continued_as_new: known_.state = "initial"; break;
     case EventType::data_set: set_data(event.name, event.payload.bytes); break;
     case EventType::data_deleted:
       if (const auto found = known_.data.find(event.name); found != known_.data.end()) {

@@ -228,6 +228,7 @@ void read(ObjectReader& reader, AttemptFailedAttributes& attributes) {
 void read(ObjectReader& reader, OperatorAttributes& attributes) {
   reader.text("by", attributes.by);
   reader.text("reason", attributes.reason);
+  reader.text("parent", attributes.parent);
 }
 
 void read(ObjectReader& reader, RetriedAttributes& attributes) {
@@ -359,6 +360,7 @@ std::string encode(const OperatorAttributes& attributes) {
   ObjectWriter writer;
   writer.text("by", attributes.by);
   writer.text("reason", attributes.reason);
+  writer.text("parent", attributes.parent);
   return std::move(writer).finish();
 }
 

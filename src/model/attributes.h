@@ -83,6 +83,8 @@ struct AttemptFailedAttributes {
 struct OperatorAttributes {
   std::string by;
   std::string reason;
+  // In mail only: the execution that sends it, which must be the receiver's parent. Empty: anybody.
+  std::string parent;
 
   friend bool operator==(const OperatorAttributes&, const OperatorAttributes&) = default;
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/time_travel.h"
 #include "tests/support/four_ways.h"
 #include "tests/support/story_parts.h"
 
@@ -238,6 +239,32 @@ TEST(Children, AChildUnderAnIdThatIsTakenFails) {
                   }});
 }
 
+TEST(Children, AStrangerUnderTheIdOfAChildIsLeftAlone) {
+  for (const ParentClose close : {ParentClose::cancel, ParentClose::terminate}) {
+    tell_four_ways(
+        {family({{"Parent",
+                  [close](Script& script) {
+                    script.cancel_child(script.start_child("Child", "9", close, "own"));
+                    return std::string("1");
+                  }},
+                 {"Child",
+                  [](Script& script) {
+                    script.wait_for({"Go"});
+                    return std::string("1");
+                  }}}),
+         register_family,
+         [](World& world) {
+           StartRequest other = start_of("own", "1");
+           other.workflow = "Child";
+           start_until_told(world, other);
+           start_until_told(world, parent_of("p"));
+           world.advance(1'000);
+           submit_until_told(world, event_of("own", "Go", "k"));
+         },
+         [](const World& world) { EXPECT_EQ(world.state(kTenant, "own").status, "completed"); }});
+  }
+}
+
 TEST(Children, OneWhoseWorkflowNobodyHasWaitsUntilSomebodyDoes) {
   tell_four_ways(
       {family({{"Parent", asks_one}, {"Child", works}}),
@@ -418,6 +445,67 @@ TEST(ContinueAsNew, KeepsTheIdAndTheNumberingAndCarriesEventsOver) {
 }
 
 // rule: 23
+TEST(ContinueAsNew, TheDeadlineIsTheExecutions) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             if (script.started().input.bytes == "1") script.continue_as_new("2");
+                             script.wait_for({"End"});
+                             return std::string("1");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    StartRequest request = parent_of("p");
+                    request.input = Payload::json("1");
+                    request.deadline = 1'500'000;
+                    start_until_told(world, request);
+                    world.advance(1'000'000);
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").status, "cancelled");
+                    EXPECT_TRUE(world.data().timers.empty());
+                  }});
+}
+
+TEST(ContinueAsNew, StateAndDataAreOfOneRunAtEveryPoint) {
+  World world({}, family({{"Parent", [](Script& script) {
+                             script.set_state("state of " + script.started().input.bytes);
+                             if (script.started().input.bytes == "{\"n\":1}") {
+                               script.continue_as_new("{\"n\":2}");
+                             }
+                             script.wait_for({"End"});
+                             return std::string("1");
+                           }}}));
+  register_family(world);
+  StartRequest request = parent_of("p");
+  request.input = Payload::json("{\"n\":1}");
+  start_until_told(world, request);
+  const auto& stored = world.data().executions.at(world.data().by_id.at({kTenant, "p"}));
+  for (std::int64_t at = 2; at <= static_cast<std::int64_t>(stored.history.size()); ++at) {
+    const ExecutionState state = state_at(stored.record, stored.history, at).value();
+    if (state.current_state == "initial") continue;
+    EXPECT_EQ(state.current_state, "state of " + state.data.bytes) << at;
+  }
+}
+
+// Code that always has something to do: an operator's call that comes in the middle has its turn.
+TEST(ContinueAsNew, OperatorsAreHeardBetweenTheRounds) {
+  bool asked = false;
+  World* world_ptr = nullptr;
+  World world({}, family({{"Parent", [&](Script& script) -> std::string {
+                             if (!asked && world_ptr != nullptr) {
+                               asked = true;
+                               world_ptr->ask_for(ControlVerb::terminate, "p");
+                             }
+                             script.emit_event("Own", "1");
+                             script.wait_for({"Own"});
+                             script.continue_as_new("1");
+                           }}}));
+  register_family(world);
+  world_ptr = &world;
+  ASSERT_TRUE(world.start(parent_of("p")));
+  EXPECT_EQ(world.state(kTenant, "p").status, "terminated");
+}
+
 TEST(ContinueAsNew, DropsTimersAndResetsData) {
   tell_four_ways(
       {family({{"Parent",

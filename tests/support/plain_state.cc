@@ -58,9 +58,9 @@ ExecutionState plain_state_at(const ExecutionRecord& execution,
                                     event.type == EventType::execution_scheduled);
     if (index >= whole && !begins) break;
     switch (event.type) {
-      case EventType::continued_as_new: state.current_state = "initial"; break;
       case EventType::execution_scheduled:
       case EventType::execution_started:
+        state.current_state = "initial";
         data.clear();
         if (auto members = json_members(event.payload.bytes)) {
           for (const auto& member : *members)

@@ -257,6 +257,11 @@ std::optional<Result<ControlReply>> World::control(const ControlVerb verb,
   return answer_of<ControlReply>(id);
 }
 
+void World::ask_for(const ControlVerb verb, const std::string& execution_id) {
+  inputs_.emplace_back(
+      ControlRequested{next_request_++, verb, ControlRequest{"acme", execution_id, "ann", ""}});
+}
+
 std::optional<Result<std::string>> World::fork(const std::string& execution_id,
                                                const std::string& fork_id,
                                                const std::optional<std::int64_t> at) {

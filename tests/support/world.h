@@ -54,6 +54,8 @@ class World {
   std::optional<Result<EventReply>> submit(EventRequest request, bool enqueue = false);
   std::optional<Result<ControlReply>> control(ControlVerb verb, const std::string& execution_id,
                                               const std::string& reason = "");
+  // From within what runs: it is taken in its turn, and the answer is nobody's.
+  void ask_for(ControlVerb verb, const std::string& execution_id);
   std::optional<Result<std::string>> fork(const std::string& execution_id,
                                           const std::string& fork_id,
                                           std::optional<std::int64_t> at = std::nullopt);
