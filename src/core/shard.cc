@@ -20,14 +20,6 @@ constexpr int kAttemptIdBits = 40;
 constexpr DurationMs kReloadDelayMinMs = 100;  // after a failed commit, doubled each time
 constexpr DurationMs kReloadDelayMaxMs = 10'000;
 
-std::string map_key(const std::string_view tenant, const std::string_view id) {
-  std::string key;
-  key.reserve(tenant.size() + 1 + id.size());
-  key.append(tenant).push_back('\0');
-  key.append(id);
-  return key;
-}
-
 Error unknown_execution(const std::string_view tenant, const std::string_view execution_id) {
   return {ErrorCode::unknown_execution,
           fmt::format("There is no execution '{}' in tenant '{}'.", execution_id, tenant),
@@ -229,7 +221,7 @@ void Shard::on(ActionRegistered input) {
 // ---- finding executions
 
 Shard::Execution* Shard::find(const std::string_view tenant, const std::string_view execution_id) {
-  const auto found = executions_.find(map_key(tenant, execution_id));
+  const auto found = executions_.find(execution_key(tenant, execution_id));
   return found == executions_.end() ? nullptr : found->second.get();
 }
 
@@ -243,7 +235,7 @@ void Shard::give(const std::string_view tenant, const std::string_view execution
     execution->work.push_back(std::move(work));
     return proceed(*execution);
   }
-  auto [loading, fresh] = loading_ids_.try_emplace(map_key(tenant, execution_id));
+  auto [loading, fresh] = loading_ids_.try_emplace(execution_key(tenant, execution_id));
   loading->second.work.push_back(std::move(work));
   if (fresh) {
     out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id)});
@@ -268,7 +260,7 @@ void Shard::on(ExecutionLoaded input) {
   Loading loading;
   if (input.ref != 0) {
     if (auto node = loading_refs_.extract(input.ref)) loading = std::move(node.mapped());
-  } else if (auto node = loading_ids_.extract(map_key(input.tenant, input.execution_id))) {
+  } else if (auto node = loading_ids_.extract(execution_key(input.tenant, input.execution_id))) {
     loading = std::move(node.mapped());
   }
   std::deque<Work> work = std::move(loading.work);
@@ -351,7 +343,7 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   if (const auto other = loading_refs_.find(ref); other != loading_refs_.end()) {
     take_from(other->second);
   }
-  const std::string key = map_key(stored.record.tenant, stored.record.execution_id);
+  const std::string key = execution_key(stored.record.tenant, stored.record.execution_id);
   if (const auto other = loading_ids_.find(key); other != loading_ids_.end()) {
     take_from(other->second);
   }
@@ -568,7 +560,7 @@ void Shard::forget(Execution& execution) {
   recently_used_.erase(execution.used);
   by_ref_.erase(ref);
   const ExecutionRecord& record = execution.fold.record();
-  executions_.erase(map_key(record.tenant, record.execution_id));
+  executions_.erase(execution_key(record.tenant, record.execution_id));
 }
 
 void Shard::reply(const RequestId request, Error error) {

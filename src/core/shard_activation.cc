@@ -63,15 +63,15 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   const std::array<Position, 3> places{event.position, kStartPosition, kDeadlinePosition};
   const std::size_t count = moves_own_timers(event.type) ? places.size() : 1;
   std::array<std::optional<TimerRecord>, 3> before;
+  std::map<Position, PendingChild> left;
   if (execution.fold.closes_all(event.type)) {
+    left = execution.fold.children();
     for (const TimerRecord& timer : execution.fold.timers()) clear_timer(execution, timer);
   } else {
     for (std::size_t index = 0; index < count; ++index) {
       before[index] = execution.fold.timer(places[index]);
     }
   }
-  std::map<Position, PendingChild> left;
-  if (execution.fold.closes_all(event.type)) left = execution.fold.children();
   require(execution.fold.apply(event));
   for (std::size_t index = 0; index < count; ++index) {
     const auto after = execution.fold.timer(places[index]);

@@ -7,11 +7,21 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/shard.h"
 
 namespace pawl {
+
+// What an execution is found by, where its number is not known.
+inline std::string execution_key(const std::string_view tenant, const std::string_view id) {
+  std::string key;
+  key.reserve(tenant.size() + 1 + id.size());
+  key.append(tenant).push_back('\0');
+  key.append(id);
+  return key;
+}
 
 struct Shard::Execution {
   enum class Phase {

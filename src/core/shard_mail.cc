@@ -8,7 +8,6 @@
 #include <limits>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/name.h"
 #include "base/random.h"
 #include "core/shard.h"
@@ -21,13 +20,6 @@ namespace {
 
 constexpr std::size_t kMailKnownMax = 16'384;  // taken up from the store and not settled
 constexpr DurationMs kMailLookAgainMs = 100;   // after something went wrong
-
-std::string key_of(const std::string_view tenant, const std::string_view id) {
-  std::string key(tenant);
-  key.push_back('\0');
-  key.append(id);
-  return key;
-}
 
 }  // namespace
 
@@ -185,7 +177,7 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
   if (id == 0) return refuse(work, unknown);
   if (auto* const event = std::get_if<EventSubmitted>(&work)) {
     const EventRequest& request = event->event;
-    const auto parked = parked_.find(key_of(request.tenant, request.execution_id));
+    const auto parked = parked_.find(execution_key(request.tenant, request.execution_id));
     if (parked != parked_.end()) return parked->second.behind.push_back(std::move(work));
     ExecutionRecord about;
     about.tenant = request.tenant;
@@ -195,7 +187,7 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
                about);
   } else if (const auto* const control = std::get_if<ControlRequested>(&work)) {
     const ControlRequest& request = control->control;
-    const auto parked = parked_.find(key_of(request.tenant, request.execution_id));
+    const auto parked = parked_.find(execution_key(request.tenant, request.execution_id));
     if (parked != parked_.end() && control->verb != ControlVerb::retry) {
       ParkedStart ended = std::move(parked->second);
       parked_.erase(parked);
@@ -344,7 +336,7 @@ void Shard::park(StartRequested start) {
                   nearest.empty() ? std::string{}
                                   : fmt::format("; did you mean {}?", fmt::join(nearest, ", "))),
       about);
-  const std::string key = key_of(start.start.tenant, start.start.execution_id);
+  const std::string key = execution_key(start.start.tenant, start.start.execution_id);
   if (const auto parked = parked_.find(key); parked != parked_.end()) {
     return parked->second.behind.push_back(std::move(start));
   }
@@ -367,7 +359,7 @@ void Shard::unpark(const std::string& workflow) {
     const std::string execution_id = parked.start.start.execution_id;
     // What came for it since, and waits for the store to say whether it is there, came after it.
     std::deque<Work> since;
-    const auto loading = loading_ids_.find(key_of(tenant, execution_id));
+    const auto loading = loading_ids_.find(execution_key(tenant, execution_id));
     if (loading != loading_ids_.end()) since = std::exchange(loading->second.work, {});
     give(tenant, execution_id, std::move(parked.start));
     for (Work& later : parked.behind) give(tenant, execution_id, std::move(later));

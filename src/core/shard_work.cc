@@ -236,9 +236,7 @@ void Shard::begin(const StartRequested& input) {
 }
 
 Shard::Execution& Shard::add(ExecutionRecord record) {
-  std::string key = record.tenant;
-  key.push_back('\0');
-  key += record.execution_id;
+  std::string key = execution_key(record.tenant, record.execution_id);
   auto created = std::make_unique<Execution>(std::move(record));
   Execution& execution = *created;
   recently_used_.push_front(&execution);
