@@ -20,6 +20,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -50,6 +51,10 @@ class Cancelled {
 };
 
 struct Event;
+
+// The default argument of what workflow code asks with: the line of the call. It is kept with the record
+// of what was asked, and named where code departs from its history.
+using Here = std::source_location;
 
 namespace detail {
 
@@ -149,7 +154,7 @@ concept CallableSafeInCoAwait =
 void withdraw(Pending& pending);
 void set_timeout(Pending& pending, std::chrono::milliseconds timeout);
 void set_filter(Pending& pending, std::function<bool(const Event&)> filter);
-void cancel_child(const Pending& pending);
+void cancel_child(const Pending& pending, Here here);
 // Nobody holds the condition any more: its predicate must not be asked again.
 void drop_condition(Pending& pending) noexcept;
 
@@ -332,7 +337,7 @@ class [[nodiscard]] Child : public detail::PendingAwaitable {
 
   const std::string& execution_id() const { return execution_id_; }
   // Asks it to end; what it ends with is still to be awaited.
-  void cancel() const { detail::cancel_child(*pending_); }
+  void cancel(Here here = Here::current()) const { detail::cancel_child(*pending_, here); }
 
   pawl::Result<R, Failure> take() {
     detail::Pending::Outcome outcome = take_outcome();

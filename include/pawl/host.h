@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -240,6 +241,12 @@ using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand
                              CompleteCommand, FailCommand, CancelCommand, PatchedCommand,
                              StartChildCommand, CancelChildCommand, ContinueAsNewCommand>;
 
+// Where in the source of a workflow something was asked for: "approval.cc:41:9", the file as far as it is
+// below the working directory. For people: nothing depends on it. Empty: not known. The text lives as
+// long as the process.
+using CallSite = std::string_view;
+inline constexpr std::size_t kCallSiteBytesMax = 255;
+
 struct ActivationResult {
   ExecutionRef execution = 0;
   std::int64_t sequence = 0;  // that of the activation
@@ -250,6 +257,8 @@ struct ActivationResult {
   // stuck with this as its report; nothing of the activation is recorded.
   std::optional<std::string> violation;
   std::optional<std::size_t> taken = std::nullopt;  // index of the offer that a filter said yes to
+  // Of the commands, by index; it may end before they do.
+  std::vector<CallSite> sites = {};
 };
 
 // Where a host reports to. Any thread.

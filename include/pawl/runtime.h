@@ -153,6 +153,7 @@ struct HistoryRecord {
   std::string name;
   Payload payload;
   std::string attributes_json;  // an object, or empty
+  std::string site;             // of a command: where its code stands, where that is known
 };
 
 struct ListQuery {

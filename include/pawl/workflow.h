@@ -33,6 +33,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -128,10 +129,10 @@ class Data {
   }
   // Throws ErrorException where JSON can't carry it.
   template <class T>
-  void set(std::string_view key, const T& value) {
-    store(key, to_payload(value).value());
+  void set(std::string_view key, const T& value, Here here = Here::current()) {
+    store(key, to_payload(value).value(), here);
   }
-  void erase(std::string_view key);
+  void erase(std::string_view key, Here here = Here::current());
   bool contains(std::string_view key) const { return find(key) != nullptr; }
   std::vector<std::string> keys() const;
 
@@ -139,7 +140,7 @@ class Data {
   friend class Context;
   explicit Data(detail::Instance& instance) : instance_(instance) {}
   const std::string* find(std::string_view key) const;
-  void store(std::string_view key, Payload value);
+  void store(std::string_view key, Payload value, Here here);
   [[noreturn]] static void throw_unfit(std::string_view key, const Error& error);
 
   detail::Instance& instance_;
@@ -187,6 +188,16 @@ struct ChildOptions {
   ParentClose parent_close = ParentClose::cancel;
 };
 
+// A name, and where it was written: for what takes any number of them.
+struct NameHere {
+  template <std::convertible_to<std::string_view> Name>
+  NameHere(const Name& given, Here place = Here::current())  // NOLINT(*-explicit-*)
+      : name(given), here(place) {}
+
+  std::string_view name;
+  Here here;
+};
+
 // The execution, as its workflow sees it. Lives as long as the workflow's frame; used by the workflow's
 // coroutines only, while they run. Elsewhere (another thread, a callback) its members throw
 // std::logic_error, and the execution is set aside as stuck. Names and values over the runtime's limits
@@ -205,44 +216,48 @@ class Context {
   template <class A>
     requires HasParameters<A> && DescribedWithPawlDescribe<typename A::Parameters>
   ActionCall<ActionResult<A>> run(const Braces<typename A::Parameters>& written = {},
-                                  const RunOptions& options = {}) {
+                                  const RunOptions& options = {}, Here here = Here::current()) {
     typename A::Parameters parameters{};
     written.give(parameters);
-    return call<A>(parameters, options);
+    return call<A>(parameters, options, here);
   }
   template <class A, class P>
     requires HasParameters<A> && std::same_as<std::remove_cvref_t<P>, typename A::Parameters>
-  ActionCall<ActionResult<A>> run(P&& parameters, const RunOptions& options = {}) {
+  ActionCall<ActionResult<A>> run(P&& parameters, const RunOptions& options = {},
+                                  Here here = Here::current()) {
     static_assert(detail::SafeInCoAwait<P>,
                   "GCC 12 would free the members of this value twice when it is made within the "
                   "co_await expression. Write ctx.run<Action>({.member = value}), or name the "
                   "parameters first: Action::Parameters p{...}; ctx.run<Action>(p).");
-    return call<A>(parameters, options);
+    return call<A>(parameters, options, here);
   }
 
   // The same for an action without a type here: one that another language registered. R is what its
   // result is read as.
   template <class R = Json, class P>
-  ActionCall<R> run_named(std::string_view name, P&& parameters, const RunOptions& options = {}) {
+  ActionCall<R> run_named(std::string_view name, P&& parameters, const RunOptions& options = {},
+                          Here here = Here::current()) {
     static_assert(detail::SafeInCoAwait<P>,
                   "GCC 12 would free the members of this value twice when it is made within the "
                   "co_await expression. Name the parameters first: Parameters p{...}; "
                   "ctx.run_named(name, p).");
     return ActionCall<R>(
-        start_action(name, to_payload(parameters).value(), action_options(options)));
+        start_action(name, to_payload(parameters).value(), action_options(options), here));
   }
 
   // Waits for the first event of one of these names; one that came before is taken first. Add
   // .within(72h) for a bound.
   template <std::convertible_to<std::string_view>... Names>
-    requires(sizeof...(Names) > 0)
-  Wait wait_for(const Names&... names) {
+  Wait wait_for(const NameHere& first, const Names&... others) {
     std::vector<std::string> all;
-    all.reserve(sizeof...(Names));
-    (all.emplace_back(std::string_view(names)), ...);
-    return Wait(start_wait(std::move(all)));
+    all.reserve(1 + sizeof...(Names));
+    all.emplace_back(first.name);
+    (all.emplace_back(std::string_view(others)), ...);
+    return Wait(start_wait(std::move(all), first.here));
   }
-  Wait wait_for(std::vector<std::string> names) { return Wait(start_wait(std::move(names))); }
+  Wait wait_for(std::vector<std::string> names, Here here = Here::current()) {
+    return Wait(start_wait(std::move(names), here));
+  }
 
   // Waits until the predicate gives true; at once, where it does already. Add .within(72h) for a bound,
   // and it gives whether the predicate was met in time.
@@ -255,16 +270,18 @@ class Context {
   // thrown by the co_await. What it refers to must live as long as what this returns.
   template <class F>
     requires std::is_invocable_r_v<bool, F&> && std::copy_constructible<std::remove_cvref_t<F>>
-  ConditionWait condition(F&& predicate) {
+  ConditionWait condition(F&& predicate, Here here = Here::current()) {
     static_assert(detail::CallableSafeInCoAwait<F>,
                   "GCC 12 would free twice what this predicate captures by value when it is made "
                   "within the co_await expression. Capture by reference, or name the predicate "
                   "first: auto met = [name] { ... }; co_await ctx.condition(met);");
-    return ConditionWait(start_condition(std::function<bool()>(std::forward<F>(predicate))));
+    return ConditionWait(start_condition(std::function<bool()>(std::forward<F>(predicate)), here));
   }
 
   // Durable: survives restarts, and takes no thread.
-  Sleep sleep(std::chrono::milliseconds duration) { return Sleep(start_timer(duration)); }
+  Sleep sleep(std::chrono::milliseconds duration, Here here = Here::current()) {
+    return Sleep(start_timer(duration, here));
+  }
 
   // Whether the execution was cancelled. Every co_await of what was open then throws Cancelled.
   bool is_cancelled() const;
@@ -276,11 +293,11 @@ class Context {
   // An id names one change; all calls with it in an execution agree. Taking the call out again makes
   // executions that have it recorded depart: do that in a new version of the workflow. Throws
   // ErrorException where the id is empty or too long.
-  bool patched(std::string_view change_id);
+  bool patched(std::string_view change_id, Here here = Here::current());
 
   // "initial" before the first set_state.
   const std::string& current_state() const;
-  void set_state(std::string_view state);
+  void set_state(std::string_view state, Here here = Here::current());
 
   Data data() const { return Data(instance_); }
 
@@ -295,17 +312,18 @@ class Context {
   // this execution ends, is cancelled or goes on as new before it. Where nobody has registered the
   // workflow, it waits until somebody does. Throws ErrorException where JSON can't carry the input.
   template <class R = Json, class I>
-  Child<R> start_child(std::string_view workflow, const I& input,
-                       const ChildOptions& options = {}) {
+  Child<R> start_child(std::string_view workflow, const I& input, const ChildOptions& options = {},
+                       Here here = Here::current()) {
     std::string id;
     detail::PendingPointer pending =
-        start_child_execution(workflow, to_payload(input).value(), options, id);
+        start_child_execution(workflow, to_payload(input).value(), options, id, here);
     return Child<R>(std::move(pending), std::move(id));
   }
   template <class R = Json>
-  Child<R> start_child(std::string_view workflow) {
+  Child<R> start_child(const NameHere& workflow) {
     std::string id;
-    detail::PendingPointer pending = start_child_execution(workflow, Payload{}, {}, id);
+    detail::PendingPointer pending =
+        start_child_execution(workflow.name, Payload{}, {}, id, workflow.here);
     return Child<R>(std::move(pending), std::move(id));
   }
 
@@ -317,27 +335,28 @@ class Context {
   // Events that nobody took are carried over. Timers, waits and actions under way are dropped, children
   // are left as when an execution ends; state and data are those of a beginning.
   template <class I>
-  NextRun continue_as_new(const I& input) {
-    return go_on_as_new(to_payload(input).value());
+  NextRun continue_as_new(const I& input, Here here = Here::current()) {
+    return go_on_as_new(to_payload(input).value(), here);
   }
-  NextRun continue_as_new() { return go_on_as_new(input()); }
+  NextRun continue_as_new(Here here = Here::current()) { return go_on_as_new(input(), here); }
 
   // Sends an event to another execution of this tenant, once this activation is durable; it gets it once.
   // Where there is no such execution, or it has ended, a warning is logged.
-  void emit_to(std::string_view execution_id, std::string_view name) {
-    emit_payload_to(execution_id, name, Payload{});
+  void emit_to(std::string_view execution_id, const NameHere& name) {
+    emit_payload_to(execution_id, name.name, Payload{}, name.here);
   }
   template <class T>
-  void emit_to(std::string_view execution_id, std::string_view name, const T& payload) {
-    emit_payload_to(execution_id, name, to_payload(payload).value());
+  void emit_to(std::string_view execution_id, std::string_view name, const T& payload,
+               Here here = Here::current()) {
+    emit_payload_to(execution_id, name, to_payload(payload).value(), here);
   }
 
   // Sends an event to this execution, as if a client had. Throws ErrorException where JSON can't carry
   // the payload.
-  void emit(std::string_view name) { emit_payload(name, Payload{}); }
+  void emit(const NameHere& name) { emit_payload(name.name, Payload{}, name.here); }
   template <class T>
-  void emit(std::string_view name, const T& payload) {
-    emit_payload(name, to_payload(payload).value());
+  void emit(std::string_view name, const T& payload, Here here = Here::current()) {
+    emit_payload(name, to_payload(payload).value(), here);
   }
 
   // The time of the activation: the same until the next co_await, never going backwards.
@@ -366,21 +385,22 @@ class Context {
 
   template <class A>
   ActionCall<ActionResult<A>> call(const typename A::Parameters& parameters,
-                                   const RunOptions& options) {
+                                   const RunOptions& options, Here here) {
     assert_action_type<A>();
-    return ActionCall<ActionResult<A>>(
-        start_action(action_name<A>(), to_payload(parameters).value(), action_options(options)));
+    return ActionCall<ActionResult<A>>(start_action(
+        action_name<A>(), to_payload(parameters).value(), action_options(options), here));
   }
   detail::PendingPointer start_action(std::string_view name, Payload parameters,
-                                      ActionOptions options);
-  detail::PendingPointer start_wait(std::vector<std::string> names);
-  detail::PendingPointer start_condition(std::function<bool()> predicate);
-  detail::PendingPointer start_timer(std::chrono::milliseconds duration);
+                                      ActionOptions options, Here here);
+  detail::PendingPointer start_wait(std::vector<std::string> names, Here here);
+  detail::PendingPointer start_condition(std::function<bool()> predicate, Here here);
+  detail::PendingPointer start_timer(std::chrono::milliseconds duration, Here here);
   detail::PendingPointer start_child_execution(std::string_view workflow, Payload input,
-                                               const ChildOptions& options, std::string& id);
-  NextRun go_on_as_new(Payload input);
-  void emit_payload(std::string_view name, Payload payload);
-  void emit_payload_to(std::string_view target, std::string_view name, Payload payload);
+                                               const ChildOptions& options, std::string& id,
+                                               Here here);
+  NextRun go_on_as_new(Payload input, Here here);
+  void emit_payload(std::string_view name, Payload payload, Here here);
+  void emit_payload_to(std::string_view target, std::string_view name, Payload payload, Here here);
 
   detail::Instance& instance_;
 };

@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "call_sites.h"
+
 namespace pawl::node {
 
 namespace {
@@ -25,6 +27,9 @@ enum class CommandKind : int {
   cancel_child = 13,
   continue_as_new = 14,
 };
+
+// The element is the kind plus that many times the number of the call's site.
+constexpr std::int64_t kCommandKindsEnd = 32;
 
 class Scope {
  public:
@@ -136,9 +141,10 @@ ActionOptions FlatReader::action_options() {
   return options;
 }
 
-Command FlatReader::command() {
-  const auto kind = static_cast<CommandKind>(integer());
-  switch (kind) {
+Command FlatReader::command(CallSite& site) {
+  const std::int64_t kind = integer();
+  site = call_site(kind / kCommandKindsEnd);
+  switch (static_cast<CommandKind>(kind % kCommandKindsEnd)) {
     case CommandKind::schedule_action: {
       ScheduleActionCommand command;
       command.position = static_cast<Position>(integer());
@@ -217,7 +223,11 @@ ActivationResult FlatReader::activation_result() {
   const auto elements = static_cast<std::uint32_t>(count());
   const auto whole = std::exchange(length_, next_ + elements);
   try {
-    for (std::int64_t i = 0; i < commands; ++i) result.commands.push_back(command());
+    for (std::int64_t i = 0; i < commands; ++i) {
+      CallSite site;
+      result.commands.push_back(command(site));
+      result.sites.push_back(site);
+    }
     if (!at_end()) unexpected("end of the commands", next_);
   } catch (const std::exception& error) {
     result.commands.clear();

@@ -28,7 +28,7 @@ class FlatReader {
 
   Failure failure();
   ActionOptions action_options();
-  Command command();
+  Command command(CallSite& site);
   // Reads execution, sequence, violation (or ""), how many commands there are, how many elements
   // they have, and the commands. What is no command there is a violation of this result alone: the
   // next one is read from where it begins.

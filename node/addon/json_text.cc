@@ -141,6 +141,7 @@ void append_history_record(std::string& out, const HistoryRecord& record) {
   append_payload(out, record.payload);
   append_field(out, "attributes");
   out += record.attributes_json.empty() ? "{}" : record.attributes_json;
+  if (!record.site.empty()) append_text_field(out, "site", record.site);
   out += '}';
 }
 

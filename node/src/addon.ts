@@ -97,6 +97,8 @@ interface Addon {
   Client: new () => NativeClient;
   /** Settles with JSON: [0, report], or [code, message, subject] of a refusal. */
   checkStore(store: string, findingsMax: number): Promise<string>;
+  /** The number of a place in the source, for the commands that stand there; 0 when there are too many. */
+  defineSite(site: string): number;
   Engine: new (bridge: Bridge) => NativeEngine;
 }
 

@@ -92,8 +92,9 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
     if (!live) return beyondTheEnd(id, name);
     const { position, promise } = instance.awaitable<any>('child');
     instance.awaitables.get(position)!.childId = id;
-    instance.command(
+    instance.ask(
       CommandKind.startChild,
+      name,
       position,
       name,
       versionText,
@@ -109,7 +110,7 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
       result: () => promise,
       cancel() {
         if (!instance.enter('cancel of a child') || !instance.awaitables.has(position)) return;
-        instance.command(CommandKind.cancelChild, position);
+        instance.ask(CommandKind.cancelChild, name, position);
       },
       emit: (event: string, payload?: unknown) => emitTo(id, event, payload),
     };

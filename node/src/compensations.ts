@@ -2,7 +2,7 @@ import type { ActionParametersOf, AllOptional } from './action_types.js';
 import { decode } from './codec.js';
 import { CompensationError, type FailedCompensation } from './errors.js';
 import { prepareAction, type Instance, type PreparedAction } from './instance.js';
-import type { ActionCallOptions } from './wire.js';
+import { CommandKind, type ActionCallOptions } from './wire.js';
 
 /**
  * Actions that undo what the workflow has done so far. The list is the code's own: nothing runs by
@@ -50,7 +50,8 @@ export function makeCompensations(instance: Instance): WorkflowCompensations {
   return {
     add(action: string, parameters?: unknown, options?: ActionCallOptions) {
       if (!instance.enter('compensations.add')) return;
-      added.push(prepareAction(instance, action, parameters, options));
+      const site = instance.start.sites.find(CommandKind.scheduleAction, `compensation ${action}`);
+      added.push({ ...prepareAction(instance, action, parameters, options), site });
     },
     run() {
       if (!instance.enter('compensations.run')) return new Promise(() => {});

@@ -274,7 +274,7 @@ function condition(
   }
   const { position, promise } = instance.awaitable<void>('wait', timeoutMessage);
   // A wait for no event: the engine has its time only.
-  instance.command(CommandKind.wait, position, 0, timeoutMs, 0);
+  instance.ask(CommandKind.wait, '', position, 0, timeoutMs, 0);
   instance.addCondition(position, predicate);
   return promise;
 }
@@ -312,7 +312,8 @@ function waitFor(
   }
   const { position, promise } = instance.awaitable<any>('wait', timeoutMessage);
   const filter = options?.filter;
-  instance.command(CommandKind.wait, position, names.length, ...names, timeoutMs, filter === undefined ? 0 : 1);
+  const filtered = filter === undefined ? 0 : 1;
+  instance.ask(CommandKind.wait, names.join(), position, names.length, ...names, timeoutMs, filtered);
   if (filter !== undefined) instance.awaitables.get(position)!.filter = filter;
   const signal = options?.signal;
   if (signal !== undefined) {
@@ -332,7 +333,7 @@ function emit(instance: Instance, name: string, payload: unknown, options: unkno
     checkOptions('events.emit', options, ['executionId']);
     const target = (options as { executionId?: string } | undefined)?.executionId;
     if (target !== undefined) checkName(target, 'The id of the execution to emit to');
-    instance.command(CommandKind.emit, name, instance.encode(payload, 'payload'), target ?? '');
+    instance.ask(CommandKind.emit, name, name, instance.encode(payload, 'payload'), target ?? '');
   } catch (error) {
     return Promise.reject(error);
   }
@@ -400,7 +401,7 @@ function makeData(instance: Instance): WorkflowData {
   };
   const remove = (key: string) => {
     if (!entries.delete(key)) return;
-    instance.command(CommandKind.setData, key, '');
+    instance.ask(CommandKind.setData, key, key, '');
     instance.look();
   };
   return {
@@ -414,7 +415,7 @@ function makeData(instance: Instance): WorkflowData {
         return;
       }
       entries.set(key, { text });
-      instance.command(CommandKind.setData, key, text);
+      instance.ask(CommandKind.setData, key, key, text);
       instance.look();
     },
     delete(key) {
@@ -462,7 +463,7 @@ export function makeContext(instance: Instance): WorkflowContext {
       if (!instance.enter('setState')) return;
       checkName(state, 'A state');
       instance.state = state;
-      instance.command(CommandKind.setState, state);
+      instance.ask(CommandKind.setState, state, state);
       instance.look();
     },
     getCurrentState: () => instance.state,
@@ -475,7 +476,7 @@ export function makeContext(instance: Instance): WorkflowContext {
         return Promise.reject(error);
       }
       const { position, promise } = instance.awaitable<void>('timer');
-      instance.command(CommandKind.startTimer, position, ms);
+      instance.ask(CommandKind.startTimer, '', position, ms);
       return promise;
     },
     now: () => instance.now,

@@ -3,6 +3,7 @@
  * them the code of exactly one execution has run (see node/addon/js_thread.h). Every function of the
  * bridge begins with `leave()`, which takes down what that execution did.
  */
+import { CallSites } from './call_sites.js';
 import { hasTags, reviveParsed } from './codec.js';
 import { makeContext, type ReceivedEvent } from './context.js';
 import type { WorkflowDefinition } from './definition.js';
@@ -45,14 +46,18 @@ function orUndefined(text: string): string | undefined {
 }
 
 export class WorkflowHost {
-  private readonly definitions = new Map<string, WorkflowDefinition>();
+  private readonly definitions = new Map<string, { definition: WorkflowDefinition; sites: CallSites }>();
   private readonly instances = new Map<number, Instance>();
   private turn: FlatWriter = [];
 
-  constructor(private readonly payloadBytesMax: number) {}
+  constructor(
+    private readonly payloadBytesMax: number,
+    private readonly defineSite: (site: string) => number,
+  ) {}
 
   define(definition: WorkflowDefinition): void {
-    this.definitions.set(`${definition.name}\0${definition.version}`, definition);
+    const sites = new CallSites(this.defineSite);
+    this.definitions.set(`${definition.name}\0${definition.version}`, { definition, sites });
   }
 
   /** Delivers one activation. The code runs when the caller lets microtasks run. */
@@ -140,8 +145,8 @@ export class WorkflowHost {
       [JobKind.start, ...unknown[]]
     >,
   ): void {
-    const definition = this.definitions.get(`${workflow}\0${version}`);
-    if (definition === undefined) {
+    const defined = this.definitions.get(`${workflow}\0${version}`);
+    if (defined === undefined) {
       this.turn.push(ref, sequence, `workflow '${workflow}' ${version} is not defined here any more`, -1, 0, 0);
       return;
     }
@@ -158,12 +163,13 @@ export class WorkflowHost {
       startedAt: now,
       firstPosition,
       payloadBytesMax: this.payloadBytesMax,
+      sites: defined.sites,
     });
     this.instances.set(ref, instance);
     this.enter(instance, sequence, now, replaying, patches);
     let running: Promise<unknown>;
     try {
-      running = Promise.resolve(definition.fn(makeContext(instance)));
+      running = Promise.resolve(defined.definition.fn(makeContext(instance)));
     } catch (error) {
       instance.fail(error);
       return;

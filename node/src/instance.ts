@@ -1,10 +1,17 @@
+import type { CallSites } from './call_sites.js';
 import { encode, type Encoded } from './codec.js';
 import { CancelledError, InvalidArgumentError, NotDeterministicError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { SeededRandom } from './random.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
-import { CommandKind, writeActionOptions, type ActionCallOptions, type FlatWriter } from './wire.js';
+import {
+  commandKindsEnd,
+  CommandKind,
+  writeActionOptions,
+  type ActionCallOptions,
+  type FlatWriter,
+} from './wire.js';
 
 /** What the code of an execution waits for, by its position. */
 export interface Awaitable {
@@ -45,6 +52,7 @@ export interface InstanceStart {
   readonly startedAt: number;
   readonly firstPosition: number;
   readonly payloadBytesMax: number;
+  readonly sites: CallSites;
 }
 
 /** One execution's code, live in this process: what it waits for and what it has commanded. */
@@ -126,6 +134,11 @@ export class Instance {
     this.commands++;
   }
 
+  /** A command that the code has just asked for, by that name. */
+  ask(kind: CommandKind, name: string, ...fields: FlatWriter): void {
+    this.command(kind + commandKindsEnd * this.start.sites.find(kind, name), ...fields);
+  }
+
   patched(changeId: string): boolean {
     const told = this.patches.get(changeId);
     if (told === true) return true;
@@ -136,7 +149,7 @@ export class Instance {
       return false;
     }
     this.patches.set(changeId, true);
-    this.command(CommandKind.patched, changeId);
+    this.ask(CommandKind.patched, changeId, changeId);
     return true;
   }
 
@@ -153,9 +166,10 @@ export class Instance {
     return { position, promise };
   }
 
-  runAction({ name, parameters, options }: PreparedAction): Promise<any> {
+  runAction({ name, parameters, options, site }: PreparedAction): Promise<any> {
     const { position, promise } = this.awaitable<any>('action');
-    this.command(CommandKind.scheduleAction, position, name, parameters, ...options);
+    const at = site ?? this.start.sites.find(CommandKind.scheduleAction, name);
+    this.command(CommandKind.scheduleAction + commandKindsEnd * at, position, name, parameters, ...options);
     return promise;
   }
 
@@ -211,7 +225,7 @@ export class Instance {
 
   /** Nothing of this run has an effect from here on; another one begins with that input. */
   continueAsNew(input: Encoded): void {
-    this.command(CommandKind.continueAsNew, input);
+    this.ask(CommandKind.continueAsNew, '', input);
     this.done = true;
   }
 
@@ -308,6 +322,8 @@ export interface PreparedAction {
   readonly name: string;
   readonly parameters: Encoded;
   readonly options: FlatWriter;
+  /** Where the code asked for it, if that is not where it begins. */
+  readonly site?: number;
 }
 
 /** Throws where the name or the options make no sense, or the parameters can't be carried. */

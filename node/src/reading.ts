@@ -62,6 +62,11 @@ export interface HistoryRecord {
   name: string;
   payload?: any;
   attributes: Record<string, any>;
+  /**
+   * Of what the code asked for: where that stands in its source, as 'approval.ts:41:9'; where it is
+   * known.
+   */
+  site?: string;
 }
 
 /** Which executions listExecutions gives. */

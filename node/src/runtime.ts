@@ -242,7 +242,7 @@ export class WorkflowRuntime {
         process.emitWarning(`options.log threw: ${String(error)}`, 'PawlWarning');
       }
     };
-    this.host = new WorkflowHost(this.payloadBytesMax);
+    this.host = new WorkflowHost(this.payloadBytesMax, (site) => loadAddon().defineSite(site));
     this.runner = new ActionRunner(registry, this.log, this.payloadBytesMax, (outcomes) =>
       this.engine?.actionsFinished(outcomes),
     );

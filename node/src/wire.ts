@@ -9,6 +9,12 @@ import { checkOptions, checkTexts, describeKind } from './options.js';
 
 export type FlatWriter = (number | string)[];
 
+/**
+ * Below commandKindsEnd. What is written is the kind plus that many times the number of the call's site
+ * (call_sites.ts); 0 for none.
+ */
+export const commandKindsEnd = 32;
+
 export const enum CommandKind {
   scheduleAction = 0,
   wait = 1,

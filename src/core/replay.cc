@@ -39,6 +39,7 @@ std::string describe(const HistoryEvent& event) {
     if (event.payload.bytes.size() > kShownBytes) text += "…";
   }
   if (!event.attributes.empty()) text += fmt::format(" {}", event.attributes);
+  if (!event.site.empty()) text += fmt::format(" at {}", event.site);
   return text;
 }
 
@@ -141,8 +142,14 @@ struct RecordMaker {
 
 }  // namespace
 
-std::optional<HistoryEvent> record_of(const Command& command) {
-  return std::visit(RecordMaker{}, command);
+std::optional<HistoryEvent> record_of(const Command& command, const CallSite site) {
+  std::optional<HistoryEvent> record = std::visit(RecordMaker{}, command);
+  if (record) record->site = site.substr(0, kCallSiteBytesMax);
+  return record;
+}
+
+CallSite site_of(const ActivationResult& result, const std::size_t command) {
+  return command < result.sites.size() ? result.sites[command] : CallSite{};
 }
 
 Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
@@ -264,48 +271,48 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
 }
 
 std::optional<std::string> find_departure(const ExecutionRecord& execution, const ReplayStep& step,
-                                          const std::vector<Command>& commands) {
+                                          const ActivationResult& result) {
   std::size_t expected = 0;
-  const auto report = [&](const std::string& history_says, const std::string& code_did) {
+  std::string agreed_until;  // where the code stood when it last did what is recorded
+  const auto nothing_more = [&] {
+    return agreed_until.empty() ? std::string("nothing more")
+                                : fmt::format("nothing more after {}", agreed_until);
+  };
+  const auto recorded = [&] {
+    if (expected == step.commands.size()) return nothing_more();
+    const HistoryEvent& record = step.commands[expected];
+    return fmt::format("record {}: {}", record.sequence, describe(record));
+  };
+  const auto report = [&](const std::string& code_did) {
     const bool patch_gone =
         expected < step.commands.size() && step.commands[expected].type == EventType::patched;
-    if (patch_gone) {
-      return fmt::format(
-          "Workflow {} {} departed from its history in the activation of record {}.\n"
-          "  the history has: {}\n"
-          "  the code did:    {}\n"
-          "The execution began with a patch that the code does not ask for any more, or asks for "
-          "elsewhere. Put the call back where it was and register the definition with `replace`; "
-          "leave it out only in a version of its own.",
-          execution.workflow, execution.version, step.activation.sequence, history_says, code_did);
-    }
+    const std::string_view hint =
+        patch_gone
+            ? "The execution began with a patch that the code does not ask for any more, or asks "
+              "for elsewhere. Put the call back where it was and register the definition with "
+              "`replace`; leave it out only in a version of its own."
+            : "The code was changed since, or depends on something that is not in the history "
+              "(time, randomness, environment, a variable of the module). Restore it, or register "
+              "a mended definition with `replace`.";
     return fmt::format(
         "Workflow {} {} departed from its history in the activation of record {}.\n"
         "  the history has: {}\n"
         "  the code did:    {}\n"
-        "The code was changed since, or depends on something that is not in the history (time, "
-        "randomness, environment, a variable of the module). Restore it, or register a mended "
-        "definition with `replace`.",
-        execution.workflow, execution.version, step.activation.sequence, history_says, code_did);
+        "{}",
+        execution.workflow, execution.version, step.activation.sequence, recorded(), code_did,
+        hint);
   };
-  for (const Command& command : commands) {
-    const std::optional<HistoryEvent> actual = record_of(command);
+  for (std::size_t index = 0; index < result.commands.size(); ++index) {
+    const std::optional<HistoryEvent> actual =
+        record_of(result.commands[index], site_of(result, index));
     if (!actual) continue;
-    if (expected == step.commands.size()) {
-      return report("nothing more", describe(*actual));
+    if (expected == step.commands.size() || !same_command(step.commands[expected], *actual)) {
+      return report(describe(*actual));
     }
-    const HistoryEvent& recorded = step.commands[expected];
-    if (!same_command(recorded, *actual)) {
-      return report(fmt::format("record {}: {}", recorded.sequence, describe(recorded)),
-                    describe(*actual));
-    }
+    if (!actual->site.empty()) agreed_until = actual->site;
     ++expected;
   }
-  if (expected < step.commands.size()) {
-    const HistoryEvent& recorded = step.commands[expected];
-    return report(fmt::format("record {}: {}", recorded.sequence, describe(recorded)),
-                  "nothing more");
-  }
+  if (expected < step.commands.size()) return report(nothing_more());
   return std::nullopt;
 }
 

@@ -30,11 +30,14 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
                    const ReceivedEvent* received);
 
 // The record of a command, without sequence, time and cause; none for those that leave no record.
-std::optional<HistoryEvent> record_of(const Command& command);
+std::optional<HistoryEvent> record_of(const Command& command, CallSite site = {});
 
 // None if the code did what the history says; else a report for a person: what the history expects,
-// what the code did, and the usual causes.
+// what the code did, where in the source each is, and the usual causes.
 std::optional<std::string> find_departure(const ExecutionRecord& execution, const ReplayStep& step,
-                                          const std::vector<Command>& commands);
+                                          const ActivationResult& result);
+
+// Of the command at that index.
+CallSite site_of(const ActivationResult& result, std::size_t command);
 
 }  // namespace pawl

@@ -159,7 +159,7 @@ void Shard::on(ActivationResult input) {
 
   const ReplayStep& step = execution->replay.front();
   if (input.violation) return get_stuck(*execution, *input.violation);
-  if (const auto departure = find_departure(execution->fold.record(), step, input.commands)) {
+  if (const auto departure = find_departure(execution->fold.record(), step, input)) {
     return get_stuck(*execution, *departure);
   }
   execution->replay.pop_front();
@@ -188,12 +188,13 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   if (result.violation) return get_stuck(execution, *result.violation);
   ++counters_.activations;
   std::vector<std::pair<std::string, Payload>> emitted;
-  for (const Command& command : result.commands) {
+  for (std::size_t index = 0; index < result.commands.size(); ++index) {
+    const Command& command = result.commands[index];
     const auto* const emit = std::get_if<EmitCommand>(&command);
     if (emit != nullptr && is_own(*emit, execution.fold.record())) {
       emitted.emplace_back(emit->name, emit->payload);
     }
-    apply_command(execution, command);
+    apply_command(execution, command, site_of(result, index));
     if (execution.fold.ended() || execution.fold.continuation()) break;
   }
   execution.open.records.back().ends_activation = true;
@@ -227,7 +228,7 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   proceed(execution);
 }
 
-void Shard::apply_command(Execution& execution, const Command& command) {
+void Shard::apply_command(Execution& execution, const Command& command, const CallSite site) {
   const ExecutionRecord& record = execution.fold.record();
   if (const auto* const log = std::get_if<LogCommand>(&command)) {
     execution.effects.logs.push_back(LogLine{log->level, log->message, log->details, record.tenant,
@@ -240,7 +241,7 @@ void Shard::apply_command(Execution& execution, const Command& command) {
     append(execution, *record_of(over_limit(std::string(to_string(error->code)), error->message)));
     return;
   }
-  append(execution, *record_of(command));
+  append(execution, *record_of(command, site));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
     execution.effects.actions.push_back(action->position);
   } else if (const auto* const child = std::get_if<StartChildCommand>(&command)) {

@@ -30,11 +30,11 @@ ExecutionState describe(const ExecutionRecord& execution) {
 }
 
 HistoryRecord describe(const HistoryEvent& event) {
-  return HistoryRecord{event.sequence,  std::string(to_string(event.type)),
-                       event.at,        event.cause,
-                       event.position,  event.ends_activation,
-                       event.name,      event.payload,
-                       event.attributes};
+  return HistoryRecord{event.sequence,   std::string(to_string(event.type)),
+                       event.at,         event.cause,
+                       event.position,   event.ends_activation,
+                       event.name,       event.payload,
+                       event.attributes, event.site};
 }
 
 namespace {

@@ -88,7 +88,7 @@ void Instance::activate(Activation activation, ActivationResult& result) {
   replaying = activation.replaying;
   recorded_patches_ = std::move(activation.patches);
   if (!activation.execution_id.empty()) start.execution_id = activation.execution_id;
-  commands_ = &result.commands;
+  result_ = &result;
   violation_.reset();
   {
     const Scoped runs(running_instance, this);
@@ -103,7 +103,7 @@ void Instance::activate(Activation activation, ActivationResult& result) {
         "another workflow; only its own coroutines may, while they run");
   }
   if (!violation_) end();
-  commands_ = nullptr;
+  result_ = nullptr;
   result.violation = std::move(violation_);
 }
 
@@ -189,9 +189,10 @@ void Instance::ask(const Activation& question, ActivationResult& result) {
   judging_ = false;
 }
 
-void Instance::continue_as_new(Payload input) {
+void Instance::continue_as_new(Payload input, Here here) {
   if (next_input_) return;
   next_input_ = std::move(input);
+  next_run_asked_at_ = call_site(here);
 }
 
 void Instance::apply(CancelJob& job) {
@@ -273,13 +274,13 @@ void Instance::look() {
 
 void Instance::end() {
   if (failed_to_start_) {
-    commands_->push_back(FailCommand{std::move(*failed_to_start_)});
+    give(FailCommand{std::move(*failed_to_start_)});
     ended_ = true;
     return;
   }
   if (!root_.handle) return violate("it was never started");
   if (next_input_) {
-    commands_->push_back(ContinueAsNewCommand{std::move(*next_input_)});
+    give(ContinueAsNewCommand{std::move(*next_input_)}, next_run_asked_at_);
     ended_ = true;
     destroy_frame();
     open_.clear();
@@ -304,22 +305,22 @@ void Instance::end() {
                       .code = "cancelled"};
       failure.failure_class = FailureClass::permanent;
       if (cancel_reason) {
-        commands_->push_back(CancelCommand{std::move(failure)});
+        give(CancelCommand{std::move(failure)});
       } else {
-        commands_->push_back(FailCommand{std::move(failure)});
+        give(FailCommand{std::move(failure)});
       }
     } catch (...) {
-      commands_->push_back(FailCommand{failure_from_current_exception()});
+      give(FailCommand{failure_from_current_exception()});
     }
   } else {
     const Result<Payload>& result = *root_.promise->result;
     const std::optional<Error> refused =
         result ? pawl::check_payload("result", *result, limits_) : result.error();
     if (refused) {
-      commands_->push_back(FailCommand{
+      give(FailCommand{
           validation_failure("the workflow's result can't be recorded: " + refused->message)});
     } else {
-      commands_->push_back(CompleteCommand{*result});
+      give(CompleteCommand{*result});
     }
   }
   ended_ = true;
@@ -338,6 +339,14 @@ void Instance::check_payload(const std::string_view what, const Payload& payload
   }
 }
 
+void Instance::give(Command command, const CallSite site) {
+  if (!site.empty()) {
+    result_->sites.resize(result_->commands.size() + 1);
+    result_->sites.back() = site;
+  }
+  result_->commands.push_back(std::move(command));
+}
+
 PendingPointer Instance::open(Pending::Kind kind) {
   PendingPointer pending(new Pending);
   pending->kind = kind;
@@ -349,11 +358,11 @@ void Instance::enrol(const PendingPointer& pending) {
   pending->instance = this;
   pending->position = ++last_position_;
   pending->activation = activation_number_;
-  pending->command = commands_->size();
+  pending->command = commands().size();
   open_.emplace(pending->position, pending);
 }
 
-PendingPointer Instance::open_condition(std::function<bool()> predicate) {
+PendingPointer Instance::open_condition(std::function<bool()> predicate, Here here) {
   PendingPointer pending(new Pending);
   pending->kind = Pending::Kind::wait;
   pending->predicate = std::move(predicate);
@@ -365,7 +374,7 @@ PendingPointer Instance::open_condition(std::function<bool()> predicate) {
   }
   enrol(pending);
   conditions_.emplace(pending->position, pending);
-  give(WaitCommand{.position = pending->position, .names = {}, .timeout = {}});
+  give(WaitCommand{.position = pending->position, .names = {}, .timeout = {}}, call_site(here));
   return pending;
 }
 
@@ -404,7 +413,7 @@ std::string Instance::uuid() {
                      high & 0xFFFF, low >> 48, low & 0xFFFF'FFFF'FFFF);
 }
 
-bool Instance::patched(std::string_view change_id) {
+bool Instance::patched(std::string_view change_id, Here here) {
   const auto [told, first] = patches.try_emplace(std::string(change_id), false);
   if (told->second) return true;
   const bool recorded = std::find(recorded_patches_.begin(), recorded_patches_.end(), change_id) !=
@@ -412,7 +421,7 @@ bool Instance::patched(std::string_view change_id) {
   // Code that passed here before the patch existed was not told so: it goes on as it began.
   if (!recorded && (replaying || !first)) return false;
   told->second = true;
-  give(PatchedCommand{told->first});
+  give(PatchedCommand{told->first}, call_site(here));
   return true;
 }
 
@@ -463,10 +472,10 @@ void set_filter(Pending& pending, std::function<bool(const Event&)> filter) {
   std::get<WaitCommand>(instance->commands()[pending.command]).filtered = true;
 }
 
-void cancel_child(const Pending& pending) {
+void cancel_child(const Pending& pending, Here here) {
   Instance* instance = pending.instance;
   if (instance == nullptr || pending.done || !instance->may_ask("cancel() of a child")) return;
-  instance->give(CancelChildCommand{pending.position});
+  instance->give(CancelChildCommand{pending.position}, call_site(here));
 }
 
 bool PendingAwaitable::ready() const {
@@ -537,7 +546,7 @@ PendingPointer nothing() { return PendingPointer(new Pending); }
 }  // namespace
 
 PendingPointer Context::start_action(std::string_view name, Payload parameters,
-                                     ActionOptions options) {
+                                     ActionOptions options, Here here) {
   if (!instance_.may_ask("ctx.run()")) return nothing();
   instance_.check_name("action name", name);
   instance_.check_payload(fmt::format("parameters of action '{}'", name), parameters);
@@ -545,42 +554,45 @@ PendingPointer Context::start_action(std::string_view name, Payload parameters,
   instance_.give(ScheduleActionCommand{.position = pending->position,
                                        .name = std::string(name),
                                        .parameters = std::move(parameters),
-                                       .options = std::move(options)});
+                                       .options = std::move(options)},
+                 call_site(here));
   return pending;
 }
 
-PendingPointer Context::start_wait(std::vector<std::string> names) {
+PendingPointer Context::start_wait(std::vector<std::string> names, Here here) {
   if (!instance_.may_ask("ctx.wait_for()")) return nothing();
   if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");
   for (const std::string& name : names) instance_.check_name("name of an event to wait for", name);
   PendingPointer pending = instance_.open(Pending::Kind::wait);
   instance_.give(
-      WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}});
+      WaitCommand{.position = pending->position, .names = std::move(names), .timeout = {}},
+      call_site(here));
   return pending;
 }
 
-PendingPointer Context::start_condition(std::function<bool()> predicate) {
+PendingPointer Context::start_condition(std::function<bool()> predicate, Here here) {
   if (!instance_.may_ask("ctx.condition()")) return nothing();
-  return instance_.open_condition(std::move(predicate));
+  return instance_.open_condition(std::move(predicate), here);
 }
 
-PendingPointer Context::start_timer(std::chrono::milliseconds duration) {
+PendingPointer Context::start_timer(std::chrono::milliseconds duration, Here here) {
   if (!instance_.may_ask("ctx.sleep()")) return nothing();
   PendingPointer pending = instance_.open(Pending::Kind::timer);
   instance_.give(StartTimerCommand{.position = pending->position,
-                                   .duration = std::max<DurationMs>(0, duration.count())});
+                                   .duration = std::max<DurationMs>(0, duration.count())},
+                 call_site(here));
   return pending;
 }
 
 bool Context::is_cancelled() const { return instance_.cancel_reason.has_value(); }
 
-bool Context::patched(std::string_view change_id) {
+bool Context::patched(std::string_view change_id, Here here) {
   if (!instance_.may_ask("ctx.patched()")) {
     const auto told = instance_.patches.find(change_id);
     return told != instance_.patches.end() && told->second;
   }
   instance_.check_name("id of a change", change_id);
-  return instance_.patched(change_id);
+  return instance_.patched(change_id, here);
 }
 
 const std::string& Context::current_state() const {
@@ -588,16 +600,17 @@ const std::string& Context::current_state() const {
   return instance_.state;
 }
 
-void Context::set_state(std::string_view state) {
+void Context::set_state(std::string_view state, Here here) {
   if (!instance_.may_ask("ctx.set_state()")) return;
   instance_.check_name("state", state);
   instance_.state = state;
-  instance_.give(SetStateCommand{instance_.state});
+  instance_.give(SetStateCommand{instance_.state}, call_site(here));
   instance_.look();
 }
 
 PendingPointer Context::start_child_execution(std::string_view workflow, Payload input,
-                                              const ChildOptions& options, std::string& id) {
+                                              const ChildOptions& options, std::string& id,
+                                              Here here) {
   if (!instance_.may_ask("ctx.start_child()")) return nothing();
   instance_.check_name("name of a child's workflow", workflow);
   instance_.check_payload(fmt::format("input of child '{}'", workflow), input);
@@ -620,30 +633,32 @@ PendingPointer Context::start_child_execution(std::string_view workflow, Payload
   command.user_id = options.user_id;
   command.correlation_id = options.correlation_id;
   command.parent_close = options.parent_close;
-  instance_.give(std::move(command));
+  instance_.give(std::move(command), call_site(here));
   return pending;
 }
 
-NextRun Context::go_on_as_new(Payload input) {
+NextRun Context::go_on_as_new(Payload input, Here here) {
   if (!instance_.may_ask("ctx.continue_as_new()")) return NextRun(nothing());
   instance_.check_payload("input of the next run", input);
-  instance_.continue_as_new(std::move(input));
+  instance_.continue_as_new(std::move(input), here);
   return NextRun(nothing());
 }
 
-void Context::emit_payload_to(std::string_view target, std::string_view name, Payload payload) {
+void Context::emit_payload_to(std::string_view target, std::string_view name, Payload payload,
+                              Here here) {
   if (!instance_.may_ask("ctx.emit_to()")) return;
   instance_.check_name("id of the execution to emit to", target);
   instance_.check_name("name of an event to emit", name);
   instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
-  instance_.give(EmitCommand{std::string(name), std::move(payload), std::string(target)});
+  instance_.give(EmitCommand{std::string(name), std::move(payload), std::string(target)},
+                 call_site(here));
 }
 
-void Context::emit_payload(std::string_view name, Payload payload) {
+void Context::emit_payload(std::string_view name, Payload payload, Here here) {
   if (!instance_.may_ask("ctx.emit()")) return;
   instance_.check_name("name of an event to emit", name);
   instance_.check_payload(fmt::format("payload of event '{}'", name), payload);
-  instance_.give(EmitCommand{std::string(name), std::move(payload), {}});
+  instance_.give(EmitCommand{std::string(name), std::move(payload), {}}, call_site(here));
 }
 
 std::chrono::sys_time<std::chrono::milliseconds> Context::now() const {
@@ -671,12 +686,12 @@ bool Context::is_replaying() const {
   return instance_.replaying;
 }
 
-void Data::erase(std::string_view key) {
+void Data::erase(std::string_view key, Here here) {
   if (!instance_.may_ask("ctx.data()")) return;
   const auto found = instance_.data.find(key);
   if (found == instance_.data.end()) return;
   instance_.data.erase(found);
-  instance_.give(SetDataCommand{std::string(key), Payload{}});
+  instance_.give(SetDataCommand{std::string(key), Payload{}}, call_site(here));
   instance_.look();
 }
 
@@ -694,12 +709,12 @@ const std::string* Data::find(std::string_view key) const {
   return found == instance_.data.end() ? nullptr : &found->second;
 }
 
-void Data::store(std::string_view key, Payload value) {
+void Data::store(std::string_view key, Payload value, Here here) {
   if (!instance_.may_ask("ctx.data()")) return;
   instance_.check_name("key of data", key);
   instance_.check_payload(fmt::format("data '{}'", key), value);
   instance_.data.insert_or_assign(std::string(key), value.bytes);
-  instance_.give(SetDataCommand{std::string(key), std::move(value)});
+  instance_.give(SetDataCommand{std::string(key), std::move(value)}, call_site(here));
   instance_.look();
 }
 

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "host/call_site.h"
 #include "pawl/runtime.h"
 #include "pawl/workflow.h"
 
@@ -49,11 +50,11 @@ class Instance {
   void check_name(std::string_view what, std::string_view name) const;
   void check_payload(std::string_view what, const Payload& payload) const;
   PendingPointer open(Pending::Kind kind);
-  PendingPointer open_condition(std::function<bool()> predicate);
+  PendingPointer open_condition(std::function<bool()> predicate, Here here);
   // Asks the predicates of what waits for a condition, in order of creation.
   void look();
-  void give(Command command) { commands_->push_back(std::move(command)); }
-  std::vector<Command>& commands() { return *commands_; }
+  void give(Command command, CallSite site = {});
+  std::vector<Command>& commands() { return result_->commands; }
   void close(Pending& pending);
   std::uint64_t activation_number() const { return activation_number_; }
   std::uint64_t next_order() { return ++last_order_; }
@@ -61,9 +62,9 @@ class Instance {
   void make_ready(ReadyLink& link);
   double random();
   std::string uuid();
-  bool patched(std::string_view change_id);
+  bool patched(std::string_view change_id, Here here);
 
-  void continue_as_new(Payload input);
+  void continue_as_new(Payload input, Here here);
 
   StartJob start;
   std::optional<std::string> cancel_reason;  // once it was cancelled
@@ -99,7 +100,7 @@ class Instance {
   std::unordered_map<Position, PendingPointer> open_;
   std::map<Position, PendingPointer> conditions_;  // those of open_ that have a predicate
   bool judging_ = false;                           // a predicate runs
-  std::vector<Command>* commands_ = nullptr;       // of the activation that runs
+  ActivationResult* result_ = nullptr;             // of the activation that runs
   std::vector<std::string> recorded_patches_;      // in it, when it is a replay
   std::optional<Failure> failed_to_start_;
   std::optional<std::string> violation_;
@@ -109,6 +110,7 @@ class Instance {
   std::uint64_t random_state_ = 0;
   bool ended_ = false;
   std::optional<Payload> next_input_;  // it goes on as new
+  CallSite next_run_asked_at_;
   // Set by whatever thread uses the context where it must not.
   std::atomic<bool> misused_ = false;
 };

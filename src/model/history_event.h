@@ -94,6 +94,7 @@ struct HistoryEvent {
   std::string name;
   Payload payload;
   std::string attributes;  // JSON object, or empty when all its fields have their defaults
+  std::string site;        // of a command: where its code stands; see CallSite
 
   friend bool operator==(const HistoryEvent&, const HistoryEvent&) = default;
 };

@@ -23,7 +23,7 @@ struct UnreadableRow {
   "error, user_id, correlation_id, input_digest, created_at, updated_at"
 #define EVENT_COLUMNS                                                           \
   "sequence, event_type, created_at, cause, position, ends_activation, codec, " \
-  "event_name, payload, encoding, attributes"
+  "event_name, payload, encoding, attributes, site"
 #define RESULT_COLUMNS                                                                    \
   "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
   "status, attempts, cause, result, encoding, error, created_at, generation, "            \
@@ -156,6 +156,7 @@ HistoryEvent event_of(const SqliteStatement& row) {
   event.name = row.column_text(7);
   event.payload = row.column_payload(8, 9);
   event.attributes = row.column_text(10);
+  event.site = row.column_text(11);
   return event;
 }
 

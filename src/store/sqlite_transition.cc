@@ -22,8 +22,8 @@ constexpr std::string_view kLastEvent =
     "SELECT max(sequence) FROM workflow_events WHERE execution = ?1";
 constexpr std::string_view kInsertEvent =
     "INSERT INTO workflow_events(execution, sequence, tenant, event_type, event_name, position, "
-    "cause, ends_activation, codec, payload, encoding, attributes, created_at) "
-    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    "cause, ends_activation, codec, payload, encoding, attributes, created_at, site) "
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 constexpr std::string_view kDeleteTimer =
     "DELETE FROM workflow_timers WHERE execution = ?1 AND position = ?2";
 constexpr std::string_view kInsertTimer =
@@ -266,6 +266,7 @@ SqliteTransitions::Step SqliteTransitions::append(SqliteConnection& connection,
     insert.bind(10, 11, record.payload);
     insert.bind_optional(12, record.attributes);
     insert.bind(13, record.at);
+    insert.bind_optional(14, record.site);
     if (auto failed = run(connection, insert, "appending to the history", transition.execution)) {
       return failed;
     }

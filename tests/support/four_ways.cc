@@ -101,7 +101,7 @@ std::optional<std::string> find_misfit(const World::HostMaker& make_host,
     const ActivationResult result = std::move(sink->collected.back());
     sink->collected.clear();
     if (result.violation) return result.violation;
-    if (auto departure = find_departure(execution, step, result.commands)) return departure;
+    if (auto departure = find_departure(execution, step, result)) return departure;
   }
   return std::nullopt;
 }

@@ -143,7 +143,10 @@ void ScriptHost::evict(const ExecutionRef execution) { scripts_.erase(execution)
 
 ActivationResult ScriptHost::run(const Activation& activation) {
   ActivationResult result{activation.execution, activation.sequence, {}, std::nullopt};
-  if (const auto* const start = std::get_if<StartJob>(&activation.jobs.front())) {
+  // A question of filters has no job.
+  const auto* const start =
+      activation.jobs.empty() ? nullptr : std::get_if<StartJob>(&activation.jobs.front());
+  if (start != nullptr) {
     Script fresh;
     fresh.start_ = *start;
     scripts_.insert_or_assign(activation.execution, std::move(fresh));

@@ -66,7 +66,7 @@ function flatten(batch: Activation[]): FlatWriter {
 }
 
 export class Probe {
-  readonly host = new WorkflowHost(2 * 1024 * 1024);
+  readonly host = new WorkflowHost(2 * 1024 * 1024, () => 0);
   private readonly calls = new Map<number, (value: any) => void>();
   private readonly native: NativeProbe;
   private lastCall = 0;
