@@ -79,7 +79,7 @@ class CommitSink {
 
 struct StoredExecution {
   ExecutionRecord record;
-  std::vector<HistoryEvent> history;  // empty if it was not asked for
+  std::vector<HistoryEvent> history;  // empty if it was not asked for, and the inbox with it
   std::int64_t history_end = 0;       // sequence of its last record
   std::vector<InboxRecord> inbox;     // those not completed or failed, by id
 };

@@ -266,9 +266,10 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
   stored.record = found->second.record;
   const auto& history = found->second.history;
   stored.history_end = history.empty() ? 0 : history.back().sequence;
-  if (with_history) {
-    stored.history = history;
+  if (!with_history) {
+    return std::optional<StoredExecution>{std::move(stored)};
   }
+  stored.history = history;
   for (const auto& [id, record] : data_->inbox) {
     if (record.execution == ref && is_open(record)) {
       stored.inbox.push_back(record);

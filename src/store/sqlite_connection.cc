@@ -166,6 +166,9 @@ Result<SqliteConnection> SqliteConnection::open(const std::string& path, const M
     return connection.error(sqlite3_extended_errcode(handle), "opening the store");
   }
   sqlite3_busy_timeout(handle, busy_ms);
+  // Plans must not depend on what is bound: a statement that a partial index may serve would be planned
+  // anew with each new value, which costs several times what it does.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, nullptr);
   return connection;
 }
 

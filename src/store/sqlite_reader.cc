@@ -329,6 +329,9 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
     }
     stored.history_end = end->value_or(0);
   }
+  if (!with_history) {
+    return std::optional<StoredExecution>{std::move(stored)};
+  }
   auto inbox_statement = statement(kOpenInbox);
   if (!inbox_statement) {
     return inbox_statement.error();

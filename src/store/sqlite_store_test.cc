@@ -126,6 +126,22 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
   }
 }
 
+TEST_F(SqliteStoreTest, PlansDoNotDependOnWhatIsBound) {
+  auto connection = shell();
+  ASSERT_TRUE(migrate_sqlite(connection));
+  auto inbox = connection.prepare(
+      "SELECT id FROM workflow_event_processing WHERE execution = ?1 AND (status = 'pending' OR "
+      "status = 'published' OR status = 'processing' OR status = 'retrying')");
+  ASSERT_TRUE(inbox) << inbox.error().message;
+  for (std::int64_t execution = 1; execution <= 10; ++execution) {
+    inbox->bind(1, execution);
+    EXPECT_EQ(inbox->run(), SQLITE_DONE);
+  }
+  sqlite3_stmt* const statement = sqlite3_next_stmt(connection.handle(), nullptr);
+  ASSERT_NE(statement, nullptr);
+  EXPECT_EQ(sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_REPREPARE, 0), 0);
+}
+
 TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
   auto store = open();
   const auto ref = store->next_execution_ref();

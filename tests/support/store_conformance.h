@@ -141,6 +141,7 @@ TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
     ASSERT_TRUE(by_id && *by_id);
     EXPECT_EQ((*by_id)->record.ref, ref);
     EXPECT_TRUE((*by_id)->history.empty());
+    EXPECT_TRUE((*by_id)->inbox.empty());
 
     const auto by_key = self.store->find_action_result("acme", "key-7");
     ASSERT_TRUE(by_key && *by_key);
@@ -374,7 +375,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   }
   EXPECT_LT(ids[0], ids[1]);
   EXPECT_LT(ids[1], ids[2]);
-  auto stored = self.store->load_execution(ref, false);
+  auto stored = self.store->load_execution(ref, true);
   ASSERT_TRUE(stored && *stored);
   ASSERT_EQ((*stored)->inbox.size(), 2u);
   EXPECT_EQ((*stored)->inbox[0].event_id, "evt-0");
@@ -386,7 +387,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   transition.inbox_completed = {{ids[0], InboxStatus::failed, "no", ""},
                                 {ids[1], InboxStatus::completed, "", "{\"a\":1}"}};
   ASSERT_FALSE(self.commit(transition));
-  stored = self.store->load_execution(ref, false);
+  stored = self.store->load_execution(ref, true);
   EXPECT_TRUE((*stored)->inbox.empty());
   auto row = self.store->find_inbox(ref, "key-1");
   ASSERT_TRUE(row && *row);
@@ -430,7 +431,7 @@ TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
   ASSERT_FALSE(self.commit(sender));
   self.reopen();
 
-  auto stored = self.store->load_execution(ref, false);
+  auto stored = self.store->load_execution(ref, true);
   ASSERT_TRUE(stored && *stored);
   EXPECT_TRUE((*stored)->inbox.empty()) << "it belongs to nobody yet";
   EXPECT_FALSE(*self.store->find_inbox(0, "key"));
