@@ -513,6 +513,40 @@ TEST(ShardTimers, AreLoadedAgainLaterWhenTheStoreFails) {
   EXPECT_EQ(around.asked.timer_loads.size(), 1U);
 }
 
+// ---- a clock that is set back
+
+// rule: 13
+TEST(ShardClock, SetBackDoesNotTakeTheTimeOfStepsBack) {
+  for (const Limits& limits : {Limits{}, no_cache()}) {
+    std::vector<Timestamp> seen;  // one of each step: a script runs from its beginning each time
+    Surroundings around(
+        [&seen](Script& script) -> std::string {
+          seen.push_back(script.now());
+          for (int events = 0; events < 3; ++events) script.wait_for({"Go"});
+          return "1";
+        },
+        limits);
+    const Timestamp began = around.now;
+    around.start("a");
+    around.settle();
+    around.now = began + 5'000;
+    around.submit("a", "Go");
+    around.settle();
+    around.now = began - 3'600'000;
+    around.submit("a", "Go");
+    around.settle();
+    EXPECT_EQ(seen.back(), began + 5'000);
+    // Another process, whose clock is behind as well, knows it from the history.
+    around.restart();
+    around.register_workflow();
+    seen.clear();
+    around.submit("a", "Go");
+    around.settle();
+    EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+    EXPECT_EQ(seen, (std::vector<Timestamp>{began, began + 5'000, began + 5'000, began + 5'000}));
+  }
+}
+
 // ---- what actions are told
 
 // Asks for an action after the first event, and goes on without it.
@@ -593,6 +627,23 @@ TEST(ShardActionHosts, AreHandedNoMoreThanTheyWorkOnAtOnce) {
   around.finish(third, "42");
   around.settle();
   EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"d charge"});
+}
+
+// rule: 15
+TEST(ShardActions, HaveSixtySecondsWhereNothingElseIsSaid) {
+  Surroundings around(charge_then_wait);
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  EXPECT_EQ(around.asked.actions.at(0).task.timeout, 60'000);
+  around.now += 59'999;
+  around.give(Tick{});
+  EXPECT_TRUE(around.asked.aborts.empty());
+  ++around.now;
+  around.give(Tick{});
+  ASSERT_EQ(around.asked.aborts.size(), 1U);
+  EXPECT_EQ(around.asked.aborts.at(0).attempt, around.asked.actions.at(0).task.id);
 }
 
 TEST(ShardActionHosts, TimeCountsFromWhereAHandlerBeginsIfTheHostReportsIt) {
