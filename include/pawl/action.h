@@ -134,10 +134,10 @@ struct ActionContext {
   std::string correlation_id;
   std::chrono::sys_time<std::chrono::milliseconds> scheduled_at;
   // After it the attempt counts as failed; it began with the handler. One that goes on all the same
-  // keeps its thread.
+  // keeps its thread, and another one takes its place: WorkflowRuntimeOptions::abandoned_threads_max.
   std::chrono::milliseconds timeout{0};
-  // Asked to stop when the attempt timed out or its execution ended, and when the engine closes:
-  // whatever the handler returns is ignored then.
+  // Asked to stop when the attempt timed out or its execution ended, and when the engine closes and
+  // has waited long enough: whatever the handler returns is ignored then.
   std::stop_token stop;
 };
 
@@ -174,6 +174,15 @@ decltype(auto) call_handler(F& handler, typename A::Parameters&& parameters,
                   "An action's handler is called with (Parameters, const ActionContext&) or "
                   "(Parameters)");
   }
+}
+
+// What is wrong with parameters of A, if anything is.
+template <class A>
+std::optional<Failure> misfit_of(const Payload& payload) {
+  const auto parameters = from_payload<typename A::Parameters>(payload, UnknownMembers::refuse);
+  if (parameters) return std::nullopt;
+  return validation_failure("parameters of " + std::string(action_name<A>()) + ": " +
+                            parameters.error().message);
 }
 
 // Wraps a typed handler. It is shared by all threads that run attempts.

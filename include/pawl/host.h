@@ -340,6 +340,9 @@ class ActionHost {
   virtual std::optional<std::size_t> capacity() const { return std::nullopt; }
   virtual bool reports_begin() const { return false; }
   virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;
+  // The engine closes, and hands nothing over any more. Gives back the attempts that have not begun,
+  // which must not begin from now on and are not answered; those under way go on, and are.
+  virtual std::vector<AttemptId> hold() { return {}; }
   // The attempt is no longer wanted (timed out, or its execution ended): tell the handler. It is
   // still answered; the answer is ignored.
   virtual void abort(AttemptId attempt) = 0;

@@ -8,6 +8,7 @@
 // must be quick, must not throw, and may call back into the runtime but not wait for it. What a call
 // reports as done is durable by then.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,6 +56,8 @@ struct RuntimeOptions {
   Limits limits;
   // Where log lines of workflows and of the engine go. Absent: standard error.
   std::function<void(const LogLine&)> log;
+  // How long close() and the destructor wait for what is under way, unless close() is told otherwise.
+  std::chrono::milliseconds drain = std::chrono::seconds(5);
 };
 
 struct StartRequest {
@@ -191,6 +194,10 @@ struct ActionDescription {
   std::string name;
   std::string description;
   ActionOptions options;  // the defaults of its calls
+  // What is wrong with parameters, if anything is: asked before an action outside of workflows is
+  // begun, so that what does not fit leaves nothing behind. Absent: all is well until the handler looks.
+  // Called on any thread.
+  std::function<std::optional<Failure>(const Payload& parameters)> check = {};
 };
 
 template <class T>
@@ -254,8 +261,10 @@ class Runtime {
   // fork again, under the same id, is the same execution.
   // Errors: invalid_argument, unknown_execution, wrong_status (the point is its end), already_exists.
   void fork_workflow(ForkRequest request, Callback<std::string> done);
-  // Reports the recorded result. Errors: validation, action_failed with the failure as JSON in
-  // `subject`, already_exists (same key, other parameters).
+  // Reports the recorded result. Errors: unknown_action, validation, payload_too_large, of which nothing
+  // is recorded where the action's check finds them, so that the call can be mended and made again under
+  // its key; action_failed with the failure as JSON in `subject`; already_exists (same key, other
+  // parameters).
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);
 
   // Read from the store alone; need no code. `at_sequence`: a point inside an activation is rounded
@@ -288,9 +297,15 @@ class Runtime {
   };
   Counters counters() const;
 
-  // Takes no more calls, lets the store finish what is queued, stops the threads. Actions under way
-  // are abandoned and run again after the next open. Idempotent.
-  void close();
+  // Takes no more calls (they get `closed`), begins no attempt of an action, fires no timer; waits until
+  // the attempts under way have ended and their outcomes are recorded, activations under way are
+  // committed, and what was asked before is answered. That takes `drain` at most (none: as
+  // RuntimeOptions says; 0: nothing is waited for). Then the threads are stopped: what runs all the same
+  // is abandoned, and runs again after the next open, under its key. wait_for_completion,
+  // execute_action between two attempts, and backups and checks of the store are answered with `closed`.
+  //
+  // Called again while it drains, by another thread, it waits too; the shorter time counts. Idempotent.
+  void close(std::optional<std::chrono::milliseconds> drain = std::nullopt);
 
  private:
   class Impl;

@@ -34,10 +34,16 @@ namespace pawl {
 struct WorkflowRuntimeOptions {
   std::string store = "sqlite:pawl.db";  // sqlite:FILE
   std::size_t action_threads = 8;        // attempts of C++ actions that run at once; more wait
+  // Threads put in place of those whose handlers go on though their attempts were given up (they ran
+  // out of time, or their executions ended). Where there are that many, a line in the log says so, and
+  // attempts wait until one of those handlers returns.
+  std::size_t abandoned_threads_max = 64;
   Limits limits = {};
   // Where log lines of workflows and of the engine go, on a thread of the engine. Absent: standard
   // error.
   std::function<void(const LogLine&)> log = {};
+  // How long close() and the destructor wait for what is under way, unless close() is told otherwise.
+  std::chrono::milliseconds drain = std::chrono::seconds(5);
 };
 
 struct StartOptions {
@@ -144,6 +150,7 @@ class WorkflowRuntime {
     ActionDescription description;
     description.name = std::string(action_name<A>());
     description.options = action_options(defaults);
+    description.check = detail::misfit_of<A>;
     return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
                       replace);
   }
@@ -233,7 +240,8 @@ class WorkflowRuntime {
   // already_exists.
   Result<std::string> fork_workflow(std::string_view execution_id, const ForkOptions& options);
 
-  // Runs an action outside of any workflow, once per idempotency key.
+  // Runs an action outside of any workflow, once per idempotency key. Parameters that its handler's
+  // type does not take are refused before anything is recorded: mend them, and call again under that key.
   // Errors: validation; action_failed; already_exists (that key, other parameters); unknown_action.
   template <class A>
   Result<ActionResult<A>> execute_action(const typename A::Parameters& parameters,
@@ -265,11 +273,19 @@ class WorkflowRuntime {
   // The engine beneath, for calls that don't wait.
   Runtime& engine();
 
-  // Takes no more calls, lets the store finish what is queued, asks the actions under way to stop and
-  // waits for their handlers; they run again after the next open. Idempotent. A handler, workflow code
-  // and the log callback must not call it: it would wait for them. In the first two it throws
-  // std::logic_error, and nothing is closed.
-  void close();
+  // Takes no more calls (they get `closed`), begins no attempt of an action, and waits until the handlers
+  // under way have returned and what they gave is recorded, and until what was asked before is answered:
+  // for `drain` at most (none: WorkflowRuntimeOptions::drain; 0: not at all). Handlers that still run then
+  // are asked to stop, and their attempts run again after the next open, under their keys. See
+  // Runtime::close.
+  //
+  // It returns when the last handler has, also one that ignores its stop token: handlers use what the
+  // program takes down next. A program that can't wait for such a one ends with std::_Exit; nothing is
+  // lost by it. Idempotent; called again meanwhile, it waits too, and the shorter time counts.
+  //
+  // A handler, workflow code and the log callback must not call it: it would wait for them. In the first
+  // two it throws std::logic_error, and nothing is closed.
+  void close(std::optional<std::chrono::milliseconds> drain = std::nullopt);
 
  private:
   struct Impl;

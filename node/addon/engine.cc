@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -385,10 +386,11 @@ Napi::Value Engine::counters(const Napi::CallbackInfo& info) {
 
 void Engine::close(const Napi::CallbackInfo& info) {
   const auto call = integer_of(info, 0);
+  const std::chrono::milliseconds drain(integer_of(info, 1));
   if (background_.joinable()) background_.join();
-  // Closing lets the store finish; JavaScript goes on meanwhile.
-  background_ = std::thread([thread = thread_, slot = slot_, call] {
-    if (slot->runtime != nullptr) slot->runtime->close();
+  // Closing lets actions and the store finish; JavaScript goes on meanwhile.
+  background_ = std::thread([thread = thread_, slot = slot_, call, drain] {
+    if (slot->runtime != nullptr) slot->runtime->close(drain);
     thread->post(ReplyItem{empty_reply(call)});
   });
 }
@@ -396,9 +398,19 @@ void Engine::close(const Napi::CallbackInfo& info) {
 void Engine::close_now(const Napi::CallbackInfo&) { shut_down({}); }
 
 void Engine::shut_down(std::function<void()> closed) {
-  if (background_.joinable()) background_.join();
+  constexpr std::chrono::milliseconds kAtOnce(0);
+  if (background_.joinable()) {
+    Runtime* draining = nullptr;
+    {
+      std::lock_guard lock(slot_->mutex);
+      draining = slot_->runtime.get();
+    }
+    // JavaScript, which actions under way wait for, does not go on while this thread waits.
+    if (draining != nullptr) draining->close(kAtOnce);
+    background_.join();
+  }
   if (slot_->runtime != nullptr) {
-    slot_->runtime->close();
+    slot_->runtime->close(kAtOnce);
     slot_->runtime.reset();
   }
   slot_->release();

@@ -59,9 +59,9 @@ export interface NativeEngine {
   checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;
   counters(): EngineCounters;
-  /** Closes on another thread, then reports. */
-  close(call: number): void;
-  /** Closes before it returns, and tells JavaScript nothing more. For the end of the process. */
+  /** Closes on another thread, after at most `drainMs` for what is under way, then reports. */
+  close(call: number, drainMs: number): void;
+  /** Closes at once, before it returns, and tells JavaScript nothing more. For the end of the process. */
   closeNow(): void;
 }
 

@@ -54,6 +54,7 @@ export type { IntegrityFinding, IntegrityOptions, IntegrityReport } from './inte
 export { getWorkflowRuntime, WorkflowRuntime } from './runtime.js';
 export type {
   BackupReport,
+  CloseOptions,
   ForkOptions,
   Limits,
   RuntimeOptions,

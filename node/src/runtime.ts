@@ -110,6 +110,12 @@ export interface SubmitEventResult {
   consumed: boolean;
 }
 
+/** What close() takes. */
+export interface CloseOptions {
+  /** How long it waits for what is under way. Default '5s'; 0: not at all. */
+  drain?: Duration;
+}
+
 export interface ForkOptions extends ControlOptions {
   /** The point of the history; within an activation: its start. Default: as it is now. */
   atSequence?: number;
@@ -164,6 +170,8 @@ const limitNames = [
 ] as const;
 
 const payloadBytesMaxDefault = 2 * 1024 * 1024;
+
+const drainDefault: Duration = '5s';
 
 function ignore(): void {}
 
@@ -493,14 +501,28 @@ export class WorkflowRuntime {
   }
 
   /**
-   * Lets the store finish, stops the engine, restores what the guards replaced. Actions under way are
-   * told by their `signal`, with an AbortError; they run again, under their keys, once the store is
-   * opened anew. Await them yourself before you close where that must not be.
+   * Takes no more calls (they reject with a ClosedError), begins no attempt of an action, fires no timer,
+   * and waits until the actions under way have ended and their outcomes are recorded, and until what was
+   * asked before is answered: for `drain` at most, by default 5 seconds. Actions that run all the same are
+   * told by their `signal`, with an AbortError; they run again, under their keys, once the store is opened
+   * anew. Then it stops the engine and restores what the guards replaced.
+   *
+   * Called again, it gives the same promise. An action must not await it, which would wait for that
+   * action; nor can workflow code call it.
    */
-  close(): Promise<void> {
+  close(options: CloseOptions = {}): Promise<void> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) return Promise.reject(refused);
-    this.closing ??= this.closeOnce();
+    if (this.closing === undefined) {
+      let drainMs: number;
+      try {
+        checkOptions('close', options, ['drain']);
+        drainMs = toMilliseconds(options.drain ?? drainDefault, 'close: drain');
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
+      this.closing = this.closeOnce(drainMs);
+    }
     return this.closing;
   }
 
@@ -598,6 +620,7 @@ export class WorkflowRuntime {
   private async callOpened(
     make: (engine: NativeEngine, call: number) => void | Promise<void>,
   ): Promise<any> {
+    this.checkOpen();
     const engine = this.engine ?? (await this.open());
     const call = ++this.lastCall;
     return new Promise((resolve, reject) => {
@@ -663,20 +686,20 @@ export class WorkflowRuntime {
     return engine;
   }
 
-  private async closeOnce(): Promise<void> {
+  private async closeOnce(drainMs: number): Promise<void> {
     if (processRuntime === this) processRuntime = undefined;
-    const closed = this.closeEngine();
+    const closed = this.closeEngine(drainMs);
     lastClosed = closed.catch(ignore);
     await closed;
   }
 
-  private async closeEngine(): Promise<void> {
+  private async closeEngine(drainMs: number): Promise<void> {
     const engine = await this.opening?.catch(() => undefined);
     if (engine === undefined) return;
     const call = ++this.lastCall;
     await new Promise((resolve, reject) => {
       this.calls.set(call, { resolve, reject });
-      engine.close(call);
+      engine.close(call, drainMs);
     });
     this.release();
     engine.closeNow();

@@ -1,5 +1,7 @@
 #include "action/pool_executor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
@@ -29,10 +31,13 @@ void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Fail
 
 }  // namespace
 
-PoolExecutor::PoolExecutor(std::size_t threads, const Limits& limits) : limits_(limits) {
-  threads = std::max<std::size_t>(1, threads);
-  threads_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+PoolExecutor::PoolExecutor(PoolOptions options)
+    : options_([&options] {
+        options.threads = std::max<std::size_t>(1, options.threads);
+        return std::move(options);
+      }()) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < options_.threads; ++i) add_thread();
 }
 
 PoolExecutor::~PoolExecutor() { close(); }
@@ -48,11 +53,16 @@ void PoolExecutor::close() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
-    for (auto& [key, stop] : under_way_) running.push_back(stop);
+    for (auto& [id, job] : under_way_) running.push_back(job->stop);
   }
   for (std::stop_source& stop : running) stop.request_stop();
   wake_.notify_all();
-  std::call_once(closed_, [this] { threads_.clear(); });
+  std::call_once(closed_, [this] {
+    // From closing_ on threads neither come nor go.
+    for (Threads* const threads : {&threads_, &ended_}) {
+      for (std::thread& thread : *threads) thread.join();
+    }
+  });
 }
 
 void PoolExecutor::register_action(std::string_view name, detail::ActionHandler handler) {
@@ -72,7 +82,7 @@ void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<Acti
     }
     for (ActionTask& task : tasks) {
       auto job = std::make_shared<Job>(Job{std::move(task), sink, {}});
-      under_way_.emplace(job->task.id, job->stop);
+      under_way_.emplace(job->task.id, job);
       queue_.push_back(std::move(job));
     }
   }
@@ -83,18 +93,64 @@ void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<Acti
   }
 }
 
+std::vector<AttemptId> PoolExecutor::hold() {
+  const std::lock_guard lock(mutex_);
+  std::vector<AttemptId> held;
+  for (const std::shared_ptr<Job>& job : queue_) {
+    held.push_back(job->task.id);
+    under_way_.erase(job->task.id);
+  }
+  queue_.clear();
+  return held;
+}
+
 void PoolExecutor::abort(const AttemptId attempt) {
   std::stop_source stop(std::nostopstate);
+  bool say_so = false;
   {
     const std::lock_guard lock(mutex_);
     const auto found = under_way_.find(attempt);
     if (found == under_way_.end()) return;
-    stop = found->second;
+    stop = found->second->stop;
+    say_so = give_up(*found->second);
   }
   stop.request_stop();  // not under the lock: it calls what handlers have hung on it
+  if (!say_so || !options_.warn) return;
+  options_.warn(fmt::format(
+      "Handlers of actions go on though they ran out of time or their executions ended, and keep "
+      "{} "
+      "threads beyond those of the pool (abandoned_threads_max). Until one returns, other attempts "
+      "wait for its thread. Have handlers look at context.stop, or bound what they wait for.",
+      options_.abandoned_threads_max));
 }
 
-void PoolExecutor::work() {
+void PoolExecutor::add_thread() {
+  const auto self = threads_.emplace(threads_.end());
+  *self = std::thread([this, self] { work(self); });
+}
+
+// Has another thread in place of that job's, which may be lost. True: there is none, and it is to be
+// said.
+bool PoolExecutor::give_up(Job& job) {
+  if (!job.begun || job.given_up) return false;
+  job.given_up = true;
+  ++abandoned_;
+  if (closing_) return false;
+  for (std::thread& thread : ended_) thread.join();
+  ended_.clear();
+  if (threads_.size() < options_.threads + options_.abandoned_threads_max) {
+    add_thread();
+    return false;
+  }
+  return !std::exchange(short_of_threads_, true);
+}
+
+// Of those whose handlers are wanted.
+bool PoolExecutor::has_thread_too_many() const {
+  return !closing_ && threads_.size() - abandoned_ > options_.threads;
+}
+
+void PoolExecutor::work(const Threads::iterator self) {
   pool_of_this_thread = this;
   std::unique_lock lock(mutex_);
   while (true) {
@@ -102,14 +158,22 @@ void PoolExecutor::work() {
     if (queue_.empty()) return;
     const std::shared_ptr<Job> job = std::move(queue_.front());
     queue_.pop_front();
+    job->begun = true;
     lock.unlock();
     job->sink->action_begun({job->task.id, job->task.execution, job->task.position});
     std::variant<Payload, Failure> outcome = attempt(*job);
     lock.lock();
     under_way_.erase(job->task.id);
+    const bool given_up = job->given_up;
     lock.unlock();
     answer(job->task, *job->sink, std::move(outcome));
     lock.lock();
+    if (!given_up) continue;
+    --abandoned_;
+    short_of_threads_ = false;
+    if (!has_thread_too_many()) continue;
+    ended_.splice(ended_.end(), threads_, self);
+    return;
   }
 }
 
@@ -140,7 +204,7 @@ std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
   try {
     auto outcome = (*handler)(job.task.parameters, context);
     if (const auto* const result = std::get_if<Payload>(&outcome)) {
-      if (const auto refused = check_payload("result", *result, limits_)) {
+      if (const auto refused = check_payload("result", *result, options_.limits)) {
         return detail::validation_failure("the result can't be recorded: " + refused->message);
       }
     }

@@ -3,7 +3,8 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <map>
+#include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,12 +21,26 @@
 
 namespace pawl {
 
+struct PoolOptions {
+  std::size_t threads = 8;  // attempts that run at once, those given up not counted; at least 1
+  // Threads that are put in place of those whose handlers go on though they were given up.
+  std::size_t abandoned_threads_max = 64;
+  Limits limits = {};
+  // Where it says so when there are as many. May be absent.
+  std::function<void(std::string message)> warn = {};
+};
+
 // Runs actions on threads of its own. Any thread may call it. Attempts beyond the threads wait in a
 // queue, so that a thread that is done has the next one at hand; whoever hands them in bounds it
 // (Limits::actions_in_flight_max).
+//
+// A thread, as its handler is called, given up (abort), and returns:
+//
+//   Free --run--> Busy --returns--> Free
+//                 Busy --abort--> Given up --returns--> Free, or ended, where another has its place
 class PoolExecutor final : public ActionHost {
  public:
-  explicit PoolExecutor(std::size_t threads, const Limits& limits = {});
+  explicit PoolExecutor(PoolOptions options);
   // Closes.
   ~PoolExecutor() override;
   PoolExecutor(const PoolExecutor&) = delete;
@@ -36,13 +51,15 @@ class PoolExecutor final : public ActionHost {
 
   bool reports_begin() const override { return true; }
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
+  std::vector<AttemptId> hold() override;
   void abort(AttemptId attempt) override;
 
   // Whether this is one of its threads: a handler's, or that of a sink it reports to.
   bool runs_this_thread() const;
 
   // Asks what runs to stop, answers what is queued, and from now on all else, with a failure, and waits
-  // for the handlers. From within one it throws std::logic_error, and does nothing. Idempotent.
+  // for the handlers, also for those that were given up: they use what their program takes down next.
+  // From within one it throws std::logic_error, and does nothing. Idempotent.
   void close();
 
  private:
@@ -50,23 +67,34 @@ class PoolExecutor final : public ActionHost {
     ActionTask task;
     std::shared_ptr<ActionSink> sink;
     std::stop_source stop;
+    bool begun = false;  // under mutex_
+    bool given_up =
+        false;  // under mutex_; its thread counts as abandoned until its handler returns
   };
+  using Threads = std::list<std::thread>;
 
-  void work();
+  void work(Threads::iterator self);
   std::variant<Payload, Failure> attempt(const Job& job);
+  // Under mutex_.
+  void add_thread();
+  bool give_up(Job& job);
+  bool has_thread_too_many() const;
 
-  const Limits limits_;
+  const PoolOptions options_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
   // All guarded by mutex_.
   bool closing_ = false;
   std::deque<std::shared_ptr<Job>> queue_;
-  std::unordered_map<AttemptId, std::stop_source> under_way_;  // queued or running
+  std::unordered_map<AttemptId, std::shared_ptr<Job>> under_way_;  // queued or running
   std::unordered_map<std::string, std::shared_ptr<const detail::ActionHandler>> handlers_;
+  std::size_t abandoned_ = 0;      // threads whose handlers were given up
+  bool short_of_threads_ = false;  // and it was said
+  Threads threads_;
+  Threads ended_;  // to be joined, which takes no time
 
   std::once_flag closed_;
-  std::vector<std::jthread> threads_;  // last: they use all of the above
 };
 
 }  // namespace pawl

@@ -124,7 +124,7 @@ void add(PoolExecutor& pool, F handler) {
 }
 
 TEST(PoolExecutor, GivesParametersAndContextAndTakesTheResult) {
-  PoolExecutor pool(2);
+  PoolExecutor pool({.threads = 2});
   ActionContext seen;
   add<Add>(pool, [&](Add::Parameters p, const ActionContext& context) {
     seen = context;
@@ -147,7 +147,7 @@ TEST(PoolExecutor, GivesParametersAndContextAndTakesTheResult) {
 }
 
 TEST(PoolExecutor, HandlersMayReturnInSeveralWays) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   int calls = 0;
   add<Nothing>(pool, [&](Nothing::Parameters) { ++calls; });
   EXPECT_EQ(outcome_of(pool, task("nothing", "{}")), "");
@@ -173,7 +173,7 @@ TEST(PoolExecutor, HandlersMayReturnInSeveralWays) {
 }
 
 TEST(PoolExecutor, ParametersThatDoNotFitAreNotTriedAgain) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   add<Add>(pool, [](Add::Parameters) -> Add::Result {
     ADD_FAILURE() << "called";
     return {};
@@ -189,7 +189,7 @@ TEST(PoolExecutor, ParametersThatDoNotFitAreNotTriedAgain) {
 }
 
 TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   const auto thrown = [&](auto what) {
     add<Nothing>(pool, [what](Nothing::Parameters) { throw what; });
     return outcome_of(pool, task("Nothing", "{}"));
@@ -211,7 +211,7 @@ TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
 }
 
 TEST(PoolExecutor, NestedExceptionsAreCauses) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   add<Nothing>(pool, [](Nothing::Parameters) {
     try {
       throw std::out_of_range("inner");
@@ -229,7 +229,7 @@ TEST(PoolExecutor, NestedExceptionsAreCauses) {
 }
 
 TEST(PoolExecutor, RunsAsManyAtOnceAsItHasThreads) {
-  PoolExecutor pool(4);
+  PoolExecutor pool({.threads = 4});
   std::barrier<> together(4);  // passes only if four handlers stand in it at once
   add<Nothing>(pool, [&](Nothing::Parameters) { together.arrive_and_wait(); });
   auto sink = std::make_shared<Collector>();
@@ -243,7 +243,7 @@ TEST(PoolExecutor, RunsAsManyAtOnceAsItHasThreads) {
 
 // Time-outs count from there, so it must be told of each, when its handler begins and not before.
 TEST(PoolExecutor, ReportsWhenAHandlerBegins) {
-  PoolExecutor pool(0);  // has one thread all the same
+  PoolExecutor pool({.threads = 0});  // has one thread all the same
   EXPECT_TRUE(pool.reports_begin());
   auto sink = std::make_shared<Collector>();
   std::vector<std::size_t> known;
@@ -255,7 +255,7 @@ TEST(PoolExecutor, ReportsWhenAHandlerBegins) {
 }
 
 TEST(PoolExecutor, CannotBeClosedByAHandler) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   std::string told;
   add<Nothing>(pool, [&](Nothing::Parameters) {
     try {
@@ -274,7 +274,7 @@ TEST(PoolExecutor, CannotBeClosedByAHandler) {
 
 TEST(PoolExecutor, AbortTellsTheHandlerOfThatAttemptOnly) {
   // All but their ids is the same: two tenants may use one key.
-  PoolExecutor pool(2);
+  PoolExecutor pool({.threads = 2});
   std::barrier<> started(3);
   std::promise<void> go_on;
   std::shared_future<void> told = go_on.get_future().share();
@@ -296,7 +296,7 @@ TEST(PoolExecutor, AbortTellsTheHandlerOfThatAttemptOnly) {
 }
 
 TEST(PoolExecutor, WhatIsAbortedInTheQueueNeverBegins) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   std::promise<void> go_on;
   std::barrier<> started(2);
   std::atomic<int> calls = 0;
@@ -321,7 +321,7 @@ TEST(PoolExecutor, ClosingStopsWhatRunsAndAnswersWhatIsQueued) {
   auto sink = std::make_shared<Collector>();
   std::barrier<> started(2);
   {
-    PoolExecutor pool(1);
+    PoolExecutor pool({.threads = 1});
     add<Nothing>(pool, [&](Nothing::Parameters, const ActionContext& context) {
       started.arrive_and_wait();
       std::mutex mutex;
@@ -341,8 +341,153 @@ TEST(PoolExecutor, ClosingStopsWhatRunsAndAnswersWhatIsQueued) {
   EXPECT_EQ(std::get<Failure>(outcomes[1].outcome).name, "Aborted");
 }
 
+TEST(PoolExecutor, WhatIsHeldNeverBegins) {
+  PoolExecutor pool({.threads = 1});
+  std::barrier<> started(2);
+  std::promise<void> go_on;
+  std::atomic<int> calls = 0;
+  add<Nothing>(pool, [&](Nothing::Parameters) {
+    ++calls;
+    started.arrive_and_wait();
+    go_on.get_future().wait();
+  });
+  auto sink = std::make_shared<Collector>();
+  pool.run({task("Nothing", "{}", 1), task("Nothing", "{}", 2), task("Nothing", "{}", 3)}, sink);
+  started.arrive_and_wait();
+  EXPECT_EQ(pool.hold(), (std::vector<AttemptId>{2, 3}));
+  EXPECT_EQ(pool.hold(), std::vector<AttemptId>{});
+  go_on.set_value();
+  sink->wait_for(1);
+  pool.close();
+  EXPECT_EQ(sink->wait_for(1).size(), 1U) << "what was held is not answered";
+  EXPECT_EQ(calls, 1);
+}
+
+// Handlers that go on until the test lets them, whatever they are told.
+class Deaf {
+ public:
+  explicit Deaf(PoolExecutor& pool) {
+    add<Ratio>(pool, [this](Ratio::Parameters) {
+      std::unique_lock lock(mutex_);
+      ++inside_;
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return free_ > 0; });
+      --free_;
+      return 1.0;
+    });
+  }
+  void wait_until_inside(const int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return inside_ == count; });
+  }
+  void free(const int count) {
+    const std::lock_guard lock(mutex_);
+    free_ += count;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int inside_ = 0;
+  int free_ = 0;
+};
+
+TEST(PoolExecutor, AHandlerThatWasGivenUpHasItsThreadReplaced) {
+  PoolExecutor pool({.threads = 1});
+  Deaf deaf(pool);
+  add<Nothing>(pool, [](Nothing::Parameters) {});
+  auto sink = std::make_shared<Collector>();
+  for (AttemptId id = 1; id <= 3; ++id) {
+    pool.run({task("ComputeRatio", "{}", id)}, sink);
+    deaf.wait_until_inside(static_cast<int>(id));
+    pool.abort(id);
+    pool.abort(id);
+  }
+  pool.run({task("Nothing", "{}", 4)}, sink);
+  EXPECT_EQ(sink->wait_for(1).at(0).id, 4);
+  // They come back late, and what they give is told, to whom it may concern.
+  deaf.free(3);
+  EXPECT_EQ(sink->wait_for(4).size(), 4U);
+  pool.run({task("Nothing", "{}", 5)}, sink);
+  sink->wait_for(5);
+}
+
+// Threads that were replaced end when they come back: as many handlers run at once as were asked for.
+TEST(PoolExecutor, AThreadThatComesBackLateMakesNoMoreOfThem) {
+  PoolExecutor pool({.threads = 1});
+  Deaf deaf(pool);
+  std::atomic<int> at_once = 0;
+  std::atomic<int> most = 0;
+  add<Nothing>(pool, [&](Nothing::Parameters) {
+    most = std::max<int>(most, ++at_once);
+    std::this_thread::yield();
+    --at_once;
+  });
+  auto sink = std::make_shared<Collector>();
+  for (AttemptId id = 1; id <= 4; ++id) {
+    pool.run({task("ComputeRatio", "{}", id)}, sink);
+    deaf.wait_until_inside(static_cast<int>(id));
+    pool.abort(id);
+  }
+  deaf.free(4);
+  sink->wait_for(4);
+  std::vector<ActionTask> many;
+  for (AttemptId id = 10; id < 210; ++id) many.push_back(task("Nothing", "{}", id));
+  pool.run(std::move(many), sink);
+  sink->wait_for(204);
+  EXPECT_EQ(most, 1);
+}
+
+TEST(PoolExecutor, AttemptsWaitWhereTooManyThreadsAreKept) {
+  std::atomic<int> said = 0;
+  std::string message;
+  PoolExecutor pool({.threads = 1, .abandoned_threads_max = 2, .warn = [&](std::string text) {
+                       ++said;
+                       message = std::move(text);
+                     }});
+  Deaf deaf(pool);
+  add<Nothing>(pool, [](Nothing::Parameters) {});
+  auto sink = std::make_shared<Collector>();
+  for (AttemptId id = 1; id <= 3; ++id) {
+    EXPECT_EQ(said, 0);
+    pool.run({task("ComputeRatio", "{}", id)}, sink);
+    deaf.wait_until_inside(static_cast<int>(id));
+    pool.abort(id);
+  }
+  EXPECT_EQ(said, 1);
+  EXPECT_THAT(message,
+              HasSubstr("keep 2 threads beyond those of the pool (abandoned_threads_max)"));
+  pool.run({task("Nothing", "{}", 4)}, sink);
+  pool.abort(4);  // in the queue, it takes no thread
+  EXPECT_EQ(said, 1);
+  pool.run({task("Nothing", "{}", 5)}, sink);
+  EXPECT_EQ(pool.hold(), (std::vector<AttemptId>{4, 5})) << "no thread took them";
+  pool.run({task("Nothing", "{}", 6)}, sink);
+  deaf.free(1);
+  const std::vector<ActionOutcome> outcomes = sink->wait_for(2);
+  EXPECT_EQ(outcomes.at(1).id, 6);
+  deaf.free(2);
+}
+
+TEST(PoolExecutor, ClosingWaitsForHandlersThatWereGivenUp) {
+  auto sink = std::make_shared<Collector>();
+  std::optional<Deaf> deaf;
+  std::thread later;
+  {
+    PoolExecutor pool({.threads = 1});
+    deaf.emplace(pool);
+    pool.run({task("ComputeRatio", "{}", 1)}, sink);
+    deaf->wait_until_inside(1);
+    pool.abort(1);
+    later = std::thread([&] { deaf->free(1); });
+  }
+  EXPECT_EQ(sink->wait_for(1).size(), 1U);
+  later.join();
+}
+
 TEST(PoolExecutor, AnActionWithoutAHandlerFails) {
-  PoolExecutor pool(1);
+  PoolExecutor pool({.threads = 1});
   EXPECT_THAT(outcome_of(pool, task("Unheard", "{}")),
               HasSubstr("no handler for action 'Unheard'"));
 }

@@ -79,20 +79,22 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   run_ready();
   evict_surplus();
   look_for_mail();
-  if (now_ >= timer_load_at_) {
+  if (now_ >= timer_load_at_ && !draining_) {
     if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
   }
   out_ = nullptr;
 }
 
 std::optional<Timestamp> Shard::next_tick() const {
-  std::optional<Timestamp> next = timers_.next();
-  const auto offer = [&next](const Timestamp at) {
-    if (!next || at < *next) next = at;
+  std::optional<Timestamp> next;
+  const auto offer = [&next](const std::optional<Timestamp> at) {
+    if (at && (!next || *at < *next)) next = at;
   };
   if (!deadlines_.empty()) offer(deadlines_.begin()->first);
-  if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
+  if (draining_) return next;
+  offer(timers_.next());
+  if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
   if (!to_reload_.empty()) offer(reload_at_);
   if (mail_look_at_ != 0) offer(mail_look_at_);
   if (timer_load_at_ > now_) offer(timer_load_at_);
@@ -164,7 +166,7 @@ void Shard::on(ResumeExecutions input) {
 }
 
 void Shard::resume_some() {
-  while (!to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
+  while (!draining_ && !to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
     const ExecutionRef ref = to_resume_.front();
     to_resume_.pop_front();
     if (find(ref) != nullptr) continue;
@@ -479,6 +481,7 @@ void Shard::reload_later(const std::vector<ExecutionRef>& refs) {
 void Shard::on(const Tick&) {
   expire_attempts();
   expire_waits();
+  if (draining_) return;
   retry_detached();
   if (!to_reload_.empty() && now_ >= reload_at_) {
     std::deque<ExecutionRef> refs = std::move(to_reload_);

@@ -148,6 +148,12 @@ struct ActionRegistered {
   bool host_reports_begin = false;                          // ActionHost::reports_begin()
 };
 
+// The engine closes: nothing new begins here any more, and what was promised is brought to its end.
+// See Shard::drained().
+struct DrainRequested {
+  std::vector<AttemptId> withdrawn;  // handed over, and not going to begin: ActionHost::hold()
+};
+
 // Time has passed: something may be due.
 struct Tick {};
 
@@ -155,7 +161,7 @@ using Input =
     std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
                  ActionRequested, ResumeExecutions, ExecutionLoaded, MailPosted, MailLoaded,
                  TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered, ActionRegistered,
-                 Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
+                 DrainRequested, Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -260,6 +266,10 @@ class Shard {
 
   // When a Tick is due next.
   std::optional<Timestamp> next_tick() const;
+  // Since a DrainRequested: whether every attempt under way has ended and its outcome is recorded, every
+  // activation under way is committed, and every reply is given that does not wait for something that
+  // would have to begin first. Timers, mail and retries are left for the next opening.
+  bool drained() const;
   ShardCounters counters() const;
 
  private:
@@ -334,6 +344,7 @@ class Shard {
   void on(ActionResultFound input);
   void on(WorkflowRegistered input);
   void on(ActionRegistered input);
+  void on(const DrainRequested& input);
   void on(const Tick& input);
   void on(ActivationResult input);
   void on(ActionBegun input);
@@ -351,6 +362,10 @@ class Shard {
   void refuse(std::deque<Work>& work, const Error& error);
   // Mail is not lost by it.
   void refuse(const Work& work, const Error& error);
+
+  // Closing: see shard_drain.cc.
+  static bool is_promised(const Work& work);
+  static bool promises(const std::deque<Work>& work);
 
   // Working off what waits at an execution.
   void proceed(Execution& execution);
@@ -481,6 +496,8 @@ class Shard {
   const std::function<ExecutionRef(std::string_view, std::string_view)> next_ref_;
   const std::function<InboxId()> next_inbox_id_;
   Catalog catalog_;
+
+  bool draining_ = false;  // from DrainRequested on
 
   // Only during handle().
   Timestamp now_ = 0;

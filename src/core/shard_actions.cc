@@ -106,7 +106,7 @@ void Shard::dispatch_all(Execution& execution) {
 
 // The hosts take turns, so that none waits for a place at another one.
 void Shard::run_ready() {
-  bool ran = true;
+  bool ran = !draining_;
   while (ran) {
     ran = false;
     auto at = host_queues_.upper_bound(last_served_);
@@ -275,6 +275,7 @@ void Shard::on(ActionResultFound input) {
   const auto found = detached_.find(input.tenant + '\0' + input.user_key);
   if (found == detached_.end()) return;
   DetachedAction& detached = *found->second;
+  detached.looking_up = false;
   if (!input.found) return fail_detached(detached.map_key, input.found.error());
   if (!*input.found) return try_detached(detached);
   const ActionResultRecord& recorded = **input.found;

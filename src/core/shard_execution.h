@@ -92,6 +92,7 @@ struct Shard::DetachedAction {
   std::string parameters_digest;
   std::vector<RequestId> requests;
   Position position = 0;  // of its attempts: negative, unique in the shard
+  bool looking_up = true;
   int attempt = 1;
   Timestamp first_at = 0;
   std::optional<std::variant<Payload, Failure>> outcome;

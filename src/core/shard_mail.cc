@@ -28,7 +28,7 @@ constexpr DurationMs kMailLookAgainMs = 100;   // after something went wrong
 void Shard::on(const MailPosted&) { mail_wanted_ = true; }
 
 void Shard::look_for_mail() {
-  if (mail_look_out_ || mail_.size() >= kMailKnownMax) return;
+  if (draining_ || mail_look_out_ || mail_.size() >= kMailKnownMax) return;
   if (!mail_look_after_) {
     if (!mail_wanted_) return;
     mail_wanted_ = false;
@@ -40,6 +40,7 @@ void Shard::look_for_mail() {
 
 void Shard::on(MailLoaded input) {
   mail_look_out_ = false;
+  if (draining_) return;
   const std::set<InboxId> settled = std::exchange(mail_settled_meanwhile_, {});
   if (!input.mail) {
     mail_look_after_.reset();
@@ -55,7 +56,8 @@ void Shard::on(MailLoaded input) {
 }
 
 void Shard::post(std::vector<InboxRecord> mail) {
-  if (mail.empty()) return;
+  // It lies in the store.
+  if (mail.empty() || draining_) return;
   if (mail_look_at_ != 0 || mail_wanted_ || mail_look_out_ || mail_look_after_) {
     // It must not overtake what is still to be found: a start, say, and then its cancellation.
     mail_wanted_ = true;

@@ -71,7 +71,7 @@ void Shard::show_missing_code(Execution& execution) {
 
 void Shard::proceed(Execution& execution) {
   touch(execution);
-  if (execution.phase == Execution::Phase::idle && execution.retrying_stuck) {
+  if (execution.phase == Execution::Phase::idle && execution.retrying_stuck && !draining_) {
     const ExecutionRecord& record = execution.fold.record();
     if (catalog_.find_workflow(record.workflow, record.version) != nullptr) {
       if (execution.fold.started() && !execution.fold.continuation()) {
@@ -83,6 +83,8 @@ void Shard::proceed(Execution& execution) {
   }
   std::deque<Work> blocked;
   while (execution.phase == Execution::Phase::idle) {
+    // What is durable and promised to nobody is found again at the next opening.
+    if (draining_ && !execution.fold.ended() && !promises(execution.work)) break;
     // An operator does not wait for code that always has something to do, nor who only wants to be heard.
     if (take_urgent(execution)) continue;
     // What is recorded and waits for code goes before all that came later.

@@ -9,31 +9,25 @@
 #include "core/history_cut.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
+#include "model/failure_codec.h"
 #include "model/limit_checks.h"
 #include "runtime/request_checks.h"
+#include "runtime/standard_log.h"
 
 namespace pawl {
 namespace {
 
 constexpr int kReaderThreads = 2;
 constexpr int kResumePage = 1'000;
+constexpr std::chrono::hours kDrainMax(24 * 365);  // as good as for ever, and far from overflows
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
-
-void log_to_stderr(const LogLine& line) {
-  constexpr const char* kNames[] = {"debug", "info", "warn", "error"};
-  std::string text = fmt::format("pawl {}", kNames[static_cast<std::size_t>(line.level)]);
-  if (!line.execution_id.empty()) text += fmt::format(" [{} {}]", line.workflow, line.execution_id);
-  text += fmt::format(" {}", line.message);
-  if (!line.details.is_none()) text += fmt::format(" {}", line.details.bytes);
-  fmt::print(stderr, "{}\n", text);
-}
 
 }  // namespace
 
 Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock)
     : options_([&options] {
-        if (!options.log) options.log = log_to_stderr;
+        if (!options.log) options.log = log_to_standard_error;
         options.limits.records_per_snapshot =
             std::max<std::int64_t>(1, options.limits.records_per_snapshot);
         return std::move(options);
@@ -55,6 +49,11 @@ Engine::~Engine() { close(); }
 
 Error Engine::closed() const {
   return {ErrorCode::closed, "The runtime is closed. Open a new one to go on.", {}};
+}
+
+bool Engine::is_closing() const {
+  const std::lock_guard lock(mutex_);
+  return closing_;
 }
 
 // ---- registrations
@@ -97,22 +96,23 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
   {
     const std::lock_guard lock(mutex_);
     if (closing_) return closed();
-    const auto [known_name, fresh] = actions_.try_emplace(meeting, description.name);
+    const auto [known, fresh] =
+        actions_.try_emplace(meeting, RegisteredAction{description.name, description.check});
+    RegisteredAction& action = known->second;
     if (!fresh && !replace) {
       return Error{
           ErrorCode::already_exists,
           fmt::format("Action '{}' is registered already{}. Names that differ only in case, "
                       "'_' and '-' are one name.",
                       description.name,
-                      known_name->second == description.name
-                          ? std::string{}
-                          : fmt::format(", as '{}'", known_name->second)),
+                      action.name == description.name ? std::string{}
+                                                      : fmt::format(", as '{}'", action.name)),
           description.name};
     }
-    known_name->second = description.name;
-    const auto known = std::find(action_hosts_.begin(), action_hosts_.end(), &host);
-    id = static_cast<HostId>(known - action_hosts_.begin());
-    if (known == action_hosts_.end()) action_hosts_.push_back(&host);
+    action = RegisteredAction{description.name, description.check};
+    const auto known_host = std::find(action_hosts_.begin(), action_hosts_.end(), &host);
+    id = static_cast<HostId>(known_host - action_hosts_.begin());
+    if (known_host == action_hosts_.end()) action_hosts_.push_back(&host);
   }
   mailbox_->post(ActionRegistered{description.name, description.options, id, host.capacity(),
                                   host.reports_begin()});
@@ -213,9 +213,13 @@ void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
   input.request = *id;
   readers_.post([this, prepared = std::move(input)]() mutable {
     auto source = read_execution(prepared.fork.tenant, prepared.fork.execution_id, true);
-    if (!source) return answer(Reply{prepared.request, source.error()});
+    const auto refuse = [&](const Error& reason) {
+      answer(Reply{prepared.request, reason});
+      mailbox_->post(Tick{});  // a drain may have waited for that
+    };
+    if (!source) return refuse(source.error());
     auto records = records_to_fork(*source, prepared.fork.at_sequence);
-    if (!records) return answer(Reply{prepared.request, records.error()});
+    if (!records) return refuse(records.error());
     prepared.source = std::move(source->record);
     prepared.records = std::move(*records);
     mailbox_->post(std::move(prepared));
@@ -233,6 +237,17 @@ void Engine::control(const ControlVerb verb, ControlRequest request, Callback<Co
   }
 }
 
+std::optional<Failure> Engine::check_parameters(const ExecuteActionRequest& request) const {
+  std::function<std::optional<Failure>(const Payload&)> check;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return std::nullopt;
+    const auto known = actions_.find(meeting_name(request.name));
+    if (known != actions_.end()) check = known->second.check;
+  }
+  return check ? check(request.parameters) : std::nullopt;
+}
+
 void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done) {
   const Limits& limits = options_.limits;
   std::optional<Error> error = check_text("tenant", request.tenant, limits);
@@ -242,6 +257,10 @@ void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done
   if (!error) error = check_text("event id", request.event_id, limits, true);
   if (!error) error = check_payload("parameters", request.parameters, limits);
   if (error) return done(*error);
+  // Before anything is recorded under the key, so that the call can be mended under it.
+  if (const auto misfit = check_parameters(request)) {
+    return done(Error{ErrorCode::validation, misfit->message, encode_failure(*misfit)});
+  }
   ActionRequested input{0, std::move(request)};
   if (const auto id = admit(done)) {
     input.request = *id;
@@ -326,6 +345,7 @@ void Engine::get_history(std::string tenant, std::string execution_id,
                          Callback<std::vector<HistoryRecord>> done) {
   if (auto error = check_text("tenant", tenant, options_.limits)) return done(*error);
   if (auto error = check_text("execution id", execution_id, options_.limits)) return done(*error);
+  if (is_closing()) return done(closed());
   const bool posted = readers_.post(
       [this, tenant = std::move(tenant), id = std::move(execution_id), callback = done] {
         const auto stored = read_execution(tenant, id, true);
@@ -341,6 +361,7 @@ void Engine::get_history(std::string tenant, std::string execution_id,
 void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
   auto wanted = list_query_of(query, options_.limits);
   if (!wanted) return done(wanted.error());
+  if (is_closing()) return done(closed());
   const bool posted = readers_.post([this, wanted = std::move(*wanted), callback = done] {
     const auto records = store_->list_executions(wanted);
     if (!records) return callback(records.error());
@@ -373,6 +394,10 @@ void Engine::run() {
     if (!mailbox_->take(inputs, at_most)) return;
     for (Input& input : inputs) {
       if (const auto* const outcome = std::get_if<CommitOutcome>(&input)) keep_snapshots(*outcome);
+      if (auto* const drain = std::get_if<DrainRequested>(&input)) {
+        carry_out(batch);  // the hosts have all that they are ever handed
+        drain->withdrawn = hold_actions();
+      }
       shard_.handle(std::move(input), clock_.now(), step);
       // An eviction must not overtake the activations of the same instance.
       if (!step.evictions.empty()) carry_out(batch);
@@ -390,7 +415,42 @@ void Engine::run() {
     replays_ = counters.replays;
     actions_started_ = counters.actions_started;
     executions_cached_ = counters.executions_cached;
+    notice_drained();
   }
+}
+
+std::vector<AttemptId> Engine::hold_actions() {
+  std::vector<ActionHost*> hosts;
+  {
+    const std::lock_guard lock(mutex_);
+    hosts = action_hosts_;
+  }
+  std::vector<AttemptId> withdrawn;
+  for (ActionHost* const host : hosts) {
+    const std::vector<AttemptId> held = host->hold();
+    withdrawn.insert(withdrawn.end(), held.begin(), held.end());
+  }
+  return withdrawn;
+}
+
+// Whether a call is on its way to the shard, or a fork is being read for it. The ends of executions and
+// actions that wait for another attempt don't come while it drains; of those under way the shard knows.
+// States are read until the end.
+bool Engine::owes_replies() const {
+  return std::any_of(waiting_.begin(), waiting_.end(), [](const auto& waiting) {
+    return !std::holds_alternative<Callback<ExecutionState>>(waiting.second) &&
+           !std::holds_alternative<Callback<Payload>>(waiting.second);
+  });
+}
+
+void Engine::notice_drained() {
+  if (!shard_.drained()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (drained_ || owes_replies()) return;
+    drained_ = true;
+  }
+  closing_changed_.notify_all();
 }
 
 void Engine::carry_out(Outputs& out) {
@@ -538,13 +598,29 @@ void Engine::fail_waiting(const Error& error) {
   }
 }
 
+void Engine::begin_close(const std::optional<std::chrono::milliseconds> drain) {
+  const std::chrono::milliseconds most =
+      std::clamp<std::chrono::milliseconds>(drain.value_or(options_.drain), {}, kDrainMax);
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    first = !closing_;
+    closing_ = true;
+    drain_until_ = std::min(drain_until_, std::chrono::steady_clock::now() + most);
+  }
+  closing_changed_.notify_all();
+  if (first) mailbox_->post(DrainRequested{});
+}
+
 void Engine::close() {
-  std::call_once(closed_, [this] {
-    {
-      const std::lock_guard lock(mutex_);
-      closing_ = true;
+  if (!is_closing()) begin_close({});
+  {
+    std::unique_lock lock(mutex_);
+    while (!drained_ && std::chrono::steady_clock::now() < drain_until_) {
+      closing_changed_.wait_until(lock, drain_until_);
     }
-    closing_changed_.notify_all();
+  }
+  std::call_once(closed_, [this] {
     // Reports of what was queued still reach the shard, and its replies their callers.
     store_->close();
     mailbox_->close();

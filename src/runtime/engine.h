@@ -4,6 +4,7 @@
 // decided. Knows no kind of store by name; Runtime::open does.
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -53,6 +54,10 @@ class Engine final : public CommitSink {
   void look_for_mail();
   void list_executions(ListQuery query, Callback<ListPage> done);
   Runtime::Counters counters() const;
+  // From now on calls are refused, and nothing begins; what is under way goes on, for that long. See
+  // Runtime::close. Again, by any thread: the shorter time counts.
+  void begin_close(std::optional<std::chrono::milliseconds> drain);
+  // Waits until that is through, and ends.
   void close();
 
   void commits_finished(const std::vector<CommitOutcome>& outcomes) override;
@@ -65,6 +70,9 @@ class Engine final : public CommitSink {
   std::optional<RequestId> admit(Callback<T>& done);
   void run();
   void carry_out(Outputs& out);
+  std::vector<AttemptId> hold_actions();
+  void notice_drained();
+  bool owes_replies() const;
   void resume();
   void load(const LoadExecution& wanted);
   void watch_growth(const std::vector<CommitRequest>& commits);
@@ -75,6 +83,8 @@ class Engine final : public CommitSink {
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
                                          bool with_history);
+  std::optional<Failure> check_parameters(const ExecuteActionRequest& request) const;
+  bool is_closing() const;
   Error closed() const;
 
   const RuntimeOptions options_;
@@ -97,8 +107,15 @@ class Engine final : public CommitSink {
   std::vector<WorkflowHost*> workflow_hosts_;                 // under mutex_
   std::vector<ActionHost*> action_hosts_;                     // under mutex_
   std::unordered_map<std::string, WorkflowHost*> workflows_;  // under mutex_; by name and version
-  std::unordered_map<std::string, std::string> actions_;      // under mutex_; by meeting name
-  bool closing_ = false;                                      // under mutex_
+  struct RegisteredAction {
+    std::string name;
+    std::function<std::optional<Failure>(const Payload&)> check;
+  };
+  std::unordered_map<std::string, RegisteredAction> actions_;  // under mutex_; by meeting name
+  bool closing_ = false;                                       // under mutex_
+  bool drained_ = false;                                       // under mutex_
+  // Under mutex_: when what is not drained is left.
+  std::chrono::steady_clock::time_point drain_until_ = std::chrono::steady_clock::time_point::max();
   std::condition_variable closing_changed_;
   std::once_flag closed_;
 

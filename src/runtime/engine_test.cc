@@ -165,7 +165,7 @@ class SilentHost final : public WorkflowHost, public ActionHost {
   void answer_all() {
     std::vector<ActivationResult> results;
     for (const Activation& activation : activations_) {
-      results.push_back({activation.execution, activation.sequence, {}, std::nullopt});
+      results.push_back({activation.execution, activation.sequence, commands, std::nullopt});
     }
     if (activation_sink_) activation_sink_->activations_completed(std::move(results));
     std::vector<ActionOutcome> outcomes;
@@ -176,6 +176,7 @@ class SilentHost final : public WorkflowHost, public ActionHost {
   }
 
   Gate given;
+  std::vector<Command> commands;  // of each activation
 
  private:
   std::vector<Activation> activations_;
@@ -188,9 +189,10 @@ class CountingClock final : public Clock {
  public:
   Timestamp now() override {
     ++looks;
-    return system_.now();
+    return system_.now() + ahead;
   }
   std::atomic<std::uint64_t> looks = 0;
+  std::atomic<DurationMs> ahead = 0;
 
  private:
   SystemClock system_;
@@ -224,6 +226,7 @@ class EngineTest : public ::testing::Test {
   std::unique_ptr<Engine> open(const MemoryStore::Mode mode = MemoryStore::Mode::automatic) {
     RuntimeOptions options;
     options.log = [this](const LogLine&) { lines.pass(); };
+    options.drain = drain;
     auto engine = std::make_unique<Engine>(std::move(options),
                                            std::make_unique<GatedStore>(gates, mode), clock);
     host.define("Waits", [](Script& script) -> std::string {
@@ -254,6 +257,18 @@ class EngineTest : public ::testing::Test {
     EXPECT_TRUE(started.get());
   }
 
+  // Returns once calls are refused.
+  static std::thread begin_to_close(Engine& engine) {
+    std::thread closer([&engine] { engine.close(); });
+    for (;;) {
+      Answer<EnqueueReply> told;
+      engine.enqueue_event(event_of("nobody", "Go"), told.callback());
+      const Result<EnqueueReply> reply = told.get();
+      if (!reply && reply.error().code == ErrorCode::closed) return closer;
+    }
+  }
+
+  std::chrono::milliseconds drain{0};
   std::shared_ptr<GatedStore::Gates> gates = std::make_shared<GatedStore::Gates>();
   ScriptHost host;
   SilentHost silent;
@@ -320,6 +335,157 @@ TEST_F(EngineTest, ActionsUnderWayWhenItIsClosedAreAnsweredAsClosed) {
   engine->close();
   EXPECT_EQ(executed.error(), ErrorCode::closed);
   silent.answer_all();
+}
+
+TEST_F(EngineTest, ACloseWaitsForTheActionUnderWayAndItsOutcomeIsRecorded) {
+  drain = kNever;
+  const auto engine = open();
+  Answer<Payload> executed;
+  engine->execute_action(action_of("k"), executed.callback());
+  silent.given.wait_for_arrivals(1);
+  const std::uint64_t before = engine->counters().commits;
+  std::thread closer = begin_to_close(*engine);
+  silent.answer_all();
+  EXPECT_EQ(executed.get().value(), Payload::json("1"));
+  closer.join();
+  EXPECT_EQ(engine->counters().commits, before + 1);
+}
+
+TEST_F(EngineTest, ACloseWaitsForTheActivationUnderWayAndItsCallerIsAnswered) {
+  drain = kNever;
+  silent.commands = {WaitCommand{1, {"Go"}, std::nullopt, false}};
+  const auto engine = open();
+  Answer<std::string> started;
+  engine->start_workflow(start_of("Silent", "a"), started.callback());
+  silent.given.wait_for_arrivals(1);
+  silent.answer_all();
+  ASSERT_TRUE(started.get());
+  Answer<EventReply> submitted;
+  engine->submit_event(event_of("a", "Go"), submitted.callback());
+  Answer<ExecutionState> ended;
+  engine->wait_for_completion(kTenant, "a", std::nullopt, ended.callback());
+  silent.given.wait_for_arrivals(2);
+  std::thread closer = begin_to_close(*engine);
+  silent.commands = {SetStateCommand{"gone"}};
+  silent.answer_all();
+  const EventReply reply = submitted.get().value();
+  EXPECT_TRUE(reply.consumed);
+  EXPECT_EQ(reply.current_state, "gone");
+  closer.join();
+  EXPECT_EQ(ended.error(), ErrorCode::closed) << "which may be in a year";
+}
+
+TEST_F(EngineTest, ACloseWaitsForTheCommitUnderWay) {
+  drain = kNever;
+  const auto engine = open();
+  start(*engine, "a");
+  gates->commits.shut();
+  Answer<EventReply> submitted;
+  engine->submit_event(event_of("a", "Go"), submitted.callback());
+  gates->commits.wait_for_arrivals(1);
+  std::thread closer([&engine] { engine->close(); });
+  gates->commits.open();
+  closer.join();
+  EXPECT_TRUE(submitted.get().value().is_complete);
+}
+
+TEST_F(EngineTest, ACloseWaitsForAForkThatIsBeingRead) {
+  drain = kNever;
+  const auto engine = open();
+  start(*engine, "a");
+  gates->reads.shut();
+  Answer<std::string> forked;
+  Answer<std::string> missing;
+  engine->fork_workflow({.tenant = kTenant, .execution_id = "a", .fork_id = "b"},
+                        forked.callback());
+  engine->fork_workflow({.tenant = kTenant, .execution_id = "none", .fork_id = "c"},
+                        missing.callback());
+  gates->reads.wait_for_arrivals(2);
+  std::thread closer([&engine] { engine->close(); });
+  gates->reads.open();
+  closer.join();
+  EXPECT_EQ(forked.get().value(), "b");
+  EXPECT_EQ(missing.error(), ErrorCode::unknown_execution);
+}
+
+// Timers that come due, mail that is put in, retries: all of it is in the store for the next opening.
+TEST_F(EngineTest, NothingBeginsWhileItDrains) {
+  constexpr DurationMs kHour = 3'600'000;
+  drain = kNever;
+  host.define("Sleeps", [](Script& script) -> std::string {
+    script.slept(script.start_sleep(kHour));
+    return "1";
+  });
+  host.define("Acts", [](Script& script) -> std::string {
+    ActionOptions patient;
+    patient.timeout = 24 * kHour;
+    script.action(script.start_action("silent", "{}", patient));
+    return script.run("silent", "{}");
+  });
+  const auto engine = open();
+  ASSERT_TRUE(engine->register_workflow({.name = "Sleeps"}, host, false));
+  ASSERT_TRUE(engine->register_workflow({.name = "Acts"}, host, false));
+  for (const char* const name : {"Sleeps", "Acts"}) {
+    Answer<std::string> started;
+    engine->start_workflow(start_of(name, name), started.callback());
+    ASSERT_TRUE(started.get());
+  }
+  silent.given.wait_for_arrivals(1);
+  start(*engine, "a");  // by its answer, what came before is counted
+  const Runtime::Counters before = engine->counters();
+  std::thread closer = begin_to_close(*engine);
+  clock.ahead = 2 * kHour;
+  engine->look_for_mail();
+  silent.answer_all();
+  closer.join();
+  const Runtime::Counters after = engine->counters();
+  EXPECT_EQ(after.activations, before.activations + 1) << "that of the action which ended";
+  EXPECT_EQ(after.actions_started, before.actions_started);
+}
+
+TEST_F(EngineTest, WhoClosesAtOnceEndsADrain) {
+  drain = kNever * 60;
+  const auto engine = open();
+  Answer<Payload> executed;
+  engine->execute_action(action_of("k"), executed.callback());
+  silent.given.wait_for_arrivals(1);
+  std::thread closer = begin_to_close(*engine);
+  engine->begin_close(std::chrono::milliseconds(0));
+  engine->close();
+  closer.join();
+  EXPECT_EQ(executed.error(), ErrorCode::closed);
+  silent.answer_all();
+}
+
+TEST_F(EngineTest, ParametersThatDoNotFitLeaveNothingUnderTheirKey) {
+  const auto engine = open();
+  ActionDescription checked{.name = "checked"};
+  checked.check = [](const Payload& parameters) -> std::optional<Failure> {
+    if (parameters.bytes == "{}") return std::nullopt;
+    return Failure{.name = "ValidationError",
+                   .message = "not empty",
+                   .failure_class = FailureClass::validation};
+  };
+  ASSERT_TRUE(engine->register_action(checked, silent, false));
+  const std::uint64_t before = engine->counters().commits;
+  ExecuteActionRequest request = action_of("k");
+  request.name = "CHECKED";
+  request.parameters = Payload::json("[1]");
+  Answer<Payload> refused;
+  engine->execute_action(request, refused.callback());
+  EXPECT_EQ(refused.error(), ErrorCode::validation);
+  request.name = "unheard";
+  Answer<Payload> unknown;
+  engine->execute_action(request, unknown.callback());
+  EXPECT_EQ(unknown.error(), ErrorCode::unknown_action);
+  EXPECT_EQ(engine->counters().commits, before);
+  request.name = "checked";
+  request.parameters = Payload::json("{}");
+  Answer<Payload> executed;
+  engine->execute_action(request, executed.callback());
+  silent.given.wait_for_arrivals(1);
+  silent.answer_all();
+  EXPECT_EQ(executed.get().value(), Payload::json("1"));
 }
 
 TEST_F(EngineTest, EveryCallAfterTheCloseIsRefused) {

@@ -21,7 +21,9 @@ class Runtime::Impl {
         care(file),
         watch(std::move(file), [this] { engine.look_for_mail(); }) {}
 
-  void close() {
+  void close(const std::optional<std::chrono::milliseconds> drain) {
+    // First: while a check of the store is being given up, nothing new is to begin.
+    engine.begin_close(drain);
     std::call_once(beside_closed, [this] {
       watch.close();
       care.close();
@@ -38,7 +40,7 @@ class Runtime::Impl {
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Runtime::~Runtime() { close(); }
+Runtime::~Runtime() { close(); }  // as RuntimeOptions::drain says
 
 Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
   auto file = sqlite_options_of(options.store);
@@ -142,8 +144,8 @@ Result<IntegrityReport> check_store(const std::string& store, const IntegrityOpt
 
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
 
-void Runtime::close() {
-  if (impl_) impl_->close();
+void Runtime::close(const std::optional<std::chrono::milliseconds> drain) {
+  if (impl_) impl_->close(drain);
 }
 
 }  // namespace pawl

@@ -9,9 +9,11 @@
 #include <stdexcept>
 
 #include "action/pool_executor.h"
+#include "base/clock.h"
 #include "base/name.h"
 #include "host/coroutine_host.h"
 #include "host/instance.h"
+#include "runtime/standard_log.h"
 
 namespace pawl {
 
@@ -36,8 +38,8 @@ Result<T> wait_for_report(const Call& call) {
 }  // namespace
 
 struct WorkflowRuntime::Impl {
-  Impl(std::size_t action_threads, const Limits& limits)
-      : host(limits), pool(action_threads, limits) {}
+  Impl(const Limits& limits, PoolOptions pool_options)
+      : host(limits), pool(std::move(pool_options)) {}
   // Handlers may call the runtime until the last of them has returned.
   ~Impl() {
     runtime->close();
@@ -58,10 +60,22 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   RuntimeOptions below;
   below.store = std::move(options.store);
   below.limits = options.limits;
-  below.log = std::move(options.log);
+  below.log = options.log ? std::move(options.log) : log_to_standard_error;
+  below.drain = options.drain;
+  PoolOptions pool;
+  pool.threads = options.action_threads;
+  pool.abandoned_threads_max = options.abandoned_threads_max;
+  pool.limits = options.limits;
+  pool.warn = [log = below.log](std::string message) {
+    LogLine line;
+    line.level = LogLevel::warn;
+    line.message = std::move(message);
+    line.at = SystemClock().now();
+    log(line);
+  };
   Result<std::unique_ptr<Runtime>> runtime = Runtime::open(std::move(below));
   if (!runtime) return std::move(runtime).error();
-  auto impl = std::make_unique<Impl>(options.action_threads, options.limits);
+  auto impl = std::make_unique<Impl>(options.limits, std::move(pool));
   impl->runtime = std::move(*runtime);
   return WorkflowRuntime(std::move(impl));
 }
@@ -287,7 +301,7 @@ Result<IntegrityReport> WorkflowRuntime::check_integrity(const IntegrityOptions&
 
 Runtime& WorkflowRuntime::engine() { return *impl_->runtime; }
 
-void WorkflowRuntime::close() {
+void WorkflowRuntime::close(const std::optional<std::chrono::milliseconds> drain) {
   if (!impl_) return;
   if (detail::Instance::running() != nullptr) {
     throw std::logic_error(
@@ -299,7 +313,7 @@ void WorkflowRuntime::close() {
         "the runtime was closed (or destroyed) from an action's handler, for whose end that waits: "
         "tell another thread, such as main(), to close it, and return");
   }
-  impl_->runtime->close();
+  impl_->runtime->close(drain);
   impl_->pool.close();
 }
 

@@ -78,10 +78,14 @@ class WorkflowRuntimeTest : public testing::Test {
  protected:
   WorkflowRuntime open() {
     WorkflowRuntimeOptions options;
-    options.store = "sqlite:" + (folder.path() / "pawl.db").string();
     options.action_threads = 4;
     options.log = [](const LogLine&) {};
-    return WorkflowRuntime::open(options).value();
+    options.drain = 0ms;
+    return open(std::move(options));
+  }
+  WorkflowRuntime open(WorkflowRuntimeOptions options) {
+    options.store = "sqlite:" + (folder.path() / "pawl.db").string();
+    return WorkflowRuntime::open(std::move(options)).value();
   }
   static Result<void> add_pack(WorkflowRuntime& runtime) {
     return runtime.register_action<Pack>(
@@ -174,6 +178,81 @@ TEST_F(WorkflowRuntimeTest, AnInterruptedActionRunsAgainUnderItsKey) {
       "in time ");
   ASSERT_EQ(keys.size(), 2U);
   EXPECT_EQ(keys[0], keys[1]);
+}
+
+// What runs when it is closed has its time; what only waits for a thread begins after the next opening.
+// rule: 14
+TEST_F(WorkflowRuntimeTest, ACloseLetsTheActionUnderWayEnd) {
+  std::mutex mutex;
+  std::vector<int> lines;
+  const auto note = [&](const Pack::Parameters& p) {
+    const std::lock_guard lock(mutex);
+    lines.push_back(p.line);
+    return Pack::Result{std::to_string(p.line)};
+  };
+  std::string id;
+  {
+    // As the destructor does it.
+    WorkflowRuntime runtime =
+        open({.action_threads = 1, .log = [](const LogLine&) {}, .drain = 1h});
+    std::promise<void> began;
+    std::promise<void> go_on;
+    runtime
+        .register_action<Pack>([&](Pack::Parameters p, const ActionContext& context) {
+          began.set_value();
+          go_on.get_future().wait();
+          EXPECT_FALSE(context.stop.stop_requested());
+          return note(p);
+        })
+        .value();
+    runtime.register_workflow("Fulfil", &fulfil).value();
+    id = runtime.start_workflow("Fulfil", Order{"o-5", 2}, {.tenant = "acme"}).value();
+    runtime.submit_event(id, "Approve", Approval{"ann"}, {.tenant = "acme"}).value();
+    began.get_future().wait();
+    std::thread closer([&] { runtime.close(); });
+    while (runtime.list_executions({.tenant = "acme"})) std::this_thread::yield();
+    go_on.set_value();
+    closer.join();
+  }
+  EXPECT_EQ(lines, std::vector<int>{0});
+  WorkflowRuntime runtime = open();
+  runtime.register_action<Pack>([&](Pack::Parameters p) { return note(p); }).value();
+  runtime.register_workflow("Fulfil", &fulfil).value();
+  EXPECT_EQ(
+      runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value().result,
+      "0 1 ");
+  EXPECT_EQ(lines, (std::vector<int>{0, 1}));
+}
+
+// The only thread of the pool is lost to a handler that heeds nothing; the workflow goes on.
+TEST_F(WorkflowRuntimeTest, AHandlerThatIgnoresItsTimeOutDoesNotStopTheOthers) {
+  std::promise<void> release;
+  {
+    WorkflowRuntime runtime = open({.action_threads = 1, .log = [](const LogLine&) {}});
+    runtime
+        .register_action<Pack>([released = release.get_future().share()](Pack::Parameters p) {
+          if (p.line == 0) released.wait();
+          return Pack::Result{std::to_string(p.line)};
+        })
+        .value();
+    const auto code = [](Context& ctx) -> Workflow<std::string> {
+      std::string told;
+      for (int line = 0; line < 2; ++line) {
+        const auto packed = co_await ctx.run<Pack>(
+            {.order_id = "o", .line = line},
+            {.retry = {.max_attempts = 1}, .timeout = line == 0 ? 1ms : 600'000ms});
+        told += packed ? packed->parcel + " " : packed.error().name + " ";
+      }
+      co_return told;
+    };
+    runtime.register_workflow("Late", code).value();
+    const std::string id = runtime.start_workflow("Late", {.tenant = "acme"}).value();
+    const auto done =
+        runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme", .wait_max = 60s});
+    release.set_value();
+    ASSERT_TRUE(done) << done.error().message;
+    EXPECT_EQ(done->result, "TimeoutError 1 ");
+  }
 }
 
 // A handler that is asked to stop may still call the runtime, which is there to refuse.
@@ -271,6 +350,38 @@ TEST_F(WorkflowRuntimeTest, AnActionByItself) {
                 .error()
                 .code,
             ErrorCode::action_failed);
+}
+
+// Found before anything is begun, so that the call can be mended under its key.
+// rule: 9
+TEST_F(WorkflowRuntimeTest, ParametersThatAreRefusedUseUpNoKey) {
+  WorkflowRuntime runtime = open();
+  const ExecuteOptions options{.tenant = "acme", .idempotency_key = "k-1"};
+  const auto execute = [&](const std::string& action, const std::string& parameters) {
+    std::promise<Result<Payload>> told;
+    ExecuteActionRequest request;
+    request.tenant = "acme";
+    request.idempotency_key = "k-1";
+    request.name = action;
+    request.parameters = Payload::json(parameters);
+    runtime.engine().execute_action(
+        request, [&told](Result<Payload> result) { told.set_value(std::move(result)); });
+    return told.get_future().get();
+  };
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).error().code,
+            ErrorCode::unknown_action);
+  add_pack(runtime).value();
+  for (const char* const refused : {R"({"order_id":"o"})", R"({"order_id":5,"line":1})",
+                                    R"({"order_id":"o","line":1,"lines":2})", "[1]", "null"}) {
+    const Result<Payload> told = execute("pack", refused);
+    ASSERT_FALSE(told) << refused;
+    EXPECT_EQ(told.error().code, ErrorCode::validation) << refused;
+    EXPECT_THAT(told.error().message, HasSubstr("parameters of Pack: ")) << refused;
+  }
+  const std::string long_id(3 * 1024 * 1024, 'x');
+  EXPECT_EQ(runtime.execute_action<Pack>({long_id, 1}, options).error().code,
+            ErrorCode::payload_too_large);
+  EXPECT_EQ(runtime.execute_action<Pack>({"o", 1}, options).value().parcel, "o/1");
 }
 
 TEST_F(WorkflowRuntimeTest, WorkflowCodeCannotWaitForTheRuntime) {

@@ -18,7 +18,7 @@ export interface Setting {
   registry: ActionRegistry;
   runtime: WorkflowRuntime;
   lines: LogLine[];
-  /** Closes the runtime and opens another one on the same file, with the same actions. */
+  /** Closes the runtime at once and opens another one on the same file, with the same actions. */
   reopen(options?: RuntimeOptions): Promise<WorkflowRuntime>;
 }
 
@@ -40,12 +40,12 @@ export function setUp(t: TestContext, options: RuntimeOptions = {}): Setting {
     lines,
     runtime: getWorkflowRuntime(registry, all),
     async reopen(more = {}) {
-      await setting.runtime.close();
+      await setting.runtime.close({ drain: 0 });
       setting.runtime = getWorkflowRuntime(registry, { ...all, ...more });
       return setting.runtime;
     },
   };
-  t.after(() => setting.runtime.close());
+  t.after(() => setting.runtime.close({ drain: 0 }));
   return setting;
 }
 
