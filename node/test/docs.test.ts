@@ -7,11 +7,13 @@
 // <!-- ts: declare const order: { id: string }; -->
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { defineWorkflow, type WorkflowContext } from 'pawl';
+import { setUp, until } from './support/runtime.js';
 
 const packageFolder = fileURLToPath(new URL('..', import.meta.url));
 const root = join(packageFolder, '..');
@@ -223,4 +225,123 @@ test('a snippet that gives something else, or breaks, is found', (t) => {
   assert.deepEqual([wrong.printed, wrong.said], [['4: 2'], ['4: 3']]);
   const broken = tell(t, 'broken.md', page("console.log(1); // → 1\nawait Promise.reject(new Error('no'));"));
   assert.notEqual(broken.status, 0);
+});
+
+/** Links of a page that lead to no file or no title there. */
+function brokenLinks(folder: string, page: string): string[] {
+  const text = readFileSync(join(folder, page), 'utf8').replace(/^ *```.*?^ *```/gms, '');
+  const titles = (markdown: string) =>
+    [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, title]) => `#${title!.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-')}`);
+  return [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)/g)]
+    .filter(([, path, title]) => {
+      const target = path === '' ? join(folder, page) : join(folder, dirname(page), path!);
+      if (!existsSync(target)) return true;
+      return title !== undefined && !titles(readFileSync(target, 'utf8')).includes(title);
+    })
+    .map(([link]) => `${page}: ${link}`);
+}
+
+test('links lead somewhere, in the repository and in the packages', (t) => {
+  for (const page of pages()) assert.deepEqual(brokenLinks(root, page), []);
+  for (const [kind, own] of [['npm', 'docs/typescript.md'], ['cpp', 'include/pawl']] as const) {
+    const folder = mkdtempSync(join(tmpdir(), 'pawl-pages-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    if (kind === 'cpp') mkdirSync(join(folder, 'include/pawl'), { recursive: true });
+    const copied = spawnSync(join(root, 'scripts/package_pages'), [kind, folder], { encoding: 'utf8' });
+    assert.equal(copied.status, 0, copied.stderr);
+    const shipped = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'));
+    assert.ok(shipped.includes('README.md') && shipped.includes('docs/guide.md'), shipped.join());
+    for (const page of shipped) assert.deepEqual(brokenLinks(folder, page), [], `${kind} package`);
+    const readme = readFileSync(join(folder, 'README.md'), 'utf8');
+    assert.ok(readme.includes(`](${own})`), `the README of the ${kind} package links to ${own}`);
+    assert.doesNotMatch(readme, /CONTRIBUTING|ARCHITECTURE|make demo|not in packages/);
+  }
+});
+
+/** What SQL gives, asked as an operator does: by another program, of a store that is in use. */
+function query(store: string, sql: string): unknown[][] {
+  const script =
+    'import json, sqlite3, sys\n' +
+    'print(json.dumps(sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True).execute(sys.argv[2]).fetchall()))';
+  const { status, stdout, stderr } = spawnSync('python3', ['-c', script, store, sql], { encoding: 'utf8' });
+  assert.equal(status, 0, `${sql}\n${stderr}`);
+  return JSON.parse(stdout) as unknown[][];
+}
+
+test('the SQL of the manual finds what it says', async (t) => {
+  const { runtime, registry, store } = setUp(t);
+  const tenant = 'acme';
+  const retry = { maxAttempts: 2, initialInterval: 1 };
+  registry.registerAction({ name: 'Charge', retry }, (_, { attempt, executionId }) => {
+    if (executionId === 'order-8') throw new Error('the bank is closed');
+    if (executionId === 'order-7' && attempt === 1) throw new Error('the line is bad');
+    return 'receipt';
+  });
+  const order = defineWorkflow('Order', async ({ actions, events, setState, sleep }: WorkflowContext) => {
+    await events.waitFor('Paid');
+    await actions['charge']!();
+    setState('charged');
+    await sleep('1h');
+  });
+  runtime.registerWorkflow(order);
+  runtime.registerWorkflow(defineWorkflow('Ship', ({ actions }: WorkflowContext) => actions['ship']!()));
+  for (const executionId of ['order-7', 'order-8']) {
+    await runtime.startWorkflow('Order', { tenant, executionId });
+    await runtime.submitEvent({ tenant, execution_id: executionId, event_name: 'Paid', payload: { amount: 5 } });
+  }
+  await runtime.startWorkflow('Ship', { tenant, executionId: 'ship-1' });
+  await registry.executeAction('Charge', { tenant, executionId: 'invoice', idempotencyKey: 'invoice-17' });
+  await runtime.waitForWorkflowCompletion('order-8', tenant);
+  await until(() => runtime.getExecutionState('order-7', tenant), ({ currentState }) => currentState === 'charged');
+  await until(() => runtime.getExecutionState('ship-1', tenant), ({ condition }) => condition === 'no_action');
+
+  const markdown = readFileSync(join(root, 'docs/typescript.md'), 'utf8');
+  const rows = [...markdown.matchAll(/^```sql\n(.*?)^```/gms)].map(([, sql]) => query(store.replace(/^sqlite:/, ''), sql!));
+  const [attention, counts, history, led, due, actions, key, ...more] = rows;
+  assert.deepEqual(more, []);
+  assert.deepEqual(
+    attention!.map((row) => row.slice(0, 6)).sort(),
+    [
+      ['order-8', 'Order', 'failed', null, null, 'the bank is closed'],
+      ['ship-1', 'Ship', 'running', 'no_action', 'ship', null],
+    ],
+  );
+  assert.deepEqual(counts, [
+    ['Order', '1.0.0', 'failed', null, 1],
+    ['Order', '1.0.0', 'running', 'waiting', 1],
+    ['Ship', '1.0.0', 'running', 'no_action', 1],
+  ]);
+  assert.deepEqual(
+    history!.map(([sequence, , type, name]) => [sequence, type, name]),
+    (await runtime.getHistory('order-7', tenant)).map(({ sequence, type, name }) => [sequence, type, name === '' ? null : name]),
+  );
+  assert.deepEqual(led!.map((row) => row.slice(1)), [
+    ['EventReceived', 'Paid', '{"amount":5}'],
+    ['ActionScheduled', 'charge', '{}'],
+    ['ActionAttemptFailed', 'charge', led![2]![3]],
+    ['ActionCompleted', 'charge', '"receipt"'],
+    ['StateChanged', 'charged', null],
+    ['TimerStarted', null, null],
+  ]);
+  assert.deepEqual(due!.map((row) => row.slice(0, 3)), [['order-7', 'Order', 'sleep']]);
+  assert.match(String(due![0]![3]), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/);
+  assert.deepEqual(actions, [
+    ['charge', 'failed', 1, 2, 'the bank is closed'],
+    ['charge', 'succeeded', 1, 2, null],
+  ]);
+  assert.deepEqual(key, [['Charge', 'invoice', 'succeeded', 1]]);
+});
+
+test('the limits of the manual are those of the engine', () => {
+  const markdown = readFileSync(join(root, 'docs/typescript.md'), 'utf8');
+  const header = readFileSync(join(root, 'include/pawl/runtime.h'), 'utf8');
+  const said = new Map([...markdown.matchAll(/^\| `(\w+Max)` \| ([\d,]+) \|/gm)].map(([, name, value]) => [name!, Number(value!.replaceAll(',', ''))]));
+  const limits = readFileSync(join(packageFolder, 'src/runtime.ts'), 'utf8');
+  const names = [.../limitNames = \[(.*?)\]/s.exec(limits)![1]!.matchAll(/'(\w+)'/g)].map(([, name]) => name!);
+  assert.deepEqual([...said.keys()], names);
+  for (const [name, value] of said) {
+    const inHeader = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const [, factors] = new RegExp(`size_t ${inHeader} =\\s*([\\d' *]+);`).exec(header)!;
+    assert.equal(value, factors!.replaceAll("'", '').split('*').reduce((product, factor) => product * Number(factor), 1), name);
+  }
 });
