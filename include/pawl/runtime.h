@@ -86,6 +86,10 @@ struct EventRequest {
   Payload payload;
   std::string user_id;
   std::string idempotency_key;  // empty: none
+  // Of submit_event: after that the answer is `timeout`, with the event's id as its subject. The event is
+  // taken all the same, unless the process ends before it is durable: to know, ask again under the same
+  // idempotency key. None: as long as it takes.
+  std::optional<DurationMs> wait_max;
 };
 
 struct EventReply {

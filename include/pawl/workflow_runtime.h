@@ -66,6 +66,10 @@ struct EventOptions {
   std::string tenant;
   std::string user_id = {};
   std::string idempotency_key = {};  // the same again: the first answer, and no second effect
+  // Of submit_event: after that it gives the error `timeout`, with the event's id as its subject. The
+  // event is taken all the same, unless the process ends before it is durable: to know, ask again under
+  // the same idempotency key. None: as long as it takes.
+  std::optional<std::chrono::milliseconds> wait_max = std::nullopt;
 };
 
 struct StateOptions {
@@ -171,7 +175,7 @@ class WorkflowRuntime {
   // Answers when the execution has taken the event and run up to its next wait, or when it is durable
   // that the event waits for its turn (consumed = false).
   // Errors: invalid_argument, unknown_execution, execution_ended, payload_refused, payload_too_large,
-  // overloaded.
+  // overloaded, timeout.
   template <class T>
   Result<EventReply> submit_event(std::string_view execution_id, std::string_view event_name,
                                   const T& payload, const EventOptions& options) {

@@ -235,8 +235,10 @@ void Engine::start(const Napi::CallbackInfo& info) {
 }
 
 void Engine::submit(const Napi::CallbackInfo& info) {
+  EventRequest request = event_of(info, 2);
+  if (const std::int64_t wait_max = integer_of(info, 1); wait_max >= 0) request.wait_max = wait_max;
   runtime(info.Env())
-      .submit_event(event_of(info, 1),
+      .submit_event(std::move(request),
                     replying<EventReply>(info, [](std::string& out, const EventReply& reply) {
                       out += R"({"executionId":)";
                       append_string(out, reply.execution_id);

@@ -32,8 +32,8 @@ export interface NativeEngine {
    * deadline: the last two in milliseconds since 1970, as text
    */
   start(call: number, ...fields: string[]): void;
-  /** tenant, executionId, name, payload, userId, idempotencyKey */
-  submit(call: number, ...fields: string[]): void;
+  /** tenant, executionId, name, payload, userId, idempotencyKey; waitMax -1 waits without end. */
+  submit(call: number, waitMax: number, ...fields: string[]): void;
   enqueue(call: number, ...fields: string[]): void;
   /** -1 waits without end. */
   wait(call: number, tenant: string, executionId: string, maxWait: number): void;

@@ -6,7 +6,7 @@ import { errorFromFailure } from './failures.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
 import type { ExecutionState, HistoryRecord } from './reading.js';
-import type { ControlOptions, ControlResult, EnqueueEventResult } from './requests.js';
+import type { ControlOptions, ControlResult, EnqueueEventResult, EventSubmission } from './requests.js';
 import type { SubmitEventResult, WorkflowRuntime } from './runtime.js';
 
 /** What may go with an event beside its payload. */
@@ -15,6 +15,12 @@ export interface EventOptions {
   userId?: string;
   /** The same key again returns the first answer and has no second effect. */
   idempotencyKey?: string;
+}
+
+/** What may go with an event whose answer is awaited. */
+export interface SubmitOptions extends EventOptions {
+  /** How long to wait for the answer; then it is a TimeoutError. Default: as long as it takes. */
+  maxWait?: Duration;
 }
 
 /**
@@ -33,11 +39,11 @@ export interface WorkflowHandle<Events extends EventMap = EventMap, Result = any
   /**
    * As `runtime.submitEvent`: answers once what the event led to at first is durable. Rejects with
    * an ExecutionEndedError if the execution has ended, a PayloadError if the payload can't be
-   * carried.
+   * carried, a TimeoutError with the event's id after `maxWait`.
    */
   submitEvent<Name extends keyof Events & string>(
     name: Name,
-    ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: EventOptions]>
+    ...payload: PayloadArguments<PayloadOf<Events, Name>, [options?: SubmitOptions]>
   ): Promise<SubmitEventResult>;
   /** As `runtime.enqueueEvent`: answers as soon as the event is durable. Rejects as submitEvent. */
   enqueueEvent<Name extends keyof Events & string>(
@@ -98,26 +104,14 @@ export function makeHandle(
 ): WorkflowHandle {
   checkName(executionId, 'executionId');
   checkName(tenant, 'tenant');
-  const send = <Answer>(
-    call: 'submitEvent' | 'enqueueEvent',
-    name: string,
-    payload: unknown,
-    options: EventOptions | undefined,
-  ): Promise<Answer> => {
-    try {
-      checkOptions(call, options, ['userId', 'idempotencyKey']);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return runtime[call]({
-      execution_id: executionId,
-      tenant,
-      event_name: name,
-      payload,
-      ...(options?.userId === undefined ? {} : { user_id: options.userId }),
-      ...(options?.idempotencyKey === undefined ? {} : { idempotency_key: options.idempotencyKey }),
-    }) as Promise<Answer>;
-  };
+  const eventOf = (name: string, payload: unknown, options: EventOptions | undefined): EventSubmission => ({
+    execution_id: executionId,
+    tenant,
+    event_name: name,
+    payload,
+    ...(options?.userId === undefined ? {} : { user_id: options.userId }),
+    ...(options?.idempotencyKey === undefined ? {} : { idempotency_key: options.idempotencyKey }),
+  });
   const checked = (state: ExecutionState): ExecutionState => {
     if (definition === undefined || state.workflowName === definition.name) return state;
     throw new InvalidArgumentError(
@@ -128,10 +122,15 @@ export function makeHandle(
   return {
     executionId,
     tenant,
-    submitEvent: (name, payload?: unknown, options?: EventOptions) =>
-      send('submitEvent', name, payload, options),
-    enqueueEvent: (name, payload?: unknown, options?: EventOptions) =>
-      send('enqueueEvent', name, payload, options),
+    async submitEvent(name, payload?: unknown, options?: SubmitOptions) {
+      checkOptions('submitEvent', options, ['userId', 'idempotencyKey', 'maxWait']);
+      const wait = options?.maxWait === undefined ? {} : { maxWait: options.maxWait };
+      return runtime.submitEvent(eventOf(name, payload, options), wait);
+    },
+    async enqueueEvent(name, payload?: unknown, options?: EventOptions) {
+      checkOptions('enqueueEvent', options, ['userId', 'idempotencyKey']);
+      return runtime.enqueueEvent(eventOf(name, payload, options));
+    },
     cancel: (options) => runtime.cancelWorkflow(executionId, tenant, options),
     terminate: (options) => runtime.terminateWorkflow(executionId, tenant, options),
     pause: (options) => runtime.pauseWorkflow(executionId, tenant, options),

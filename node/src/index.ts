@@ -61,7 +61,7 @@ export type {
   StartDefinitionOptions,
   SubmitEventResult,
 } from './runtime.js';
-export type { EventOptions, WorkflowHandle } from './handle.js';
+export type { EventOptions, SubmitOptions, WorkflowHandle } from './handle.js';
 export {
   ActionRegistry,
   createActionRegistry,

@@ -360,8 +360,12 @@ export class WorkflowRuntime {
   }
 
   /** Gives its answer once what the event led to at first is durable; not after later actions. */
-  submitEvent(event: EventSubmission): Promise<SubmitEventResult> {
-    return this.call((engine, call) => engine.submit(call, ...eventFields('submitEvent', event)));
+  submitEvent(event: EventSubmission, options: { maxWait?: Duration } = {}): Promise<SubmitEventResult> {
+    return this.call((engine, call) => {
+      checkOptions('submitEvent', options, ['maxWait']);
+      const maxWait = options.maxWait === undefined ? -1 : toMilliseconds(options.maxWait, 'maxWait');
+      engine.submit(call, maxWait, ...eventFields('submitEvent', event));
+    });
   }
 
   /** Gives its answer as soon as the event is durable. */

@@ -579,6 +579,34 @@ test('code that reaches outside', async (t) => {
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'Go');
 });
 
+// rule: 10
+test('submitEvent waits for as long as it is told, and the event is taken all the same', async (t) => {
+  const { runtime } = setUp(t);
+  runtime.registerWorkflow(
+    defineWorkflow('Slow', async ({ events }: WorkflowContext) => {
+      await events.waitFor('Go');
+      // Holds the JavaScript thread, and the answer with it.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+      return 'went';
+    }),
+  );
+  const id = await runtime.startWorkflow('Slow', { tenant });
+  let eventId: string | undefined;
+  await assert.rejects(runtime.submitEvent(event(id, 'Go'), { maxWait: '20ms' }), (error: TimeoutError) => {
+    eventId = error.eventId;
+    return error instanceof TimeoutError && error.code === 'timeout';
+  });
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'went');
+  const received = (await runtime.getHistory(id, tenant)).find(({ type }) => type === 'EventReceived');
+  assert.equal(received!.attributes['event_id'], eventId);
+
+  const other = await runtime.startWorkflow('Slow', { tenant });
+  await assert.rejects(runtime.getHandle(other, tenant).submitEvent('Go', {}, { maxWait: 0 }), TimeoutError);
+  assert.equal((await runtime.waitForWorkflowCompletion(other, tenant)).result, 'went');
+  const wrong = { maxWait: 'soon' } as unknown as { maxWait: number };
+  await assert.rejects(runtime.submitEvent(event(other, 'Go'), wrong), { code: 'invalid_argument' });
+});
+
 // rules: 18, 20
 test('code that does not do what its history says is set aside, and mended by a replacement', async (t) => {
   const setting = setUp(t);

@@ -75,6 +75,7 @@ Shard::~Shard() = default;
 void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   now_ = now;
   out_ = &out;
+  const std::size_t first_reply = out.replies.size();
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
   run_ready();
   evict_surplus();
@@ -82,6 +83,7 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   if (now_ >= timer_load_at_ && !draining_) {
     if (const auto after = timers_.want_load()) out_->timer_loads.push_back(*after);
   }
+  settle_patience(first_reply);
   out_ = nullptr;
 }
 
@@ -92,6 +94,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   };
   if (!deadlines_.empty()) offer(deadlines_.begin()->first);
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
+  if (!patience_ends_.empty()) offer(patience_ends_.begin()->first);
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
@@ -137,6 +140,10 @@ void Shard::on(StartRequested input) {
 }
 
 void Shard::on(EventSubmitted input) {
+  if (input.deadline) {
+    patience_.emplace(input.request, Patience{*input.deadline, input.event_id});
+    patience_ends_.emplace(*input.deadline, input.request);
+  }
   const std::string tenant = input.event.tenant;
   const std::string execution_id = input.event.execution_id;
   give(tenant, execution_id, std::move(input));
@@ -510,6 +517,33 @@ void Shard::expire_waits() {
     reply(request, Error{ErrorCode::timeout,
                          "The execution has not ended within the time given. It goes on.",
                          {}});
+  }
+}
+
+// Of the replies from that one on: those that come in time end a wait, those that don't are dropped.
+void Shard::settle_patience(const std::size_t first_reply) {
+  if (patience_.empty() && too_late_.empty()) return;
+  std::vector<Reply>& replies = out_->replies;
+  const auto begin = replies.begin() + static_cast<std::ptrdiff_t>(first_reply);
+  replies.erase(
+      std::remove_if(begin, replies.end(),
+                     [this](const Reply& reply) { return too_late_.erase(reply.request) != 0; }),
+      replies.end());
+  for (std::size_t index = first_reply; index < replies.size(); ++index) {
+    if (const auto ended = patience_.extract(replies[index].request)) {
+      patience_ends_.erase({ended.mapped().deadline, ended.key()});
+    }
+  }
+  while (!patience_ends_.empty() && patience_ends_.begin()->first <= now_) {
+    const RequestId request = patience_ends_.begin()->second;
+    patience_ends_.erase(patience_ends_.begin());
+    const auto ended = patience_.extract(request);
+    too_late_.insert(request);
+    reply(request, Error{ErrorCode::timeout,
+                         fmt::format("The step that takes event {} was not durable within the time "
+                                     "given. The event is taken all the same.",
+                                     ended.mapped().event_id),
+                         ended.mapped().event_id});
   }
 }
 

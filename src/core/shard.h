@@ -24,6 +24,7 @@
 #include <string>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -61,6 +62,7 @@ struct EventSubmitted {
   bool enqueue = false;      // reply as soon as it is durable
   bool key_checked = false;  // the store knows no event with its idempotency key
   InboxId mail = 0;          // where it came by mail
+  std::optional<Timestamp> deadline = std::nullopt;  // after which the answer is a time-out
 };
 
 struct CompletionAwaited {
@@ -475,6 +477,7 @@ class Shard {
   void fail_detached(const std::string& key, const Error& error);
   void expire_attempts();
   void expire_waits();
+  void settle_patience(std::size_t first_reply);
 
   // The cache.
   void touch(Execution& execution);
@@ -525,6 +528,14 @@ class Shard {
   };
   std::unordered_map<ExecutionRef, std::vector<Waiter>> waiters_;  // for the end
   std::set<std::tuple<Timestamp, ExecutionRef, RequestId>> wait_deadlines_;
+  // Events whose senders wait for so long and no longer, and the replies that then come too late.
+  struct Patience {
+    Timestamp deadline = 0;
+    std::string event_id;
+  };
+  std::unordered_map<RequestId, Patience> patience_;
+  std::set<std::pair<Timestamp, RequestId>> patience_ends_;
+  std::unordered_set<RequestId> too_late_;
   // Results that a host still owes for instances that are gone: to be ignored.
   std::unordered_map<ExecutionRef, int> orphaned_results_;
   // Executions that wait for their workflow to be registered: (workflow, reference).

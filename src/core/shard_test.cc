@@ -64,8 +64,10 @@ class Surroundings {
     give(std::move(input));
     return last_request_;
   }
-  RequestId submit(const std::string& id, const std::string& name, const std::string& key = "") {
+  RequestId submit(const std::string& id, const std::string& name, const std::string& key = "",
+                   const std::optional<DurationMs> wait_max = std::nullopt) {
     EventSubmitted input;
+    if (wait_max) input.deadline = now + *wait_max;
     input.request = ++last_request_;
     input.event = EventRequest{kTenant, id, name, Payload::json("{}"), "", key};
     input.event_id = "event-" + std::to_string(last_request_);
@@ -324,6 +326,54 @@ TEST(ShardLoads, WhatCameWhileOneWentOutOfDateIsLoadedAnew) {
     EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
     EXPECT_TRUE(around.asked.actions.empty());
   }
+}
+
+// ---- senders who wait for so long and no longer
+
+std::string takes_two(Script& script) {
+  script.wait_for({"Go"});
+  script.wait_for({"Go"});
+  return "\"done\"";
+}
+
+// rule: 10
+TEST(ShardPatience, EndsWithTheIdOfTheEventWhichIsTakenAllTheSame) {
+  Surroundings around(takes_two);
+  around.start("a");
+  around.settle();
+  const RequestId late = around.submit("a", "Go", "key", 100);
+  ASSERT_TRUE(around.run_code());
+  EXPECT_EQ(around.next_tick(), around.now + 100);
+  around.now += 99;
+  around.give(Tick{});
+  EXPECT_EQ(around.reply_to(late), nullptr);
+  around.advance_to_tick();
+  EXPECT_EQ(around.error_told(late).find("timeout: "), 0U) << around.error_told(late);
+  const auto& told = std::get<Error>(around.reply_to(late)->answer);
+  EXPECT_EQ(told.subject, "event-" + std::to_string(late));
+  around.settle();
+  EXPECT_NE(around.reply_to(late), nullptr) << "and not a second time";
+  EXPECT_EQ(around.names("a", EventType::event_received), (std::vector<std::string>{"Go"}));
+  const RequestId again = around.submit("a", "Go", "key");
+  around.settle();
+  EXPECT_EQ(around.event_id_told(again), told.subject) << "who asks again under the key is told";
+}
+
+TEST(ShardPatience, IsForgottenWithAnAnswerInTime) {
+  Surroundings around(takes_two);
+  around.start("a");
+  around.settle();
+  const RequestId in_time = around.submit("a", "Go", "", 100);
+  around.settle();
+  EXPECT_NE(around.event_id_told(in_time), "none");
+  EXPECT_EQ(around.next_tick(), std::nullopt);
+  const RequestId unknown = around.submit("nobody", "Go", "", 100);
+  around.settle();
+  EXPECT_EQ(around.error_told(unknown).find("unknown_execution"), 0U);
+  EXPECT_EQ(around.next_tick(), std::nullopt);
+  around.now += 1'000;
+  around.give(Tick{});
+  EXPECT_NE(around.event_id_told(in_time), "none");
 }
 
 // ---- stuck executions

@@ -168,6 +168,9 @@ void Engine::submit_event(EventRequest request, Callback<EventReply> done) {
   const Timestamp now = clock_.now();
   EventSubmitted input{
       0, std::move(request), uuid_v7(now, random_bits(), random_bits()), now, false, false};
+  if (const auto wait_max = input.event.wait_max) {
+    input.deadline = later(now, std::max<DurationMs>(0, *wait_max));
+  }
   if (const auto id = admit(done)) {
     input.request = *id;
     mailbox_->post(std::move(input));

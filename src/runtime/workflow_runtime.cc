@@ -156,6 +156,7 @@ EventRequest event_request(std::string_view execution_id, std::string_view event
   request.payload = std::move(payload);
   request.user_id = options.user_id;
   request.idempotency_key = options.idempotency_key;
+  if (options.wait_max) request.wait_max = options.wait_max->count();
   return request;
 }
 

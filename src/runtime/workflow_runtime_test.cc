@@ -313,6 +313,14 @@ TEST_F(WorkflowRuntimeTest, RefusesWithAReason) {
   EXPECT_EQ(runtime.get_history("none", "acme").error().code, ErrorCode::unknown_execution);
   const auto late = runtime.wait_for_workflow_completion(id, {.tenant = "acme", .wait_max = 10ms});
   EXPECT_EQ(late.error().code, ErrorCode::timeout);
+  const auto impatient = runtime.submit_event(id, "Reject", {.tenant = "acme", .wait_max = 0ms});
+  EXPECT_EQ(impatient.error().code, ErrorCode::timeout);
+  const auto done = runtime.wait_for_workflow_completion(id, {.tenant = "acme"}).value();
+  EXPECT_EQ(done.status, "failed") << "the event was taken all the same";
+  const auto history = runtime.get_history(id, "acme").value();
+  EXPECT_TRUE(std::any_of(history.begin(), history.end(), [&](const HistoryRecord& record) {
+    return record.attributes_json.find(impatient.error().subject) != std::string::npos;
+  }));
 }
 
 TEST_F(WorkflowRuntimeTest, RegisteringTwice) {
