@@ -110,6 +110,8 @@ struct Activation {
   // What the execution goes by from here on; empty: as before. A fork's code sees the id of the execution
   // that it was forked from in what it has of that one's history.
   std::string execution_id;
+  // One more with each retry of the execution: ids of children that are made from positions have it.
+  int generation = 0;
   // When replaying: the change ids of the PatchedCommands that the code gave in it.
   std::vector<std::string> patches;
   // A question in place of jobs: no code runs but the filters, in this order, up to the first that

@@ -182,7 +182,7 @@ class Log {
 // How a child is started.
 struct ChildOptions {
   std::string version;         // empty: the highest that is registered
-  std::string execution_id;    // empty: the parent's, and the position behind a slash
+  std::string execution_id;    // empty: the parent's, "/", the position; ":", the retry
   std::string user_id;         // empty: the parent's
   std::string correlation_id;  // empty: the parent's
   ParentClose parent_close = ParentClose::cancel;

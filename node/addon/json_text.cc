@@ -220,7 +220,8 @@ void append_activation(std::string& out, const Activation& activation) {
   // What most activations don't have stands behind, and is left out from the end.
   const bool forked = !activation.execution_id.empty();
   const bool asks = !activation.offers.empty();
-  if (!activation.patches.empty() || asks || forked) {
+  const bool retried = activation.generation != 0;
+  if (!activation.patches.empty() || asks || forked || retried) {
     out += ",[";
     for (const auto& change_id : activation.patches) {
       if (&change_id != activation.patches.data()) out += ',';
@@ -228,7 +229,7 @@ void append_activation(std::string& out, const Activation& activation) {
     }
     out += ']';
   }
-  if (asks || forked) {
+  if (asks || forked || retried) {
     // Offers are told of in the form of the jobs that they may become.
     out += ",[";
     for (const auto& offer : activation.offers) {
@@ -241,6 +242,12 @@ void append_activation(std::string& out, const Activation& activation) {
   if (forked) {
     out += ',';
     append_string(out, activation.execution_id);
+  } else if (retried) {
+    out += ",null";
+  }
+  if (retried) {
+    out += ',';
+    append_number(out, activation.generation);
   }
   out += ']';
 }

@@ -15,7 +15,10 @@ export interface ChildOptions<Input = any> {
   initialData?: Input;
   /** Default: the highest that is registered. */
   version?: string;
-  /** Default: the parent's id, a slash and the position of the call: the same on every replay. */
+  /**
+   * Default: the parent's id, a slash and the position of the call, the same on every replay; after a
+   * retry of the parent, a colon and the number of the retry too.
+   */
   executionId?: string;
   userId?: string;
   correlationId?: string;
@@ -82,7 +85,7 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
       );
     }
     const id = checkName(
-      executionId ?? `${instance.start.executionId}/${instance.nextPosition}`,
+      executionId ?? derivedId(instance),
       'The id of a child execution',
     );
     const versionText = checkOptionalName(version ?? definition?.version, 'version');
@@ -115,6 +118,12 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
       emit: (event: string, payload?: unknown) => emitTo(id, event, payload),
     };
   };
+}
+
+/** A retry starts other children than the activation that failed did. As `derived_child_id` in C++. */
+function derivedId({ start, nextPosition, generation }: Instance): string {
+  const id = `${start.executionId}/${nextPosition}`;
+  return generation === 0 ? id : `${id}:${generation}`;
 }
 
 /** What code gets that runs on beyond the end of its workflow: nothing comes of it. */

@@ -34,7 +34,8 @@ type Activation = [
   jobs: Job[],
   patches?: string[],
   offers?: EventJob[],
-  executionId?: string,
+  executionId?: string | null,
+  generation?: number,
 ];
 
 function receivedEvent([, , id, name, payload, userId, timestamp, sequence]: EventJob): ReceivedEvent {
@@ -73,11 +74,12 @@ export class WorkflowHost {
       this.turn.push(Number(ref), Number(sequence), `a payload in the history is no JSON: ${error}`, -1, 0, 0);
       return;
     }
-    const [ref, sequence, now, replaying, jobs, patches = [], offers = [], executionId] = activation;
+    const [ref, sequence, now, replaying, jobs, patches = [], offers = [], forkedId, generation = 0] = activation;
+    const executionId = forkedId ?? undefined;
     const first = jobs[0];
     if (first !== undefined && first[0] === JobKind.start) {
       if (executionId !== undefined) first[2] = executionId;
-      this.begin(ref, sequence, now, replaying, patches, first);
+      this.begin(ref, sequence, now, replaying, patches, generation, first);
       return;
     }
     const instance = this.instances.get(ref);
@@ -86,6 +88,7 @@ export class WorkflowHost {
       return;
     }
     if (executionId !== undefined) instance.start.executionId = executionId;
+    instance.generation = generation;
     if (offers.length > 0) {
       this.ask(instance, sequence, now, offers);
       return;
@@ -140,6 +143,7 @@ export class WorkflowHost {
     now: number,
     replaying: boolean,
     patches: readonly string[],
+    generation: number,
     [, tenant, executionId, workflow, version, userId, correlationId, input, high, low, firstPosition]: Extract<
       Job,
       [JobKind.start, ...unknown[]]
@@ -166,6 +170,7 @@ export class WorkflowHost {
       sites: defined.sites,
     });
     this.instances.set(ref, instance);
+    instance.generation = generation;
     this.enter(instance, sequence, now, replaying, patches);
     let running: Promise<unknown>;
     try {

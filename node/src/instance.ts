@@ -61,6 +61,8 @@ export class Instance {
   now: number;
   sequence = 0;
   replaying = false;
+  /** One more with each retry of the execution. */
+  generation = 0;
   done = false;
   /** Why the execution is to be set aside as stuck; '' if it is not. */
   violation = '';

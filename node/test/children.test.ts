@@ -87,6 +87,49 @@ test('children end with their parent, unless they are abandoned', async (t) => {
   assert.equal((await runtime.waitForWorkflowCompletion('alone', tenant)).result, 'Go');
 });
 
+// rule: 23
+test('a retry of the parent starts other children, and finds those again that have an id of its own', async (t) => {
+  const setting = setUp(t);
+  let broken = true;
+  setting.registry.registerAction({ name: 'once', retry: { maxAttempts: 1 } }, () => {
+    if (broken) throw new Error('the first time');
+    return 1;
+  });
+  const define = () => {
+    const { runtime } = setting;
+    runtime.registerWorkflow(defineWorkflow('Child', async ({ events }) => (await events.waitFor('Go')).name));
+    runtime.registerWorkflow(
+      defineWorkflow('Parent', async ({ actions, startChild }) => {
+        const failure = await actions['once']!({}).then(() => undefined, (error: unknown) => error);
+        const children = [
+          startChild('Child'),
+          startChild('Child', { executionId: 'mine', parentClose: 'abandon' }),
+        ];
+        if (failure !== undefined) throw failure;
+        const results = await Promise.all(children.map((child) => child.result()));
+        return [children.map((child) => child.executionId), results];
+      }),
+    );
+  };
+  define();
+  await setting.runtime.startWorkflow('Parent', { tenant, executionId: 'p' });
+  assert.equal((await setting.runtime.waitForWorkflowCompletion('p', tenant)).status, 'failed');
+  const status = (child: string) =>
+    setting.runtime.getExecutionState(child, tenant).then((state) => state.status, () => undefined);
+  await until(() => status('p/2'), (is) => is === 'cancelled');
+  broken = false;
+  await setting.runtime.retryWorkflow('p', tenant);
+  await until(() => status('p/2:1'), (is) => is === 'running');
+  // The ids are those of the history, when the code is run again.
+  await setting.reopen();
+  define();
+  for (const child of ['p/2:1', 'mine']) {
+    await setting.runtime.submitEvent({ execution_id: child, tenant, event_name: 'Go' });
+  }
+  const { result } = await setting.runtime.waitForWorkflowCompletion('p', tenant);
+  assert.deepEqual(result, [['p/2:1', 'mine'], ['Go', 'Go']]);
+});
+
 test('cancel of a child, and an event to it', async (t) => {
   const { runtime } = setUp(t);
   runtime.registerWorkflow(

@@ -6,9 +6,11 @@
 #include <set>
 
 #include "core/catalog.h"
+#include "core/replay.h"
 #include "core/retry.h"
 #include "core/time_travel.h"
 #include "core/timer_queue.h"
+#include "model/attributes.h"
 
 namespace pawl {
 namespace {
@@ -34,6 +36,29 @@ TEST(Catalog, GivesTheHighestVersionUnlessOneIsNamed) {
   EXPECT_EQ(catalog.find_workflow("Order", "1.9.0")->host, 2U);
   EXPECT_EQ(catalog.find_workflow("Order", "2"), nullptr);
   EXPECT_EQ(catalog.find_workflow("order", ""), nullptr);
+}
+
+// Ids of children follow from it: those of histories that have no number of the retry stay.
+TEST(Replay, TheGenerationIsWhatTheRetrySays) {
+  for (const int generation : {0, 2}) {
+    std::vector<HistoryEvent> history(3);
+    history[0].type = EventType::execution_started;
+    history[1].type = EventType::execution_retried;
+    history[2].type = EventType::timer_fired;
+    RetriedAttributes retried;
+    retried.from = 2;
+    retried.generation = generation;
+    history[1].attributes = encode(retried);
+    for (std::size_t index = 0; index < history.size(); ++index) {
+      history[index].sequence = static_cast<std::int64_t>(index) + 1;
+      history[index].ends_activation = index != 1;
+    }
+    const auto steps = split_into_activations({}, history);
+    ASSERT_TRUE(steps) << steps.error().message;
+    ASSERT_EQ(steps->size(), 2U);
+    EXPECT_EQ(steps->front().activation.generation, 0);
+    EXPECT_EQ(steps->back().activation.generation, generation);
+  }
 }
 
 // rule: 15

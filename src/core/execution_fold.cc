@@ -237,6 +237,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         action.retry_at.reset();
         ++action.generation;
       }
+      generation_ = std::max(generation_, attributes->generation);
       // Who has it go on after its deadline means it to.
       if (deadline_ <= event.at) deadline_ = 0;
       return {};

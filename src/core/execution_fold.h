@@ -142,7 +142,10 @@ class ExecutionFold {
     return actions_.size() + waits_.size() + sleeps_.size() + children_.size();
   }
   bool forked() const { return forked_; }
+  int generation() const { return generation_; }  // of ids of children: one more with each retry
   const std::optional<ParentOfExecution>& parent() const { return parent_; }
+  // Of an execution that was loaded without its history.
+  void set_parent(std::optional<ParentOfExecution> parent) { parent_ = std::move(parent); }
   const std::optional<PendingContinuation>& continuation() const { return continuation_; }
   Timestamp deadline() const { return deadline_; }
 
@@ -194,6 +197,7 @@ class ExecutionFold {
   std::optional<PendingCancel> cancel_due_;
   bool cancel_delivered_ = false;
   bool forked_ = false;
+  int generation_ = 0;
   std::optional<HistoryEvent> scheduled_;  // until it starts
   Timestamp start_at_ = 0;                 // of that
   Timestamp deadline_ = 0;                 // 0: none, or it is to be cancelled anyhow

@@ -202,6 +202,7 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
   std::unordered_map<std::int64_t, ReceivedEvent> buffered;
   Timestamp now = 0;
   bool open = false;
+  int generation = 0;
   const VoidRecords no_more(history);
   // Under which ids it went, and until which record: those of the executions that it was forked from.
   std::deque<std::pair<std::int64_t, std::string>> ids;
@@ -213,6 +214,11 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
   for (const HistoryEvent& event : history) {
     if (event.sequence > ids.front().first) ids.pop_front();
     if (no_more.contains(event)) continue;
+    if (event.type == EventType::execution_retried) {
+      const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
+      generation = std::max(generation, attributes->generation);
+    }
     const RecordRole role = role_of(event.type);
     const bool buffers = event.type == EventType::event_received && event.position == 0;
     if (buffers) {
@@ -240,6 +246,7 @@ Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& exe
       begun.activation.now = now;
       begun.activation.sequence = event.sequence;
       begun.activation.replaying = true;
+      begun.activation.generation = generation;
       if (forked) begun.activation.execution_id = ids.front().second;
       open = true;
     }

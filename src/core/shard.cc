@@ -356,6 +356,19 @@ void Shard::install(StoredExecution stored, std::deque<Work> work) {
   if (const auto other = loading_ids_.find(key); other != loading_ids_.end()) {
     take_from(other->second);
   }
+  const auto starts_child = [](const Work& item) {
+    const auto* const start = std::get_if<StartRequested>(&item);
+    return start != nullptr && !start->parent.empty();
+  };
+  if (execution.fold.ended() &&
+      std::any_of(execution.work.begin(), execution.work.end(), starts_child)) {
+    // Whose child it was, which nothing else asks of one that has ended.
+    ExecutionRecord running = stored.record;
+    running.status = ExecutionStatus::running;
+    ExecutionFold whole(std::move(running));
+    const auto& history = execution.history.empty() ? stored.history : execution.history;
+    if (fold_history(whole, history)) execution.fold.set_parent(whole.parent());
+  }
   recently_used_.push_front(&execution);
   execution.used = recently_used_.begin();
   by_ref_.emplace(ref, &execution);

@@ -135,6 +135,7 @@ void Shard::activate(Execution& execution) {
   activation.now = activation_time(execution);
   activation.sequence = execution.first_job;
   if (execution.fold.forked()) activation.execution_id = execution.fold.record().execution_id;
+  activation.generation = execution.fold.generation();
   activation.jobs = execution.jobs;
   out_->activations.push_back(Activate{execution.host, std::move(activation)});
   ++execution.results_owed;

@@ -206,6 +206,7 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   attributes.from = history[first].sequence;
   attributes.by = input.control.by;
   attributes.reason = input.control.reason;
+  attributes.generation = execution.fold.generation() + 1;
   for (const HistoryEvent* const job : woken(EventType::action_failed)) {
     attributes.actions.push_back(job->position);
   }

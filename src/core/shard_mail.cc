@@ -254,6 +254,10 @@ void Shard::start_child(Execution& parent, const StartChildCommand& command) {
   attributes.correlation_id =
       command.correlation_id.empty() ? record.correlation_id : command.correlation_id;
   attributes.seed = mix_bits(parent.fold.seed() + static_cast<std::uint64_t>(command.position));
+  // It is not to draw what the one of the activation that failed has drawn.
+  if (const int generation = parent.fold.generation(); generation > 0) {
+    attributes.seed = mix_bits(attributes.seed + static_cast<std::uint64_t>(generation));
+  }
   attributes.parent = record.execution_id;
   attributes.parent_position = command.position;
   InboxRecord mail;

@@ -310,6 +310,14 @@ void Shard::take_start(Execution& execution, const StartRequested& start) {
     return answer(execution, Reply{start.request, record.execution_id});
   }
   if (start.mail != 0) {
+    // A parent that was retried starts it again, at the same place: it is that child.
+    const auto& parent = execution.fold.parent();
+    if (!start.parent.empty() && parent && parent->execution_id == start.parent &&
+        parent->position == start.parent_position &&
+        record.input_digest == start_digest(start.start)) {
+      if (!execution.fold.ended()) return settle_mail(start.mail, {});
+      return settle_mail(start.mail, {}, {outcome_mail(*parent, record)});
+    }
     return refuse_start(
         start,
         Error{ErrorCode::already_exists,

@@ -24,6 +24,13 @@ std::string keyed_execution_id(const std::string_view tenant, const std::string_
   return id;
 }
 
+std::string derived_child_id(const std::string_view parent, const Position position,
+                             const int generation) {
+  std::string id = fmt::format("{}/{}", parent, position);
+  if (generation > 0) id += fmt::format(":{}", generation);
+  return id;
+}
+
 std::string start_digest(const StartRequest& start) {
   std::string text = start.workflow;
   text.push_back('\0');

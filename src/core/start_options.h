@@ -24,6 +24,10 @@ inline constexpr std::string_view kDeadlineReason = "deadline";
 std::string keyed_execution_id(std::string_view tenant, std::string_view workflow,
                                std::string_view idempotency_key);
 
+// The id of a child that was given none. A retry has another generation, so that the activation that
+// failed and the one in its place don't start children under the same ids.
+std::string derived_child_id(std::string_view parent, Position position, int generation);
+
 // Tells a repeated start from another one under the same id.
 std::string start_digest(const StartRequest& start);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/start_options.h"
 #include "model/failure_from_exception.h"
 #include "model/json_members.h"
 #include "model/limit_checks.h"
@@ -88,6 +89,7 @@ void Instance::activate(Activation activation, ActivationResult& result) {
   replaying = activation.replaying;
   recorded_patches_ = std::move(activation.patches);
   if (!activation.execution_id.empty()) start.execution_id = activation.execution_id;
+  generation = activation.generation;
   result_ = &result;
   violation_.reset();
   {
@@ -620,7 +622,7 @@ PendingPointer Context::start_child_execution(std::string_view workflow, Payload
     if (!text->empty()) instance_.check_name(what, *text);
   }
   id = options.execution_id.empty()
-           ? fmt::format("{}/{}", execution_id(), instance_.next_position())
+           ? derived_child_id(execution_id(), instance_.next_position(), instance_.generation)
            : options.execution_id;
   instance_.check_name("id of a child execution", id);
   PendingPointer pending = instance_.open(Pending::Kind::child);

@@ -67,6 +67,7 @@ class Instance {
   void continue_as_new(Payload input, Here here);
 
   StartJob start;
+  int generation = 0;                        // of the activation
   std::optional<std::string> cancel_reason;  // once it was cancelled
   std::string state = "initial";
   std::map<std::string, std::string, std::less<>> data;  // JSON text

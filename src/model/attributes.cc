@@ -242,6 +242,7 @@ void read(ObjectReader& reader, RetriedAttributes& attributes) {
   }
   reader.text("by", attributes.by);
   reader.text("reason", attributes.reason);
+  reader.number("generation", attributes.generation);
 }
 
 void read(ObjectReader& reader, ForkedAttributes& attributes) {
@@ -372,6 +373,7 @@ std::string encode(const RetriedAttributes& attributes) {
   writer.texts("actions", actions);
   writer.text("by", attributes.by);
   writer.text("reason", attributes.reason);
+  writer.number("generation", attributes.generation, 0);
   return std::move(writer).finish();
 }
 

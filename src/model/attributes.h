@@ -94,6 +94,7 @@ struct RetriedAttributes {
   std::vector<Position> actions;  // that failed, and run again under new keys
   std::string by;
   std::string reason;
+  int generation = 0;  // of the ids of children from here on; 0 in records of builds without it
 
   friend bool operator==(const RetriedAttributes&, const RetriedAttributes&) = default;
 };

@@ -315,6 +315,82 @@ TEST(Children, ARetryOfTheParentTriesTheChildThatFailedAgain) {
        }});
 }
 
+// A parent that starts a child, under that id or a derived one, in the activation in which it fails.
+World::HostMaker parent_that_fails_once(const std::string& id, const ParentClose close) {
+  return family({{"Parent",
+                  [id, close](Script& script) {
+                    const auto outcome = script.action(script.start_action("once", "{}"));
+                    const Position child = script.start_child("Child", "1", close, id);
+                    if (const auto* const failure = std::get_if<Failure>(&outcome)) throw *failure;
+                    return outcome_text(script.action(child));
+                  }},
+                 {"Child", [](Script& script) {
+                    script.wait_for({"Go"});
+                    return std::string("\"gone\"");
+                  }}});
+}
+
+// Its first generation fails, whatever is crashed in between.
+void register_family_and_once(World& world) {
+  register_family(world);
+  world.register_action(
+      "once", [](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+        if (std::count(task.idempotency_key.begin(), task.idempotency_key.end(), ':') > 2) {
+          return Payload::json("1");
+        }
+        Failure failure{.name = "Broken", .message = "the first time"};
+        failure.failure_class = FailureClass::permanent;
+        return failure;
+      });
+}
+
+void fail_and_retry(World& world) {
+  start_until_told(world, parent_of("p"));
+  world.advance(10'000);
+  control_until_told(world, ControlVerb::retry, "p");
+  world.advance(10'000);
+}
+
+// rule: 23
+TEST(Children, ARetryStartsOthersThanTheActivationThatFailedDid) {
+  tell_four_ways({parent_that_fails_once({}, ParentClose::cancel), register_family_and_once,
+                  [](World& world) {
+                    fail_and_retry(world);
+                    submit_until_told(world, event_of("p/2:1", "Go", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes, "\"gone\"");
+                    EXPECT_EQ(world.state(kTenant, "p/2").status, "cancelled");
+                    EXPECT_EQ(world.state(kTenant, "p/2:1").status, "completed");
+                  }});
+}
+
+// rule: 23
+TEST(Children, ARetryFindsTheChildAgainThatItGaveAnId) {
+  tell_four_ways(
+      {parent_that_fails_once("mine", ParentClose::abandon), register_family_and_once,
+       [](World& world) {
+         fail_and_retry(world);
+         submit_until_told(world, event_of("mine", "Go", "k"));
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "\"gone\""); }});
+  tell_four_ways(
+      {parent_that_fails_once("mine", ParentClose::abandon), register_family_and_once,
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         world.advance(10'000);
+         submit_until_told(world, event_of("mine", "Go", "k"));
+         world.advance(10'000);
+         control_until_told(world, ControlVerb::retry, "p");
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "\"gone\""); }});
+  tell_four_ways({parent_that_fails_once("mine", ParentClose::cancel), register_family_and_once,
+                  fail_and_retry, [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 16),
+                              "\"child_cancelled");
+                  }});
+}
+
 // rule: 22
 TEST(Children, AForkIsToldThatItsChildrenStayWithTheOriginal) {
   World world({}, family({{"Parent", asks_one}, {"Child", [](Script& script) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "core/start_options.h"
+
 namespace pawl::testing {
 
 void Script::emit(Command command) {
@@ -35,7 +37,7 @@ Position Script::start_filtered(std::string name,
 Position Script::start_child(std::string workflow, std::string input,
                              const ParentClose parent_close, std::string id) {
   const Position position = next_++;
-  if (id.empty()) id = fmt::format("{}/{}", start_.execution_id, position);
+  if (id.empty()) id = derived_child_id(start_.execution_id, position, generation_);
   StartChildCommand child;
   child.position = position;
   child.workflow = std::move(workflow);
@@ -159,6 +161,7 @@ ActivationResult ScriptHost::run(const Activation& activation) {
   Script& script = found->second;
   script.now_ = activation.now;
   if (!activation.execution_id.empty()) script.start_.execution_id = activation.execution_id;
+  script.generation_ = activation.generation;
   for (std::size_t index = 0; index < activation.offers.size(); ++index) {
     const EventOffer& offer = activation.offers[index];
     if (!script.filters_.at(offer.position)(offer.event)) continue;

@@ -76,6 +76,7 @@ class Script {
   void cancel(const std::string& reason);
 
   StartJob start_;
+  int generation_ = 0;
   Timestamp now_ = 0;
   std::map<Position, Settled> settled_;
   std::vector<Position> order_;  // in which they settled
