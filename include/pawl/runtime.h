@@ -310,6 +310,9 @@ class Runtime {
   //
   // Called again while it drains, by another thread, it waits too; the shorter time counts. Idempotent.
   void close(std::optional<std::chrono::milliseconds> drain = std::nullopt);
+  // The beginning of that, without its waiting: when this returns, no call is taken and nothing begins
+  // any more. For a thread that must not wait; close() is to follow, on another one.
+  void begin_close(std::optional<std::chrono::milliseconds> drain = std::nullopt);
 
  private:
   class Impl;

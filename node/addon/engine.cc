@@ -390,6 +390,8 @@ void Engine::close(const Napi::CallbackInfo& info) {
   const auto call = integer_of(info, 0);
   const std::chrono::milliseconds drain(integer_of(info, 1));
   if (background_.joinable()) background_.join();
+  // Before JavaScript goes on: what it does next must not begin anything.
+  if (slot_->runtime != nullptr) slot_->runtime->begin_close(drain);
   // Closing lets actions and the store finish; JavaScript goes on meanwhile.
   background_ = std::thread([thread = thread_, slot = slot_, call, drain] {
     if (slot->runtime != nullptr) slot->runtime->close(drain);

@@ -37,14 +37,14 @@ test('close() waits for the action under way, whose result counts; the next one 
   setting.runtime.registerWorkflow(twice);
   const id = await setting.runtime.startWorkflow('Twice', { tenant });
   await begun.opened;
-  const waiting = setting.runtime.waitForWorkflowCompletion(id, tenant);
+  const waiting = assert.rejects(setting.runtime.waitForWorkflowCompletion(id, tenant), ClosedError);
   const closing = setting.runtime.close({ drain: '1h' });
   assert.equal(setting.runtime.close({ drain: 0 }), closing, 'again: the same promise');
   await assert.rejects(setting.runtime.startWorkflow('Twice', { tenant }), ClosedError);
   await assert.rejects(setting.runtime.getHistory(id, tenant), ClosedError);
   goOn.open();
   await closing;
-  await assert.rejects(waiting, ClosedError);
+  await waiting;
   assert.deepEqual(ran, [[1, false]]);
   const runtime = await setting.reopen();
   runtime.registerWorkflow(twice);
@@ -80,7 +80,11 @@ test('an action that goes on after the drain is told, and runs again under its k
 // rule: 10
 test('calls that were made before close() get their answers', async (t) => {
   const setting = setUp(t);
-  setting.registry.registerAction({ name: 'Step' }, () => 'done');
+  const begun = gate();
+  setting.registry.registerAction({ name: 'Step' }, () => {
+    begun.open();
+    return 'done';
+  });
   const waits = defineWorkflow('Waits', async ({ events, setState }: WorkflowContext) => {
     for (;;) setState((await events.waitFor('Go')).payload as string);
   });
@@ -98,6 +102,8 @@ test('calls that were made before close() get their answers', async (t) => {
   // They are with the engine once what they wait for is settled.
   await Promise.resolve();
   await new Promise(setImmediate);
+  // Nothing begins while it drains.
+  await begun.opened;
   await setting.runtime.close();
   const [one, other, fork, , executed, two] = await calls;
   assert.deepEqual([one.currentState, other, fork, executed, two.currentState], ['one', 'other', 'fork', 'done', 'two']);

@@ -598,7 +598,7 @@ test('submitEvent waits for as long as it is told, and the event is taken all th
   });
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 'went');
   const received = (await runtime.getHistory(id, tenant)).find(({ type }) => type === 'EventReceived');
-  assert.equal(received!.attributes['event_id'], eventId);
+  assert.equal(received!.attributes['id'], eventId);
 
   const other = await runtime.startWorkflow('Slow', { tenant });
   await assert.rejects(runtime.getHandle(other, tenant).submitEvent('Go', {}, { maxWait: 0 }), TimeoutError);

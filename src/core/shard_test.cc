@@ -342,6 +342,7 @@ TEST(ShardPatience, EndsWithTheIdOfTheEventWhichIsTakenAllTheSame) {
   around.start("a");
   around.settle();
   const RequestId late = around.submit("a", "Go", "key", 100);
+  ASSERT_TRUE(around.look_up());
   ASSERT_TRUE(around.run_code());
   EXPECT_EQ(around.next_tick(), around.now + 100);
   around.now += 99;
@@ -349,7 +350,7 @@ TEST(ShardPatience, EndsWithTheIdOfTheEventWhichIsTakenAllTheSame) {
   EXPECT_EQ(around.reply_to(late), nullptr);
   around.advance_to_tick();
   EXPECT_EQ(around.error_told(late).find("timeout: "), 0U) << around.error_told(late);
-  const auto& told = std::get<Error>(around.reply_to(late)->answer);
+  const Error told = std::get<Error>(around.reply_to(late)->answer);
   EXPECT_EQ(told.subject, "event-" + std::to_string(late));
   around.settle();
   EXPECT_NE(around.reply_to(late), nullptr) << "and not a second time";

@@ -144,6 +144,10 @@ Result<IntegrityReport> check_store(const std::string& store, const IntegrityOpt
 
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
 
+void Runtime::begin_close(const std::optional<std::chrono::milliseconds> drain) {
+  if (impl_) impl_->engine.begin_close(drain);
+}
+
 void Runtime::close(const std::optional<std::chrono::milliseconds> drain) {
   if (impl_) impl_->close(drain);
 }
