@@ -107,7 +107,7 @@ class Arg {
 
 // NOLINTNEXTLINE(bugprone-macro-parentheses): the name of a member can't stand in any
 #define PAWL_DESCRIBE_MEMBER_(r, Type, member) ::pawl::Arg<decltype(Type::member)> member{};
-#define PAWL_DESCRIBE_GIVE_(r, Type, member) member.give(to.member);
+#define PAWL_DESCRIBE_GIVE_(r, Type, member) member.give(pawl_to.member);
 
 #define PAWL_DESCRIBE(Type, ...)                                                 \
   BOOST_DESCRIBE_STRUCT(Type, (), (__VA_ARGS__))                                 \
@@ -115,7 +115,7 @@ class Arg {
     struct Written {                                                             \
       __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_MEMBER_, Type,              \
                                        BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__)))   \
-      void give([[maybe_unused]] Type& to) const {                               \
+      void pawl_give([[maybe_unused]] Type& pawl_to) const {                     \
         __VA_OPT__(BOOST_PP_SEQ_FOR_EACH(PAWL_DESCRIBE_GIVE_, Type,              \
                                          BOOST_PP_VARIADIC_TO_SEQ(__VA_ARGS__))) \
       }                                                                          \

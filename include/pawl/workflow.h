@@ -218,7 +218,7 @@ class Context {
   ActionCall<ActionResult<A>> run(const Braces<typename A::Parameters>& written = {},
                                   const RunOptions& options = {}, Here here = Here::current()) {
     typename A::Parameters parameters{};
-    written.give(parameters);
+    written.pawl_give(parameters);
     return call<A>(parameters, options, here);
   }
   template <class A, class P>

@@ -34,6 +34,16 @@ struct Quiet {
 };
 PAWL_DESCRIBE(Quiet::Parameters);
 
+// Named as the macro's own parts are, or were.
+struct Send {
+  struct Parameters {
+    std::string to;
+    int give = 0;
+    int from = 0;
+  };
+};
+PAWL_DESCRIBE(Send::Parameters, to, give, from);
+
 }  // namespace host_shapes
 
 namespace pawl {
@@ -42,6 +52,7 @@ namespace {
 using namespace std::chrono_literals;
 using host_shapes::Item;
 using host_shapes::Quiet;
+using host_shapes::Send;
 using host_shapes::Step;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -524,6 +535,14 @@ TEST(CoroutineHost, TimeRandomAndUuidRepeat) {
 }
 
 // --- calls of actions -------------------------------------------------------------------------
+
+TEST(CoroutineHost, MembersOfParametersMayHaveAnyName) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    co_await ctx.run<Send>({.to = "mia", .give = 1, .from = 2});
+  });
+  EXPECT_THAT(describe(driver.start()),
+              ElementsAre(R"(run 1 Send {"to":"mia","give":1,"from":2})"));
+}
 
 TEST(CoroutineHost, ParametersAreWrittenAsBracesOrNamed) {
   CoroutineDriver driver(+[](Context& ctx, Item item) -> Workflow<> {
