@@ -54,6 +54,13 @@ struct ChargeCard {
 PAWL_DESCRIBE(ChargeCard::Parameters, order_id, amount);
 PAWL_DESCRIBE(ChargeCard::Result, charge);
 
+struct Refund {
+  struct Parameters {
+    std::string order_id;
+  };
+};
+PAWL_DESCRIBE(Refund::Parameters, order_id);
+
 struct Pack {
   struct Parameters {
     std::string order_id;
@@ -74,18 +81,22 @@ PAWL_DESCRIBE(BookCourier::Result, courier);
 
 // --- the workflow ------------------------------------------------------------------------------
 
-// Kill the process anywhere in here: it goes on where it was.
-pawl::Workflow<Receipt> checkout(pawl::Context& ctx, Order order) {
+// From the charge to the courier. Kill the process anywhere in here: it goes on where it was.
+pawl::Task<Receipt> sell(pawl::Context& ctx, Order order) {
+  // Before the charge: one that failed, by a time-out, may have gone through all the same.
+  ctx.compensations().add<Refund>({.order_id = order.id});
   ctx.set_state("charging");
   auto paid = co_await ctx.run<ChargeCard>({.order_id = order.id, .amount = order.amount},
                                            {.retry = {.max_attempts = 5}});
-  if (!paid) co_return Receipt{.outcome = "not paid: " + paid.error().message};
+  if (!paid) {
+    ctx.log.warn("{} was not paid: {}", order.id, paid.error().message);
+    co_return Receipt{.outcome = "not paid"};
+  }
   ctx.data().set("charge", paid->charge);
 
   ctx.set_state("awaiting_approval");
   auto decision = co_await ctx.wait_for("Approve", "Reject").within(72h);
   if (!decision || decision->name == "Reject") {
-    ctx.set_state("rejected");
     co_return Receipt{.outcome = "rejected", .charge = paid->charge};
   }
   ctx.log.info("{} approved by {}", order.id, decision->payload_as<Decision>().value().by);
@@ -93,9 +104,26 @@ pawl::Workflow<Receipt> checkout(pawl::Context& ctx, Order order) {
   ctx.set_state("shipping");
   auto [packed, booked] = co_await pawl::all(ctx.run<Pack>({.order_id = order.id}),
                                              ctx.run<BookCourier>({.order_id = order.id}));
-  ctx.set_state(packed && booked ? "shipped" : "not shipped");
-  if (!booked) co_return Receipt{.outcome = "not shipped", .charge = paid->charge};
+  if (!packed || !booked) co_return Receipt{.outcome = "not shipped", .charge = paid->charge};
   co_return Receipt{.outcome = "shipped", .charge = paid->charge, .courier = booked->courier};
+}
+
+// Who gets no parcel gets the money back, also where somebody cancels it.
+pawl::Workflow<Receipt> checkout(pawl::Context& ctx, Order order) {
+  Receipt receipt;
+  std::exception_ptr thrown;
+  try {
+    receipt = co_await sell(ctx, order);
+  } catch (...) {
+    thrown = std::current_exception();  // no co_await can stand in here
+  }
+  if (receipt.outcome != "shipped") {
+    auto undone = co_await ctx.compensations().run();
+    undone.value();  // a refund that fails for good ends it as failed, so that somebody looks at it
+  }
+  if (thrown) std::rethrow_exception(thrown);
+  ctx.set_state(receipt.outcome);
+  co_return receipt;
 }
 
 // --- the outside: a bank that takes its time, and notes what it was asked ------------------------
@@ -106,26 +134,34 @@ class Bank {
 
   // What was paid under a key once is not paid again: that is what the key is for.
   std::string charge(const ChargeCard::Parameters& wanted, const pawl::ActionContext& context) {
-    note("began", wanted, context);
+    note("began", wanted.order_id, context);
     std::this_thread::sleep_for(500ms);
-    if (!charged(context.idempotency_key)) note("charged", wanted, context);
+    if (context.stop.stop_requested()) return {};  // cancelled meanwhile: nobody listens any more
+    if (!has("charged", "key " + context.idempotency_key)) {
+      note("charged", wanted.order_id, context);
+    }
     return "ch-" + wanted.order_id;
+  }
+
+  // Gives back what was paid for an order, where it was, once.
+  void refund(const std::string& order_id, const pawl::ActionContext& context) {
+    if (has("charged", order_id) && !has("refunded", order_id)) note("refunded", order_id, context);
   }
 
   static constexpr const char* kEntry = "{:<8} {:<8} key {}  attempt {}  process {}\n";
 
  private:
-  void note(const char* what, const ChargeCard::Parameters& wanted,
-            const pawl::ActionContext& context) {
-    const std::string line = fmt::format(kEntry, what, wanted.order_id, context.idempotency_key,
-                                         context.attempt, getpid());
+  void note(const char* what, const std::string& order_id, const pawl::ActionContext& context) {
+    const std::string line =
+        fmt::format(kEntry, what, order_id, context.idempotency_key, context.attempt, getpid());
     std::ofstream(ledger_, std::ios::app) << line << std::flush;
   }
-  bool charged(const std::string& key) const {
+  bool has(const std::string& what, const std::string& about) const {
     std::ifstream lines(ledger_);
     for (std::string line; std::getline(lines, line);) {
-      if (line.starts_with("charged") && line.find("key " + key + " ") != std::string::npos)
+      if (line.starts_with(what + ' ') && line.find(' ' + about + ' ') != std::string::npos) {
         return true;
+      }
     }
     return false;
   }
@@ -148,6 +184,11 @@ int serve(const std::filesystem::path& file) {
   runtime
       .register_action<ChargeCard>([bank](ChargeCard::Parameters p, const pawl::ActionContext& c) {
         return ChargeCard::Result{bank->charge(p, c)};
+      })
+      .value();
+  runtime
+      .register_action<Refund>([bank](Refund::Parameters p, const pawl::ActionContext& c) {
+        bank->refund(p.order_id, c);
       })
       .value();
   runtime.register_action<Pack>([](Pack::Parameters) {}).value();
@@ -311,6 +352,11 @@ void demo(const char* program) {
       server.wait_until(std::string("show ") + id, "completed shipped");
       fmt::print("  {} is approved and shipped\n", id);
     }
+    expect(server.ask("start order-3 99.00") == "started", "order-3 starts");
+    server.wait_until("show order-3", "running awaiting_approval");
+    server.ask("reject order-3");
+    server.wait_until("show order-3", "completed rejected");
+    fmt::print("  order-3 came in, was charged, rejected, and paid back\n");
     server.end(0);
   }
 
@@ -321,16 +367,19 @@ void demo(const char* program) {
   std::vector<std::string> began;
   std::vector<std::string> keys;
   int charged = 0;
+  int refunded = 0;
   for (std::string line; std::getline(entries, line);) {
     charged += line.starts_with("charged") ? 1 : 0;
+    refunded += line.starts_with("refunded order-3") ? 1 : 0;
     if (!line.starts_with("began")) continue;
     began.push_back(line);
     const std::size_t key = line.find("key ") + 4;
     keys.push_back(line.substr(key, line.find(' ', key) - key));
   }
-  expect(began.size() == 3, "order-2 was asked for twice, order-1 once");
+  expect(began.size() == 4, "order-2 was asked for twice, the others once");
   expect(keys[1] == keys[2] && keys[0] != keys[1], "again under the same key");
-  expect(charged == 2, "each order is charged once");
+  expect(charged == 3, "each order is charged once");
+  expect(refunded == 1, "order-3 is paid back once");
   fmt::print("\n  the interrupted charge was asked for again, under the same key\n");
 
   // What follows is read from the store alone: the workflow is not even registered here.

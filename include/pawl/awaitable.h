@@ -1,7 +1,7 @@
 #pragma once
 
-// What workflow code can co_await: action calls, waits, conditions, sleeps, tasks, and all() and any()
-// of these.
+// What workflow code can co_await: action calls, waits, conditions, sleeps, tasks, runs of compensations,
+// and all() and any() of these.
 //
 // An awaitable starts when it is created, not when it is awaited: two calls that are both created
 // before the first is awaited run side by side. It may be stored, moved, and awaited once, later. An
@@ -427,9 +427,8 @@ struct PromiseBase {
     static_assert(
         Awaitable<A>,
         "A workflow can only co_await what Pawl records: ctx.run, ctx.wait_for, ctx.start_child, "
-        "ctx.condition, ctx.sleep, pawl::all, pawl::any, pawl::Task. Anything else would not be "
-        "there on replay; "
-        "do it in an action.");
+        "ctx.condition, ctx.sleep, ctx.compensations().run, pawl::all, pawl::any, pawl::Task. "
+        "Anything else would not be there on replay; do it in an action.");
     if constexpr (Awaitable<A>) return Awaiter<std::remove_reference_t<A>>(awaitable);
   }
   void unhandled_exception() noexcept { thrown = std::current_exception(); }

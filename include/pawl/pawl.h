@@ -4,6 +4,7 @@
 
 #include <pawl/action.h>
 #include <pawl/awaitable.h>
+#include <pawl/compensations.h>
 #include <pawl/describe.h>
 #include <pawl/error.h>
 #include <pawl/json.h>

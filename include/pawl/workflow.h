@@ -44,6 +44,7 @@
 
 #include <pawl/action.h>
 #include <pawl/awaitable.h>
+#include <pawl/compensations.h>
 #include <pawl/error.h>
 #include <pawl/host.h>
 #include <pawl/json.h>
@@ -300,6 +301,13 @@ class Context {
   void set_state(std::string_view state, Here here = Here::current());
 
   Data data() const { return Data(instance_); }
+
+  // What is to be undone when things go wrong: see <pawl/compensations.h>.
+  //
+  //   ctx.compensations().add<RefundCard>({.charge = paid->charge});
+  //   …
+  //   auto undone = co_await ctx.compensations().run();   // Result<void, CompensationFailure>
+  Compensations compensations() const { return Compensations(instance_); }
 
   // Another execution, of the same tenant, which runs by itself. Its id, where none is given, is made of
   // this one's and the position, and so the same on every replay.

@@ -43,6 +43,15 @@ std::string_view word_for(Pending::Kind kind) {
 
 }  // namespace
 
+Failure failure_of(const Cancelled& cancelled) {
+  Failure failure{
+      .name = "CancelledError",
+      .message = cancelled.reason().empty() ? "The execution was cancelled" : cancelled.reason(),
+      .code = "cancelled"};
+  failure.failure_class = FailureClass::permanent;
+  return failure;
+}
+
 Instance* Instance::running() { return running_instance; }
 
 Instance::Instance(std::shared_ptr<const WorkflowFunction> function, const Limits& limits)
@@ -54,9 +63,10 @@ Instance::~Instance() { destroy_frame(); }
 
 void Instance::destroy_frame() {
   for (auto& [position, pending] : open_) pending->instance = nullptr;
-  if (!root_.handle) return;
   const Scoped nobody_runs(running_instance, nullptr);
   const Scoped dying(dying_instance, this);
+  compensations.stop();
+  if (!root_.handle) return;
   root_.promise = nullptr;
   std::exchange(root_.handle, nullptr).destroy();
 }
@@ -301,15 +311,10 @@ void Instance::end() {
     try {
       std::rethrow_exception(root_.promise->thrown);
     } catch (const Cancelled& cancelled) {
-      Failure failure{.name = "CancelledError",
-                      .message = cancelled.reason().empty() ? "The execution was cancelled"
-                                                            : cancelled.reason(),
-                      .code = "cancelled"};
-      failure.failure_class = FailureClass::permanent;
       if (cancel_reason) {
-        give(CancelCommand{std::move(failure)});
+        give(CancelCommand{failure_of(cancelled)});
       } else {
-        give(FailCommand{std::move(failure)});
+        give(FailCommand{failure_of(cancelled)});
       }
     } catch (...) {
       give(FailCommand{failure_from_current_exception()});
@@ -341,6 +346,11 @@ void Instance::check_payload(const std::string_view what, const Payload& payload
   }
 }
 
+void Instance::check_action(const std::string_view name, const Payload& parameters) const {
+  check_name("action name", name);
+  check_payload(fmt::format("parameters of action '{}'", name), parameters);
+}
+
 void Instance::give(Command command, const CallSite site) {
   if (!site.empty()) {
     result_->sites.resize(result_->commands.size() + 1);
@@ -353,6 +363,17 @@ PendingPointer Instance::open(Pending::Kind kind) {
   PendingPointer pending(new Pending);
   pending->kind = kind;
   enrol(pending);
+  return pending;
+}
+
+PendingPointer Instance::schedule(std::string_view name, Payload parameters, ActionOptions options,
+                                  const CallSite site) {
+  PendingPointer pending = open(Pending::Kind::action);
+  give(ScheduleActionCommand{.position = pending->position,
+                             .name = std::string(name),
+                             .parameters = std::move(parameters),
+                             .options = std::move(options)},
+       site);
   return pending;
 }
 
@@ -550,15 +571,8 @@ PendingPointer nothing() { return PendingPointer(new Pending); }
 PendingPointer Context::start_action(std::string_view name, Payload parameters,
                                      ActionOptions options, Here here) {
   if (!instance_.may_ask("ctx.run()")) return nothing();
-  instance_.check_name("action name", name);
-  instance_.check_payload(fmt::format("parameters of action '{}'", name), parameters);
-  PendingPointer pending = instance_.open(Pending::Kind::action);
-  instance_.give(ScheduleActionCommand{.position = pending->position,
-                                       .name = std::string(name),
-                                       .parameters = std::move(parameters),
-                                       .options = std::move(options)},
-                 call_site(here));
-  return pending;
+  instance_.check_action(name, parameters);
+  return instance_.schedule(name, std::move(parameters), std::move(options), call_site(here));
 }
 
 PendingPointer Context::start_wait(std::vector<std::string> names, Here here) {

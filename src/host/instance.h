@@ -12,10 +12,14 @@
 #include <vector>
 
 #include "host/call_site.h"
+#include "host/compensation_list.h"
 #include "pawl/runtime.h"
 #include "pawl/workflow.h"
 
 namespace pawl::detail {
+
+// What code is told of that did not live through a cancellation.
+Failure failure_of(const Cancelled& cancelled);
 
 // One live execution of a coroutine workflow: its frame, and what the frame waits for. Confined to the
 // thread that calls activate(); the frame runs within that call only.
@@ -49,7 +53,11 @@ class Instance {
   // Throw ErrorException, before anything is asked for.
   void check_name(std::string_view what, std::string_view name) const;
   void check_payload(std::string_view what, const Payload& payload) const;
+  void check_action(std::string_view name, const Payload& parameters) const;
   PendingPointer open(Pending::Kind kind);
+  // Of an action that was checked.
+  PendingPointer schedule(std::string_view name, Payload parameters, ActionOptions options,
+                          CallSite site);
   PendingPointer open_condition(std::function<bool()> predicate, Here here);
   // Asks the predicates of what waits for a condition, in order of creation.
   void look();
@@ -74,6 +82,7 @@ class Instance {
   Timestamp now = 0;
   bool replaying = false;
   std::map<std::string, bool, std::less<>> patches;  // what the code was told, by change id
+  CompensationList compensations{*this};
 
  private:
   void apply(StartJob& job);
