@@ -74,8 +74,8 @@ namespace detail {
 struct CompensationBatch;
 }
 
-// What Compensations::run() began. It goes on whether or not it is awaited, and any() does not withdraw
-// it.
+// What Compensations::run() began. It goes on whether or not it is awaited, for as long as the workflow
+// does; any() does not withdraw it.
 class [[nodiscard]] CompensationRun : public detail::AwaitableTag {
  public:
   explicit CompensationRun(std::shared_ptr<detail::CompensationBatch> batch)

@@ -154,10 +154,10 @@ TEST(CompensationList, WhatFailsKeepsNoneOfTheOthersAndIsAValue) {
     const CompensationFailure& left = undone.error();
     EXPECT_EQ(left.ran, 4U);
     EXPECT_EQ(left.failed.size(), 2U);
-    EXPECT_EQ(left.failed[0].action, "Undo");
-    EXPECT_EQ(left.failed[0].parameters.bytes, R"({"what":"d"})");
-    EXPECT_EQ(left.failed[0].failure.name, "Boom");
-    EXPECT_EQ(left.failed[1].failure.message, "b stays");
+    EXPECT_EQ(left.failed.at(0).action, "Undo");
+    EXPECT_EQ(left.failed.at(0).parameters.bytes, R"({"what":"d"})");
+    EXPECT_EQ(left.failed.at(0).failure.name, "Boom");
+    EXPECT_EQ(left.failed.at(1).failure.message, "b stays");
     EXPECT_TRUE(co_await ctx.compensations().run()) << "none is left";
     undone.value();
   });
@@ -240,9 +240,9 @@ TEST(CompensationList, TheOneUnderWayWhenItIsCancelledCountsAsFailedAndTheOthers
     const auto undone = co_await undoing;
     EXPECT_EQ(undone.error().ran, 2U);
     EXPECT_EQ(undone.error().failed.size(), 1U);
-    EXPECT_EQ(undone.error().failed[0].parameters.bytes, R"({"what":"b"})");
-    EXPECT_EQ(undone.error().failed[0].failure.code, "cancelled");
-    EXPECT_EQ(undone.error().failed[0].failure.message, "too late");
+    EXPECT_EQ(undone.error().failed.at(0).parameters.bytes, R"({"what":"b"})");
+    EXPECT_EQ(undone.error().failed.at(0).failure.code, "cancelled");
+    EXPECT_EQ(undone.error().failed.at(0).failure.message, "too late");
     add(ctx, "c");
     EXPECT_TRUE(co_await ctx.compensations().run());
     co_await beside;
@@ -306,6 +306,11 @@ TEST(CompensationList, WrongUsesAreToldApart) {
       return true;
     }),
                  std::logic_error);
+    EXPECT_THROW(co_await ctx.condition([&ctx]() -> bool {
+      const auto undoing = ctx.compensations().run();
+      return true;
+    }),
+                 std::logic_error);
     add(ctx, "a");
     auto undoing = ctx.compensations().run();
     const auto awaits = [](CompensationRun& undone) -> Task<void> { co_await undone; };
@@ -318,15 +323,30 @@ TEST(CompensationList, WrongUsesAreToldApart) {
   EXPECT_THAT(describe(driver.deliver({driver.completed(1)})), ElementsAre("complete "));
 }
 
+struct Undoes {
+  Context& ctx;
+  ~Undoes() {
+    add(ctx, "from a destructor");
+    const auto undoing = ctx.compensations().run();
+    EXPECT_FALSE(undoing.ready());
+  }
+};
+
 TEST(CompensationList, WhatDestructorsAskForWhileTheFrameGoesIsIgnored) {
-  struct Undoes {
-    Context& ctx;
-    ~Undoes() {
-      add(ctx, "from a destructor");
-      const auto undoing = ctx.compensations().run();
-      EXPECT_FALSE(undoing.ready());
-    }
-  };
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    const Undoes undoes{ctx};
+    add(ctx, "a");
+    co_await ctx.wait_for("Go");
+    EXPECT_TRUE(co_await ctx.compensations().run());
+    co_await ctx.wait_for("Stop");
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.replay(1)[0]), ElementsAre("wait 1 Go"));
+  EXPECT_THAT(describe(driver.deliver({driver.event(1, "Go")})), ElementsAre(run(2, "a")));
+  driver.host.evict(CoroutineDriver::kRef);
+}
+
+TEST(CompensationList, WhatIsUnderWayGoesWithTheFrame) {
   CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
     const Undoes undoes{ctx};
     add(ctx, "a");
