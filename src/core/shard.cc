@@ -263,6 +263,8 @@ void Shard::give(const ExecutionRef ref, Work work) {
 void Shard::load(const ExecutionRef ref) {
   const auto [loading, fresh] = loading_refs_.try_emplace(ref);
   if (fresh) out_->loads.push_back(LoadExecution{ref, {}, {}});
+  // What is on its way was read before somebody wanted it anew.
+  if (loading->second.stale) loading->second.again = true;
 }
 
 void Shard::on(ExecutionLoaded input) {
@@ -282,7 +284,8 @@ void Shard::on(ExecutionLoaded input) {
         give(input.tenant, input.execution_id, std::move(item));
       }
     }
-    if (input.ref != 0 && retry_stuck_.contains(input.ref) && find(input.ref) == nullptr) {
+    const bool again = loading.again || retry_stuck_.contains(input.ref);
+    if (input.ref != 0 && again && find(input.ref) == nullptr) {
       load(input.ref);
     }
     return;

@@ -458,6 +458,7 @@ class Shard {
   // Actions.
   void dispatch(Execution& execution, Position position, bool just_scheduled = false);
   void dispatch_all(Execution& execution);
+  static bool outcome_waits(const Execution& execution, Position position);
   void dispatch_once_durable(Execution& execution, Position position);
   void run_ready();
   bool run_next(HostId host);
@@ -514,6 +515,7 @@ class Shard {
   struct Loading {
     std::deque<Work> work;
     bool stale = false;
+    bool again = false;  // wanted since it is stale
   };
   std::unordered_map<std::string, Loading> loading_ids_;
   std::unordered_map<ExecutionRef, Loading> loading_refs_;

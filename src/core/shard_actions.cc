@@ -95,13 +95,16 @@ void Shard::dispatch_once_durable(Execution& execution, const Position position)
 void Shard::dispatch_all(Execution& execution) {
   for (const auto& [position, action] : execution.fold.actions()) {
     if (action.retry_at) continue;
-    const bool finished = std::any_of(
-        execution.work.begin(), execution.work.end(), [at = position](const Work& work) {
-          const auto* const outcome = std::get_if<AttemptFinished>(&work);
-          return outcome != nullptr && outcome->position == at;
-        });
-    if (!finished) dispatch_once_durable(execution, position);
+    if (!outcome_waits(execution, position)) dispatch_once_durable(execution, position);
   }
+}
+
+// Whether an attempt has ended and its turn to be recorded is still to come.
+bool Shard::outcome_waits(const Execution& execution, const Position position) {
+  return std::any_of(execution.work.begin(), execution.work.end(), [position](const Work& work) {
+    const auto* const outcome = std::get_if<AttemptFinished>(&work);
+    return outcome != nullptr && outcome->position == position;
+  });
 }
 
 // The hosts take turns, so that none waits for a place at another one.

@@ -297,6 +297,61 @@ TEST(ShardLoads, TwoAtOnceDoNotRunAnActionAgainWhoseOutcomeWaits) {
   }
 }
 
+// A retry is due, and due once more since the execution was loaded for it; the attempt that it began ends
+// while the execution is loaded again.
+// rule: 15
+TEST(ShardLoads, ATimerThatComesTwiceBeginsNoAttemptTwice) {
+  Surroundings around(charge_then_wait, no_cache());
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  const auto task = [&around] {
+    const ActionTask last = around.asked.actions.back().task;
+    return last;
+  };
+  around.fail(task(), Failure{.message = "no connection"});
+  around.settle();
+  around.advance_to_tick();
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 2U);
+  EXPECT_EQ(task().attempt, 2);
+  around.give(Tick{});
+  ASSERT_EQ(around.asked.loads.size(), 1U) << "for the timer, which the load before has armed anew";
+  around.fail(task(), Failure{.message = "no connection"});
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 2U)
+      << "the second attempt has ended, and is not begun again";
+  around.advance_to_tick();
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 3U);
+  EXPECT_EQ(task().attempt, 3);
+  around.finish(task(), "7");
+  around.settle();
+  EXPECT_EQ(around.names("a", EventType::action_completed), std::vector<std::string>{"charge"});
+}
+
+// Its action is registered while an answer is on its way that was read before.
+// rule: 17
+TEST(ShardLoads, OneThatIsOutOfDateDoesNotAnswerWhoeverAskedLater) {
+  Surroundings around(charge_then_wait, no_cache());
+  const RequestId started = around.start("a");
+  around.settle();
+  EXPECT_EQ(around.cached(), 0U);
+  around.give(ResumeExecutions{{1}});
+  around.await_end("a");
+  ASSERT_EQ(around.asked.loads.size(), 2U);
+  const ExecutionLoaded by_ref = around.take_load(0);
+  around.give(around.take_load(0));
+  around.settle();
+  EXPECT_EQ(around.cached(), 0U);
+  around.register_action("charge");
+  EXPECT_TRUE(around.asked.loads.empty());
+  around.give(by_ref);
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 1U);
+  EXPECT_NE(around.reply_to(started), nullptr);
+}
+
 TEST(ShardLoads, OneThatIsOutOfDateChangesNothing) {
   for (const bool by_id_first : {true, false}) {
     LoadedTwice twice(by_id_first);

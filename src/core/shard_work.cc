@@ -679,7 +679,12 @@ void Shard::hold_outcome(Execution& execution, const AttemptFinished& finished) 
 void Shard::take_timer(Execution& execution, const TimerRecord& timer) {
   const auto current = execution.fold.timer(timer.position);
   if (!current || current->kind != timer.kind || current->fire_at != timer.fire_at) return;
-  if (timer.kind == TimerKind::retry) return dispatch_once_durable(execution, timer.position);
+  if (timer.kind == TimerKind::retry) {
+    // It may come twice, where the execution was loaded in between. What it began may have ended by then:
+    // begun again, that attempt would stand in the way of the next one.
+    if (outcome_waits(execution, timer.position)) return;
+    return dispatch_once_durable(execution, timer.position);
+  }
   if (timer.kind == TimerKind::start) return start_scheduled(execution);
   if (timer.kind == TimerKind::deadline) return take_deadline(execution);
   HistoryEvent event;
