@@ -105,6 +105,10 @@ struct Pending {
   bool withdrawn = false;
   bool cancelled = false;
   bool taken = false;
+  // Of a child that was awaited when its parent was cancelled: it can be awaited again.
+  bool kept = false;
+  bool heard = false;  // whoever awaited it has been told
+  bool ended = false;  // the outcome is there
   Position position = 0;
   unsigned references = 0;
   std::uint64_t order = 0;       // of becoming done, within the execution
@@ -329,6 +333,9 @@ class [[nodiscard]] ConditionWait : public detail::ConditionAwaitable {
 // Another execution, begun by this one. Awaiting it gives Result<R, Failure>: its result, or the
 // ChildFailedError (code child_failed, child_cancelled or child_terminated; the cause is its own error).
 // It need not be awaited: it goes on by itself until this execution ends.
+//
+// A cancellation of this execution is thrown out of the co_await that waits for a child then. The child
+// is asked to end as its ParentClose says; awaited again, it gives how it ended.
 template <class R>
 class [[nodiscard]] Child : public detail::PendingAwaitable {
  public:

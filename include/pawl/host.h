@@ -89,6 +89,9 @@ struct ChildJob {
 // creation. Once at most. What the code begins afterwards works as ever, so that it can clean up.
 struct CancelJob {
   std::string reason;
+  // What awaits a child rejects, but the child stays open: its ChildJob still comes, and it can be
+  // cancelled. False for histories of earlier builds.
+  bool keeps_children = false;
 };
 
 using Job =

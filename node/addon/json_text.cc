@@ -78,7 +78,7 @@ struct AppendJob {
   void operator()(const CancelJob& job) const {
     open_job(out, JobKind::cancel);
     append_string(out, job.reason);
-    out += ']';
+    out += job.keeps_children ? ",1]" : ",0]";
   }
 
   void operator()(const TimerJob& job) const {

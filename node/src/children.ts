@@ -35,7 +35,8 @@ export interface ChildHandle<Events extends EventMap = EventMap, Result = any> {
   readonly workflowName: string;
   /**
    * What its function returned, once it has. Rejects with a ChildFailedError if it ended otherwise;
-   * the `cause` is the error that it ended with.
+   * the `cause` is the error that it ended with. When this execution is cancelled, the promises given so
+   * far reject with the CancelledError; called again, in a `finally` say, it tells how the child ends.
    */
   result(): Promise<Result>;
   /** Asks it to end. What it ends with, `result()` still tells. */
@@ -93,8 +94,7 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
     const correlationText = checkOptionalName(correlationId, 'correlationId');
     const input = instance.encode(initialData, 'initialData');
     if (!live) return beyondTheEnd(id, name);
-    const { position, promise } = instance.awaitable<any>('child');
-    instance.awaitables.get(position)!.childId = id;
+    const { position, promise } = instance.child(id);
     instance.ask(
       CommandKind.startChild,
       name,
@@ -110,7 +110,7 @@ export function makeStartChild(instance: Instance, emitTo: EmitTo): StartChild {
     return {
       executionId: id,
       workflowName: name,
-      result: () => promise,
+      result: promise,
       cancel() {
         if (!instance.enter('cancel of a child') || !instance.awaitables.has(position)) return;
         instance.ask(CommandKind.cancelChild, name, position);

@@ -20,7 +20,7 @@ type Job =
   | [JobKind.timer, number]
   | [JobKind.actionCompleted, number, CarriedPayload]
   | [JobKind.actionFailed, number, Failure]
-  | [JobKind.cancel, string]
+  | [JobKind.cancel, reason: string, keepsChildren: 0 | 1]
   | [JobKind.childCompleted, number, CarriedPayload]
   | [JobKind.childFailed, number, Failure];
 
@@ -203,7 +203,7 @@ export class WorkflowHost {
   private apply(instance: Instance, job: Job): void {
     if (job[0] === JobKind.start) return;
     if (job[0] === JobKind.cancel) {
-      instance.cancel(job[1]);
+      instance.cancel(job[1], job[2] === 1);
       return;
     }
     const awaitable = instance.take(job[1]);

@@ -26,6 +26,8 @@ export interface Awaitable {
   filter?: (event: any) => unknown;
   /** Of a child: its execution id. */
   childId?: string;
+  /** Of a child: opens its position once more, with another promise. */
+  renew?: () => void;
 }
 
 /** Of a promise that context methods made: where it is among the awaitables of its instance. */
@@ -158,6 +160,10 @@ export class Instance {
   /** A promise that the engine will settle. The caller gives the command that goes with it. */
   awaitable<T>(kind: Awaitable['kind'], timeoutMessage?: string): { position: number; promise: Promise<T> } {
     const position = ++this.lastPosition;
+    return { position, promise: this.open<T>(position, kind, timeoutMessage) };
+  }
+
+  private open<T>(position: number, kind: Awaitable['kind'], timeoutMessage?: string): Promise<T> {
     const promise = new Promise<T>((resolve, reject) => {
       const entry = { kind, resolve, reject };
       this.awaitables.set(position, timeoutMessage === undefined ? entry : { ...entry, timeoutMessage });
@@ -165,7 +171,19 @@ export class Instance {
     // It may be awaited only later, or never: that must not end the process.
     promise.catch(ignore);
     (promise as Positioned)[positionKey] = { instance: this, position };
-    return { position, promise };
+    return promise;
+  }
+
+  /** A child of that id. Its promise is another one after a cancellation that found it open. */
+  child(childId: string): { position: number; promise: () => Promise<any> } {
+    const position = ++this.lastPosition;
+    let promise: Promise<any>;
+    const renew = () => {
+      promise = this.open<any>(position, 'child');
+      Object.assign(this.awaitables.get(position)!, { childId, renew });
+    };
+    renew();
+    return { position, promise: () => promise };
   }
 
   runAction({ name, parameters, options, site }: PreparedAction): Promise<any> {
@@ -272,11 +290,18 @@ export class Instance {
     );
   }
 
-  /** All that is open rejects, in order of creation; then the signal fires. */
-  cancel(reason: string): void {
+  /**
+   * All that is open rejects, in order of creation; then the signal fires. Children that are kept have
+   * another promise from here on.
+   */
+  cancel(reason: string, keepsChildren: boolean): void {
     this.cancelled = new CancelledError(reason === '' ? 'The execution was cancelled' : reason);
     // In order of creation: a Map keeps it, and positions only rise.
-    for (const position of [...this.awaitables.keys()]) this.take(position)!.reject(this.cancelled);
+    for (const [position, awaitable] of [...this.awaitables]) {
+      const kept = keepsChildren && awaitable.renew !== undefined;
+      this.take(position)!.reject(this.cancelled);
+      if (kept) awaitable.renew!();
+    }
     this.abort?.abort(this.cancelled);
   }
 

@@ -152,6 +152,58 @@ test('cancel of a child, and an event to it', async (t) => {
   assert.deepEqual(result, ['child_cancelled', 'CancelledError']);
 });
 
+// rule: 23
+test('a parent that is cancelled awaits how its children end, and ends one that it abandons', async (t) => {
+  const setting = setUp(t);
+  const define = () => {
+    const { runtime } = setting;
+    runtime.registerWorkflow(
+      defineWorkflow('Child', async ({ events, setState }) => {
+        try {
+          await events.waitFor('Go');
+        } finally {
+          setState('tidying');
+          await events.waitFor('Tidied');
+        }
+      }),
+    );
+    runtime.registerWorkflow(
+      defineWorkflow('Parent', async ({ startChild, setState }) => {
+        const child = startChild('Child', { executionId: 'own' });
+        const abandoned = startChild('Child', { executionId: 'abandoned', parentClose: 'abandon' });
+        const text = (error: Error & { code?: string }) => `${error.name} ${error.code}`;
+        const first = [child.result(), abandoned.result()];
+        const told = await Promise.all(first.map((one) => one.catch(text)));
+        setState('told');
+        abandoned.cancel();
+        const ended = await Promise.all([child, abandoned].map((one) => one.result().catch(text)));
+        child.cancel(); // nothing: it has ended
+        return [...told, ...ended, await child.result().catch(text)];
+      }),
+    );
+  };
+  define();
+  const state = (id: string) =>
+    setting.runtime.getExecutionState(id, tenant).then((it) => it.currentState, () => undefined);
+  const id = await setting.runtime.startWorkflow('Parent', { tenant });
+  for (const child of ['own', 'abandoned']) await until(() => state(child), (is) => is === 'initial');
+  await setting.runtime.cancelWorkflow(id, tenant);
+  for (const child of ['own', 'abandoned']) await until(() => state(child), (is) => is === 'tidying');
+  await setting.reopen();
+  define();
+  for (const child of ['own', 'abandoned']) {
+    await setting.runtime.submitEvent({ execution_id: child, tenant, event_name: 'Tidied' });
+  }
+  const { result } = await setting.runtime.waitForWorkflowCompletion(id, tenant);
+  assert.deepEqual(result, [
+    'CancelledError cancelled',
+    'CancelledError cancelled',
+    'ChildFailedError child_cancelled',
+    'ChildFailedError child_cancelled',
+    'ChildFailedError child_cancelled',
+  ]);
+});
+
 test('bad options of a child are refused where they are written', async (t) => {
   const { runtime } = setUp(t);
   const wrong: Record<string, (context: WorkflowContext) => unknown> = {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/catalog.h"
+#include "core/execution_fold.h"
 #include "core/replay.h"
 #include "core/retry.h"
 #include "core/time_travel.h"
@@ -58,6 +59,33 @@ TEST(Replay, TheGenerationIsWhatTheRetrySays) {
     ASSERT_EQ(steps->size(), 2U);
     EXPECT_EQ(steps->front().activation.generation, 0);
     EXPECT_EQ(steps->back().activation.generation, generation);
+  }
+}
+
+// Histories of builds that let go of children then don't have their outcomes.
+TEST(Fold, ACancellationKeepsChildrenOpenWhereItsRecordSaysSo) {
+  for (const bool keeps : {false, true}) {
+    ExecutionFold fold;
+    const auto fold_in = [&fold](const EventType type, std::string attributes,
+                                 const Position position = 0) {
+      HistoryEvent event;
+      event.sequence = fold.last_sequence() + 1;
+      event.type = type;
+      event.position = position;
+      event.attributes = std::move(attributes);
+      const auto applied = fold.apply(event);
+      EXPECT_TRUE(applied) << to_string(type);
+    };
+    fold_in(EventType::execution_started, {});
+    fold_in(EventType::child_started,
+            encode(ChildAttributes{"p/1", {}, {}, {}, ParentClose::cancel}), 1);
+    fold_in(EventType::timer_started, encode(TimerAttributes{1'000}), 2);
+    fold_in(EventType::cancel_requested, {});
+    OperatorAttributes delivered;
+    delivered.keeps_children = keeps;
+    fold_in(EventType::cancel_delivered, encode(delivered));
+    EXPECT_EQ(fold.children().size(), keeps ? 1U : 0U);
+    EXPECT_TRUE(fold.sleeps().empty());
   }
 }
 

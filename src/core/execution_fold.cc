@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/duration.h"
 #include "core/start_options.h"
@@ -174,12 +175,19 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       cancel_due_ = PendingCancel{event.sequence, event.attributes};
       deadline_ = 0;
       return {};
-    case EventType::cancel_delivered:
+    case EventType::cancel_delivered: {
+      const auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
+      if (!attributes) return attributes.error();
       if (!cancel_due_) return misfit(event, "nobody asked it to end");
       cancel_due_.reset();
       cancel_delivered_ = true;
-      close_all();
+      if (attributes->keeps_children) {
+        close_all_but_children();
+      } else {
+        close_all();
+      }
       return {};
+    }
     case EventType::execution_forked:
       // It was the original's: a fork is often made because that one was too late.
       deadline_ = 0;
@@ -354,6 +362,16 @@ void ExecutionFold::close_all(const bool goes_on) {
   held_ = 0;
   start_at_ = 0;
   if (!goes_on) deadline_ = 0;
+}
+
+void ExecutionFold::close_all_but_children() {
+  std::map<Position, PendingChild> kept = std::exchange(children_, {});
+  close_all();
+  children_ = std::move(kept);
+  for (auto& [position, child] : children_) {
+    child.left = true;
+    if (child.held) ++held_;
+  }
 }
 
 void ExecutionFold::take_parent(const StartedAttributes& attributes) {

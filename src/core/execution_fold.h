@@ -67,6 +67,7 @@ struct PendingChild {
   ParentClose parent_close = ParentClose::cancel;
   std::int64_t cause = 0;
   std::optional<HeldOutcome> held;
+  bool left = false;  // it was told already that its parent was cancelled
 };
 
 // Who waits for the outcome of this execution.
@@ -152,7 +153,7 @@ class ExecutionFold {
   const std::optional<PendingCancel>& cancel_due() const { return cancel_due_; }
   bool cancel_requested() const { return cancel_due_.has_value() || cancel_delivered_; }
   static bool ends(EventType type);
-  // Whether such a record leaves nothing open.
+  // Whether such a record leaves nothing open, but for children after a cancellation.
   static bool closes_all(EventType type);
   bool holds_outcomes() const { return held_ > 0; }
   // Actions and children whose outcome is held, in the order in which they ended.
@@ -178,6 +179,7 @@ class ExecutionFold {
  private:
   Result<void> open(Position position);
   void close_all(bool goes_on = false);
+  void close_all_but_children();
   void take_parent(const StartedAttributes& attributes);
   void remember_event(std::int64_t sequence, std::string id);
   Result<void> close_wait(Position position, const HistoryEvent& event);

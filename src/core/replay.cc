@@ -188,7 +188,7 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
     case EventType::cancel_delivered: {
       auto attributes = decode<OperatorAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
-      return Job{CancelJob{std::move(attributes->reason)}};
+      return Job{CancelJob{std::move(attributes->reason), attributes->keeps_children}};
     }
     default:
       return broken(execution,

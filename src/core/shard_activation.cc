@@ -252,6 +252,7 @@ void Shard::apply_command(Execution& execution, const Command& command, const Ca
     if (known != execution.fold.children().end()) {
       PendingChild asked = known->second;
       asked.parent_close = ParentClose::cancel;
+      asked.left = false;
       leave_child(execution, asked);
     }
   } else if (const auto* const emitted = std::get_if<EmitCommand>(&command)) {
@@ -383,12 +384,15 @@ void Shard::deliver_cancel(Execution& execution) {
   HistoryEvent event;
   event.type = EventType::cancel_delivered;
   event.cause = cancel.sequence;
-  event.attributes = cancel.attributes;
+  OperatorAttributes attributes;
+  if (auto asked = decode<OperatorAttributes>(cancel.attributes, kHistoryCodec))
+    attributes = *asked;
+  attributes.keeps_children = true;
+  event.attributes = encode(attributes);
   execution.cause = cancel.sequence;
-  const auto attributes = decode<OperatorAttributes>(cancel.attributes, kHistoryCodec);
   abandon_attempts(execution.fold.ref());
   without_handler_erase(execution.fold.ref());
-  add_job(execution, std::move(event), CancelJob{attributes ? attributes->reason : std::string{}});
+  add_job(execution, std::move(event), CancelJob{std::move(attributes.reason), true});
   activate(execution);
 }
 

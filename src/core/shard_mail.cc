@@ -269,9 +269,9 @@ void Shard::start_child(Execution& parent, const StartChildCommand& command) {
   send(parent, std::move(mail));
 }
 
-// Its parent awaits it no more.
+// Its parent ends or was cancelled.
 void Shard::leave_child(Execution& parent, const PendingChild& child) {
-  if (child.held || child.parent_close == ParentClose::abandon) return;
+  if (child.held || child.left || child.parent_close == ParentClose::abandon) return;
   InboxRecord mail;
   mail.kind =
       child.parent_close == ParentClose::terminate ? InboxKind::terminate : InboxKind::cancel;

@@ -105,6 +105,45 @@ TEST(CoroutineHost, AllAndTasksThrowCancelledToo) {
   EXPECT_THAT(describe(driver.deliver({CancelJob{}})), ElementsAre("complete \"returned\""));
 }
 
+// rule: 23
+TEST(CoroutineHost, AfterACancellationChildrenAreAwaitedAgain) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<std::string> {
+    auto first = ctx.start_child<int>("Count", 1);
+    auto second = ctx.start_child<int>("Count", 2);
+    auto third = ctx.start_child<int>("Count", 3);  // awaited by nobody when it comes
+    EXPECT_THROW(co_await pawl::all(first, second), Cancelled);
+    third.cancel();
+    const auto one = co_await first;
+    second.cancel();
+    const auto [two, three] = co_await pawl::all(second, third);
+    first.cancel();  // it has ended
+    EXPECT_THROW(co_await first, std::logic_error) << "its outcome was given";
+    co_return fmt::format("{} {} {}", *one, *two, three.error().code);
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({CancelJob{"enough", true}})), ElementsAre("cancel child 3"));
+  const auto ended = [](const Position position, const std::string& result) {
+    return ChildJob{position, Payload::json(result)};
+  };
+  EXPECT_THAT(describe(driver.deliver({ended(2, "22")})), IsEmpty());
+  EXPECT_THAT(describe(driver.deliver({ended(1, "11")})), IsEmpty())
+      << "the second has ended, before it was awaited again and cancelled";
+  Failure failure{.name = "ChildFailedError", .message = "failed", .code = "child_failed"};
+  EXPECT_THAT(describe(driver.deliver({ChildJob{3, failure}})),
+              ElementsAre("complete \"11 22 child_failed\""));
+}
+
+TEST(CoroutineHost, InHistoriesOfBuildsThatLetGoOfThemTheyAreNot) {
+  CoroutineDriver driver(+[](Context& ctx) -> Workflow<> {
+    auto child = ctx.start_child<int>("Count", 1);
+    EXPECT_THROW(co_await child, Cancelled);
+    child.cancel();
+    EXPECT_THROW(co_await child, std::logic_error);
+  });
+  driver.start();
+  EXPECT_THAT(describe(driver.deliver({CancelJob{"enough"}})), ElementsAre("complete null"));
+}
+
 TEST(CoroutineHost, CancelledOfItsOwnAccordIsAFailure) {
   CoroutineDriver driver(+[](Context&) -> Workflow<> {
     throw Cancelled("nobody asked");

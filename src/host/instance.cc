@@ -218,6 +218,11 @@ void Instance::apply(CancelJob& job) {
   open_.clear();
   conditions_.clear();
   for (const PendingPointer& pending : all) {
+    if (job.keeps_children && pending->kind == Pending::Kind::child) {
+      open_.emplace(pending->position, pending);
+      if (pending->waiter == nullptr) continue;
+      pending->kept = true;
+    }
     pending->done = true;
     pending->cancelled = true;
     pending->order = next_order();
@@ -240,6 +245,7 @@ void Instance::finish(Pending::Kind kind, Position position, Pending::Outcome ou
   open_.erase(found);
   conditions_.erase(position);
   pending->done = true;
+  pending->ended = true;
   pending->order = next_order();
   pending->outcome = std::move(outcome);
   if (pending->waiter != nullptr) std::exchange(pending->waiter, nullptr)->notify();
@@ -497,13 +503,19 @@ void set_filter(Pending& pending, std::function<bool(const Event&)> filter) {
 
 void cancel_child(const Pending& pending, Here here) {
   Instance* instance = pending.instance;
-  if (instance == nullptr || pending.done || !instance->may_ask("cancel() of a child")) return;
+  const bool ended = pending.kept ? pending.ended : pending.done;
+  if (instance == nullptr || ended || !instance->may_ask("cancel() of a child")) return;
   instance->give(CancelChildCommand{pending.position}, call_site(here));
 }
 
 bool PendingAwaitable::ready() const {
   if (pending_.get() == nullptr || pending_->taken) throw_awaited_twice();
   if (pending_->withdrawn) throw_withdrawn();
+  if (pending_->kept && pending_->heard) {
+    // Another co_await than the one that the cancellation was thrown out of.
+    pending_->kept = pending_->cancelled = false;
+    pending_->done = pending_->ended;
+  }
   return pending_->done;
 }
 
@@ -512,11 +524,12 @@ void PendingAwaitable::subscribe(Waiter* waiter) {
   if (waiter != nullptr && pending_->waiter != nullptr && pending_->waiter != waiter) {
     throw std::logic_error("two coroutines await the same awaitable: await it in one of them");
   }
+  if (waiter == nullptr && pending_->cancelled) pending_->heard = true;
   pending_->waiter = waiter;
 }
 
 Pending::Outcome PendingAwaitable::take_outcome() {
-  pending_->taken = true;
+  pending_->taken = !pending_->kept;
   if (pending_->thrown) std::rethrow_exception(pending_->thrown);
   if (pending_->cancelled) throw Cancelled(pending_->instance->cancel_reason.value_or(""));
   return std::move(pending_->outcome);

@@ -229,6 +229,9 @@ void read(ObjectReader& reader, OperatorAttributes& attributes) {
   reader.text("by", attributes.by);
   reader.text("reason", attributes.reason);
   reader.text("parent", attributes.parent);
+  int keeps_children = 0;
+  reader.number("keepsChildren", keeps_children);
+  attributes.keeps_children = keeps_children != 0;
 }
 
 void read(ObjectReader& reader, RetriedAttributes& attributes) {
@@ -362,6 +365,7 @@ std::string encode(const OperatorAttributes& attributes) {
   writer.text("by", attributes.by);
   writer.text("reason", attributes.reason);
   writer.text("parent", attributes.parent);
+  writer.number("keepsChildren", attributes.keeps_children ? 1 : 0, 0);
   return std::move(writer).finish();
 }
 

@@ -85,6 +85,9 @@ struct OperatorAttributes {
   std::string reason;
   // In mail only: the execution that sends it, which must be the receiver's parent. Empty: anybody.
   std::string parent;
+  // Of CancelDelivered only: children stay open, and how they end still comes. Not so in histories of
+  // builds before it.
+  bool keeps_children = false;
 
   friend bool operator==(const OperatorAttributes&, const OperatorAttributes&) = default;
 };

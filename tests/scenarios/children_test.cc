@@ -169,6 +169,106 @@ TEST(Children, CancellingTheParentCancelsThem) {
                   }});
 }
 
+// A child that takes its time to end: it runs an action when it is cancelled.
+std::string tidies_up(Script& script) {
+  try {
+    script.wait_for({"Go"});
+  } catch (const Failure& cancelled) {
+    if (script.run("echo", "\"tidied\"") != "\"tidied\"") return "1";
+    throw cancelled;
+  }
+  return "1";
+}
+
+// rule: 23
+TEST(Children, ACancelledParentHearsHowTheyEnd) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             const Position child = script.start_child("Child", "1");
+                             const std::string first = outcome_text(script.action(child));
+                             return first + outcome_text(script.action_again(child));
+                           }},
+                          {"Child", tidies_up}}),
+                  register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    control_until_told(world, ControlVerb::cancel, "p", "enough");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 28),
+                              "\"cancelled\"\"child_cancelled <");
+                    EXPECT_EQ(count(world.history(kTenant, "p"), EventType::child_failed), 1);
+                    EXPECT_EQ(count(world.history(kTenant, "p/1"), EventType::cancel_requested), 1);
+                  }});
+}
+
+// rule: 23
+TEST(Children, ACancelledParentStillEndsOneThatItAbandons) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  const Position child = script.start_child("Child", "1", ParentClose::abandon);
+                  script.action(child);
+                  script.set_state("told");
+                  script.wait_for({"Enough"});
+                  script.cancel_child(child);
+                  return outcome_text(script.action_again(child));
+                }},
+               {"Child", tidies_up}}),
+       register_family,
+       [](World& world) {
+         start_until_told(world, parent_of("p"));
+         control_until_told(world, ControlVerb::cancel, "p");
+         world.advance(1'000);
+         EXPECT_EQ(world.state(kTenant, "p/1").status, "running");
+         submit_until_told(world, event_of("p", "Enough", "k"));
+       },
+       [](const World& world) {
+         EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
+         EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 16), "\"child_cancelled");
+       }});
+}
+
+// rule: 23
+TEST(Children, ACancelledParentNeedNotWaitForThemAndTellsThemOnce) {
+  tell_four_ways({family({{"Parent",
+                           [](Script& script) {
+                             script.action(script.start_child("Child", "1"));
+                             script.run("echo", "1");
+                             script.wait_for({"Enough"});
+                             return std::string("2");
+                           }},
+                          {"Child",
+                           [](Script& script) {
+                             try {
+                               script.wait_for({"Go"});
+                             } catch (const Failure&) {
+                               script.set_state("told");
+                             }
+                             script.wait_for({"Go"});
+                             return std::string("3");
+                           }}}),
+                  register_family,
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    control_until_told(world, ControlVerb::cancel, "p");
+                    submit_until_told(world, event_of("p", "Enough", "k"));
+                    world.advance(1'000);
+                    submit_until_told(world, event_of("p/1", "Go", "k"));
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes, "2");
+                    EXPECT_EQ(world.state(kTenant, "p/1").result.bytes, "3");
+                    const auto& inbox = world.data().inbox;
+                    EXPECT_EQ(std::count_if(inbox.begin(), inbox.end(),
+                                            [](const auto& entry) {
+                                              return entry.second.kind == InboxKind::cancel;
+                                            }),
+                              1);
+                  }});
+}
+
 TEST(Children, TheParentCancelsOneAndHearsHowItEnded) {
   tell_four_ways({family({{"Parent",
                            [](Script& script) {

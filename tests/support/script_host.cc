@@ -63,6 +63,12 @@ std::variant<Payload, Failure> Script::action(const Position position) {
   return std::get<Payload>(found->second);
 }
 
+std::variant<Payload, Failure> Script::action_again(const Position position) {
+  const auto found = later_.find(position);
+  if (found == later_.end()) throw Blocked{};
+  return found->second;
+}
+
 std::optional<ReceivedEvent> Script::event(const Position position) {
   const auto found = settled_.find(position);
   if (found == settled_.end()) throw Blocked{};
@@ -178,7 +184,9 @@ ActivationResult ScriptHost::run(const Activation& activation) {
           } else if constexpr (std::is_same_v<Kind, EventJob>) {
             script.settled_.emplace(value.position, value.event);
           } else if constexpr (std::is_same_v<Kind, ActionJob> || std::is_same_v<Kind, ChildJob>) {
-            if (const auto* const failure = std::get_if<Failure>(&value.outcome)) {
+            if (script.settled_.contains(value.position)) {
+              script.later_.emplace(value.position, value.outcome);
+            } else if (const auto* const failure = std::get_if<Failure>(&value.outcome)) {
               script.settled_.emplace(value.position, *failure);
             } else {
               script.settled_.emplace(value.position, std::get<Payload>(value.outcome));

@@ -27,6 +27,8 @@ class Script {
   Position start_filtered(std::string name, std::function<bool(const ReceivedEvent&)> filter);
   Position start_child(std::string workflow, std::string input,
                        ParentClose parent_close = ParentClose::cancel, std::string id = {});
+  // How it ended, after a cancellation that action() told of it.
+  std::variant<Payload, Failure> action_again(Position position);
   void cancel_child(Position position) { emit(CancelChildCommand{position}); }
   Position start_sleep(DurationMs duration);
   void withdraw(Position position);
@@ -79,8 +81,9 @@ class Script {
   int generation_ = 0;
   Timestamp now_ = 0;
   std::map<Position, Settled> settled_;
-  std::vector<Position> order_;  // in which they settled
-  std::size_t given_ = 0;        // commands that earlier activations gave
+  std::map<Position, std::variant<Payload, Failure>> later_;  // of what was settled before
+  std::vector<Position> order_;                               // in which they settled
+  std::size_t given_ = 0;  // commands that earlier activations gave
   bool cancelled_ = false;
   bool replaying_ = false;
   std::vector<std::string> recorded_patches_;  // in the activation under way
