@@ -470,6 +470,11 @@ void Shard::drop_all_uncommitted(const Error& error) {
   held_.clear();
   std::vector<ExecutionRef> touched;
   std::deque<Work> refused;
+  // What filled them may be lost too.
+  for (auto& [key, full] : full_) {
+    full.stage = FullReceiver::Stage::has_room;
+    mail_look_at_ = now_ + kReloadDelayMinMs;
+  }
   for (Held& held : lost) {
     for (const Reply& answer : held.replies) reply(answer.request, error);
     if (!held.detached.empty()) fail_detached(held.detached, error);

@@ -424,6 +424,11 @@ class Shard {
   // It is taken up again later.
   void return_mail(InboxId id);
   void return_mail_of(const Execution& execution);
+  // Whether the event, which came by mail, is left in the inbox, with those behind it, since as many wait
+  // as there may be. `blocked`: of those that wait, how many are not in the buffer.
+  bool leave_in_inbox(Execution& execution, const EventSubmitted& event, std::size_t blocked);
+  // Has the inbox looked through again where events were left there and there is room now.
+  void make_room_known(const Execution& execution);
   static InboxId mail_of(const Work& work);
   std::vector<InboxId> mail_in(const Transition& transition) const;
 
@@ -567,6 +572,16 @@ class Shard {
   bool mail_look_out_ = false;
   std::optional<InboxId> mail_look_after_;  // where the look under way goes on
   Timestamp mail_look_at_ = 0;              // look again then; 0: no need
+  // Receivers whose buffer is full, by tenant and id: their events stay in the inbox, unread.
+  //
+  // (none) --an event finds it full--> leaves --there is room--> has_room --a look begins--> takes
+  // takes --an event finds it full--> leaves; takes --half is free--> (none)
+  struct FullReceiver {
+    enum class Stage : std::uint8_t { leaves, has_room, takes };
+    Stage stage = Stage::leaves;
+    std::string first_left;  // the name of the event that is to come first
+  };
+  std::map<std::string, FullReceiver> full_;
   // Starts by mail whose workflow is not registered here, with what came for them since; by tenant
   // and id.
   struct ParkedStart {

@@ -462,6 +462,8 @@ void Shard::commit(Execution& execution) {
   execution.condition_detail = detail;
   execution.row_in_flight = in_flight;
 
+  if (!full_.empty()) make_room_known(execution);
+
   execution.last_commit = next_commit_++;
   Held held = std::move(execution.effects);
   execution.effects = {};

@@ -33,6 +33,9 @@ void Shard::look_for_mail() {
     if (!mail_wanted_) return;
     mail_wanted_ = false;
     mail_look_after_ = std::numeric_limits<InboxId>::min();
+    for (auto& [key, full] : full_) {
+      if (full.stage == FullReceiver::Stage::has_room) full.stage = FullReceiver::Stage::takes;
+    }
   }
   mail_look_out_ = true;
   out_->mail_loads.push_back(LoadMail{*mail_look_after_});
@@ -68,9 +71,13 @@ void Shard::post(std::vector<InboxRecord> mail) {
 
 void Shard::deliver_mail(InboxRecord row) {
   const InboxId id = row.id;
-  mail_.insert(id);
   const std::string tenant = row.tenant;
   const std::string execution_id = row.execution_id;
+  if (row.kind == InboxKind::event && !full_.empty()) {
+    const auto full = full_.find(execution_key(tenant, execution_id));
+    if (full != full_.end() && full->second.stage != FullReceiver::Stage::takes) return;
+  }
+  mail_.insert(id);
   switch (row.kind) {
     case InboxKind::event: {
       EventSubmitted event;
@@ -156,6 +163,62 @@ void Shard::return_mail(const InboxId id) {
 void Shard::return_mail_of(const Execution& execution) {
   for (const InboxId id : mail_in(execution.open)) return_mail(id);
   if (execution.event && execution.event->mail != 0) return_mail(execution.event->mail);
+}
+
+// An operator's word, and how a child ended, are not left: what has too many events may wait for those.
+bool Shard::leave_in_inbox(Execution& execution, const EventSubmitted& event,
+                           const std::size_t blocked) {
+  const ExecutionFold& fold = execution.fold;
+  if (event.mail == 0 || fold.ended()) return false;
+  if (fold.buffer().size() + blocked < options_.limits.events_buffered_max) return false;
+  if (blocked == 0 && can_run(execution) && fold.takers_of(event.event.name).position) return false;
+  const ExecutionRecord& record = fold.record();
+  const auto [full, fresh] = full_.try_emplace(execution_key(record.tenant, record.execution_id));
+  full->second.stage = FullReceiver::Stage::leaves;
+  full->second.first_left = event.event.name;
+  if (fresh) {
+    log_engine(
+        LogLevel::warn,
+        fmt::format("Execution '{}' has {} events that it has not consumed, the most that are "
+                    "kept (events_buffered_max). What other executions emit to it stays in "
+                    "the inbox until it has taken some.",
+                    record.execution_id, options_.limits.events_buffered_max),
+        record);
+  }
+  mail_.erase(event.mail);
+  // Those behind it must not overtake it.
+  std::erase_if(execution.work, [this](const Work& work) {
+    const auto* const behind = std::get_if<EventSubmitted>(&work);
+    if (behind == nullptr || behind->mail == 0) return false;
+    mail_.erase(behind->mail);
+    return true;
+  });
+  return true;
+}
+
+// One that goes on taking events makes room for many before they are read.
+void Shard::make_room_known(const Execution& execution) {
+  const ExecutionFold& fold = execution.fold;
+  const ExecutionRecord& record = fold.record();
+  const auto full = full_.find(execution_key(record.tenant, record.execution_id));
+  if (full == full_.end()) return;
+  const std::size_t waiting = fold.buffer().size() + execution.work.size();
+  const std::size_t max = options_.limits.events_buffered_max;
+  const bool half_free = waiting <= max / 2;
+  if (fold.ended()) {
+    full_.erase(full);
+    mail_wanted_ = true;
+    return;
+  }
+  if (full->second.stage == FullReceiver::Stage::takes) {
+    if (half_free) full_.erase(full);
+    return;
+  }
+  const bool at_rest = !fold.next_delivery();
+  const bool wanted = fold.takers_of(full->second.first_left).position.has_value();
+  if (!half_free && !(at_rest && (waiting < max || wanted))) return;
+  full->second.stage = FullReceiver::Stage::has_room;
+  mail_wanted_ = true;
 }
 
 void Shard::settle_mail(const InboxId id, const std::string& error,

@@ -104,6 +104,8 @@ void Shard::proceed(Execution& execution) {
       blocked.push_back(std::move(work));
       continue;
     }
+    const auto* const mailed = std::get_if<EventSubmitted>(&work);
+    if (mailed != nullptr && leave_in_inbox(execution, *mailed, blocked.size())) continue;
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       await_code(execution);
       const auto* const finished = std::get_if<AttemptFinished>(&work);

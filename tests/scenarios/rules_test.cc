@@ -422,6 +422,80 @@ TEST_F(Rules, TheBufferOfAnExecutionIsBounded) {
   EXPECT_NE(refused->error().message.find("events_buffered_max"), std::string::npos);
 }
 
+// Sends 0 to 9 to "full", which takes them once it was told to, and 1 to "other".
+std::string sends_many(Script& script) {
+  for (int n = 0; n < 10; ++n) {
+    script.emit_event("N", std::to_string(n), "full");
+  }
+  script.emit_event("N", "1", "other");
+  return "1";
+}
+
+std::string takes_many(Script& script) {
+  script.slept(script.start_sleep(10'000));
+  std::string taken;
+  for (int n = 0; n < 10; ++n) taken += script.wait_for({"N"}).payload.bytes;
+  return '"' + taken + '"';
+}
+
+std::string takes_one(Script& script) { return script.wait_for({"N"}).payload.bytes; }
+
+std::size_t in_inbox(const World& world, const std::string& id) {
+  const auto& inbox = world.data().inbox;
+  return static_cast<std::size_t>(
+      std::count_if(inbox.begin(), inbox.end(), [&id](const auto& entry) {
+        return entry.second.execution_id == id && entry.second.kind == InboxKind::event &&
+               entry.second.status == InboxStatus::pending;
+      }));
+}
+
+// rule: 26
+TEST_F(Rules, EventsOfOthersWaitInTheInboxWhileTheBufferIsFull) {
+  constexpr std::uint64_t kStarts = 3;  // commits, of which the test is told how they went
+  for (std::uint64_t trouble = 0; trouble < 90; ++trouble) {
+    SCOPED_TRACE(trouble);
+    WorldOptions options;
+    options.limits.events_buffered_max = 4;
+    const std::uint64_t commit = trouble / 3;
+    if (trouble % 3 == 0) options.crash_before_commit = commit;
+    if (trouble % 3 == 1) options.crash_after_commit = commit;
+    if (trouble % 3 == 2 && commit > kStarts) options.fail_commit = commit;
+    World world(options, [] {
+      auto host = std::make_unique<ScriptHost>();
+      host->define("Story", takes_many);
+      host->define("Sender", sends_many);
+      host->define("Other", takes_one);
+      return host;
+    });
+    for (const char* const name : {"Story", "Sender", "Other"}) world.register_workflow(name);
+    start_until_told(world, start_of("full"));
+    StartRequest other = start_of("other");
+    other.workflow = "Other";
+    start_until_told(world, other);
+    StartRequest sender = start_of("sender");
+    sender.workflow = "Sender";
+    start_until_told(world, sender);
+    world.advance(1'000);
+    EXPECT_EQ(world.state(kTenant, "other").result.bytes, "1")
+        << "it does not wait for the full one";
+    EXPECT_EQ(in_inbox(world, "full"), 6U);
+    const auto warned = [&world] {
+      return std::count_if(world.logs().begin(), world.logs().end(), [](const LogLine& line) {
+        return line.message.find("events_buffered_max") != std::string::npos;
+      });
+    };
+    if (trouble == 0) EXPECT_EQ(warned(), 1);
+    world.control(ControlVerb::pause, "full");
+    world.control(ControlVerb::resume, "full");
+    EXPECT_EQ(in_inbox(world, "full"), 6U);
+    if (trouble == 0) EXPECT_EQ(warned(), 1) << "once for each time that it is full";
+    world.advance(10'000);
+    EXPECT_EQ(world.state(kTenant, "full").result.bytes, "\"0123456789\"");
+    EXPECT_EQ(in_inbox(world, "full"), 0U);
+    EXPECT_EQ(find_fault(world.data()), std::nullopt);
+  }
+}
+
 // rule: 26
 TEST_F(Rules, TooManyOpenAwaitablesFailTheExecution) {
   code_ = [](Script& script) -> std::string {
