@@ -196,7 +196,7 @@ TEST(Children, ACancelledParentHearsHowTheyEnd) {
                   },
                   [](const World& world) {
                     EXPECT_EQ(world.state(kTenant, "p/1").status, "cancelled");
-                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 28),
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes.substr(0, 29),
                               "\"cancelled\"\"child_cancelled <");
                     EXPECT_EQ(count(world.history(kTenant, "p"), EventType::child_failed), 1);
                     EXPECT_EQ(count(world.history(kTenant, "p/1"), EventType::cancel_requested), 1);

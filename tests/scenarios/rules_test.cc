@@ -484,11 +484,19 @@ TEST_F(Rules, EventsOfOthersWaitInTheInboxWhileTheBufferIsFull) {
         return line.message.find("events_buffered_max") != std::string::npos;
       });
     };
-    if (trouble == 0) EXPECT_EQ(warned(), 1);
-    world.control(ControlVerb::pause, "full");
-    world.control(ControlVerb::resume, "full");
+    if (trouble == 0) {
+      EXPECT_EQ(warned(), 1);
+    }
+    for (const ControlVerb verb : {ControlVerb::pause, ControlVerb::resume}) {
+      for (bool done = false; !done;) {
+        const auto told = world.control(verb, "full");
+        done = told && (*told || told->error().code == ErrorCode::wrong_status);
+      }
+    }
     EXPECT_EQ(in_inbox(world, "full"), 6U);
-    if (trouble == 0) EXPECT_EQ(warned(), 1) << "once for each time that it is full";
+    if (trouble == 0) {
+      EXPECT_EQ(warned(), 1) << "once for each time that it is full";
+    }
     world.advance(10'000);
     EXPECT_EQ(world.state(kTenant, "full").result.bytes, "\"0123456789\"");
     EXPECT_EQ(in_inbox(world, "full"), 0U);
