@@ -78,9 +78,62 @@ Result<void> ExecutionFold::open(const Position position) {
   return {};
 }
 
+void ExecutionFold::open_wait(const Position position, PendingWait wait) {
+  meetings_.open(position, wait.names, wait.filtered);
+  if (wait.times_out_at) due_.emplace(*wait.times_out_at, position);
+  waits_.emplace_hint(waits_.end(), position, std::move(wait));
+}
+
+bool ExecutionFold::drop_wait(const Position position) {
+  const auto found = waits_.find(position);
+  if (found == waits_.end()) return false;
+  const PendingWait& wait = found->second;
+  meetings_.close(position, wait.names, wait.filtered);
+  if (wait.times_out_at) due_.erase({*wait.times_out_at, position});
+  waits_.erase(found);
+  return true;
+}
+
 Result<void> ExecutionFold::close_wait(const Position position, const HistoryEvent& event) {
-  if (waits_.erase(position) == 0) return misfit(event, "there is no such wait");
+  if (!drop_wait(position)) return misfit(event, "there is no such wait");
   return {};
+}
+
+void ExecutionFold::open_sleep(const Position position, const PendingSleep sleep) {
+  due_.emplace(sleep.over_at, position);
+  sleeps_.emplace_hint(sleeps_.end(), position, sleep);
+}
+
+bool ExecutionFold::drop_sleep(const Position position) {
+  const auto found = sleeps_.find(position);
+  if (found == sleeps_.end()) return false;
+  due_.erase({found->second.over_at, position});
+  sleeps_.erase(found);
+  return true;
+}
+
+void ExecutionFold::open_action(const Position position, PendingAction action) {
+  ++action_names_[action.name];
+  actions_.emplace_hint(actions_.end(), position, std::move(action));
+}
+
+Result<void> ExecutionFold::close_action(const Position position, const HistoryEvent& event) {
+  const auto found = actions_.find(position);
+  if (found == actions_.end()) return misfit(event, "there is no such action");
+  PendingAction& action = found->second;
+  if (action.held) --held_;
+  retry_action(action, std::nullopt);
+  const auto name = action_names_.find(action.name);
+  if (--name->second == 0) action_names_.erase(name);
+  actions_.erase(found);
+  return {};
+}
+
+// When its next attempt is due; none: there is one under way, or will be none.
+void ExecutionFold::retry_action(PendingAction& action, const std::optional<Timestamp> at) {
+  if (action.retry_at) --retries_;
+  action.retry_at = at;
+  if (action.retry_at) ++retries_;
 }
 
 void ExecutionFold::skip(const HistoryEvent& event) {
@@ -128,36 +181,31 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       if (!attributes) return attributes.error();
       remember_event(event.sequence, attributes->event_id);
       if (event.position != 0) return close_wait(event.position, event);
-      buffer_.push_back(ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
-                                      std::move(attributes->user_id), attributes->accepted_at,
-                                      event.sequence});
+      meetings_.buffer(event.name, event.sequence);
+      buffer_.emplace_hint(buffer_.end(), event.sequence,
+                           ReceivedEvent{std::move(attributes->event_id), event.name,
+                                         event.payload, std::move(attributes->user_id),
+                                         attributes->accepted_at, event.sequence});
       return {};
     }
     case EventType::event_delivered:
     case EventType::event_discarded: {
       const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
-      const auto found = std::find_if(buffer_.begin(), buffer_.end(), [&](const auto& buffered) {
-        return buffered.sequence == attributes->event;
-      });
+      const auto found = buffer_.find(attributes->event);
       if (found == buffer_.end()) return misfit(event, "there is no such event in the buffer");
-      remember_event(found->sequence, found->id);
+      remember_event(found->first, found->second.id);
+      meetings_.unbuffer(found->second.name, found->first);
       buffer_.erase(found);
       if (event.type == EventType::event_discarded) return {};
       return close_wait(event.position, event);
     }
     case EventType::wait_timed_out: return close_wait(event.position, event);
     case EventType::timer_fired:
-      if (sleeps_.erase(event.position) == 0) return misfit(event, "there is no such timer");
+      if (!drop_sleep(event.position)) return misfit(event, "there is no such timer");
       return {};
     case EventType::action_completed:
-    case EventType::action_failed: {
-      const auto found = actions_.find(event.position);
-      if (found == actions_.end()) return misfit(event, "there is no such action");
-      if (found->second.held) --held_;
-      actions_.erase(found);
-      return {};
-    }
+    case EventType::action_failed: return close_action(event.position, event);
     case EventType::action_outcome_held: {
       const auto attributes = decode<HeldAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -166,7 +214,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       if (found->second.held) return misfit(event, "its outcome is held already");
       found->second.held =
           HeldOutcome{event.sequence, attributes->failed, attributes->attempts, event.payload};
-      found->second.retry_at.reset();
+      retry_action(found->second, std::nullopt);
       ++held_;
       return {};
     }
@@ -242,7 +290,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         if (action.held) --held_;
         action.held.reset();
         action.attempts_failed = 0;
-        action.retry_at.reset();
+        retry_action(action, std::nullopt);
         ++action.generation;
       }
       generation_ = std::max(generation_, attributes->generation);
@@ -258,16 +306,16 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto found = actions_.find(event.position);
       if (found == actions_.end()) return misfit(event, "there is no such action");
       found->second.attempts_failed = attributes->attempt;
-      found->second.retry_at = attributes->next_attempt_at;
+      retry_action(found->second, attributes->next_attempt_at);
       return {};
     }
     case EventType::action_scheduled: {
       auto attributes = decode<ScheduledAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       if (auto opened = open(event.position); !opened) return opened;
-      actions_.emplace(event.position,
-                       PendingAction{event.name, event.payload, std::move(attributes->options), 0,
-                                     std::nullopt, event.cause, event.at});
+      open_action(event.position,
+                  PendingAction{event.name, event.payload, std::move(attributes->options), 0,
+                                std::nullopt, event.cause, event.at});
       return {};
     }
     case EventType::wait_started: {
@@ -284,21 +332,20 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       }
       if (attributes->timeout) wait.times_out_at = later(event.at, *attributes->timeout);
       wait.filtered = attributes->filtered;
-      waits_.emplace(event.position, std::move(wait));
+      open_wait(event.position, std::move(wait));
       return {};
     }
     case EventType::timer_started: {
       const auto attributes = decode<TimerAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       if (auto opened = open(event.position); !opened) return opened;
-      sleeps_.emplace(event.position,
-                      PendingSleep{later(event.at, attributes->duration), event.cause});
+      open_sleep(event.position,
+                 PendingSleep{later(event.at, attributes->duration), event.cause});
       return {};
     }
     case EventType::withdrawn:
       // What it names may be gone already: its job and the withdrawal can meet in one activation.
-      waits_.erase(event.position);
-      sleeps_.erase(event.position);
+      if (!drop_wait(event.position)) drop_sleep(event.position);
       return {};
     case EventType::state_changed: record_.state = event.name; return {};
     case EventType::data_set:
@@ -359,6 +406,10 @@ void ExecutionFold::close_all(const bool goes_on) {
   waits_.clear();
   sleeps_.clear();
   children_.clear();
+  meetings_.close_all();
+  due_.clear();
+  action_names_.clear();
+  retries_ = 0;
   held_ = 0;
   start_at_ = 0;
   if (!goes_on) deadline_ = 0;
@@ -395,43 +446,9 @@ std::vector<Position> ExecutionFold::held_outcomes() const {
   return positions;
 }
 
-Takers ExecutionFold::takers_of(const std::string_view event_name) const {
-  Takers takers;
-  for (const auto& [position, wait] : waits_) {
-    if (std::find(wait.names.begin(), wait.names.end(), event_name) == wait.names.end()) continue;
-    if (!wait.filtered) {
-      takers.position = position;
-      break;
-    }
-    takers.to_ask.push_back(position);
-  }
-  return takers;
-}
-
-void ExecutionFold::refused(const Position position, const std::int64_t until) {
-  const auto wait = waits_.find(position);
-  if (wait != waits_.end()) wait->second.asked_until = std::max(wait->second.asked_until, until);
-}
-
-std::optional<Delivery> ExecutionFold::next_delivery() const {
-  if (buffer_.empty()) return std::nullopt;
-  for (const auto& [position, wait] : waits_) {
-    if (!buffer_.empty() && wait.asked_until >= buffer_.back().sequence) continue;
-    for (std::size_t index = 0; index < buffer_.size(); ++index) {
-      const auto& names = wait.names;
-      if (buffer_[index].sequence <= wait.asked_until) continue;
-      if (std::find(names.begin(), names.end(), buffer_[index].name) != names.end()) {
-        return Delivery{index, position, wait.filtered};
-      }
-    }
-  }
-  return std::nullopt;
-}
-
 bool ExecutionFold::in_flight() const {
   if (ended()) return false;
-  const bool action_under_way = std::any_of(
-      actions_.begin(), actions_.end(), [](const auto& entry) { return !entry.second.retry_at; });
+  const bool action_under_way = actions_.size() > retries_;
   return action_under_way || held_ > 0 || continuation_.has_value() || cancel_due_.has_value() ||
          next_delivery().has_value();
 }
@@ -482,26 +499,20 @@ std::vector<TimerRecord> ExecutionFold::timers() const {
 
 std::optional<TimerRecord> ExecutionFold::first_timer_until(const Timestamp then) const {
   std::optional<TimerRecord> first;
-  const auto offer = [&](const Position position, const TimerKind kind, const Timestamp at) {
-    if (at > then) return;
-    const bool earlier =
-        !first || at < first->fire_at || (at == first->fire_at && position < first->position);
-    if (earlier) first = TimerRecord{ref(), position, kind, at};
-  };
-  for (const Position position : {kDeadlinePosition, kStartPosition}) {
-    if (const auto own = timer(position)) offer(position, own->kind, own->fire_at);
+  if (!due_.empty()) first = timer(due_.begin()->second);
+  // At the same time, its own go first.
+  for (const Position position : {kStartPosition, kDeadlinePosition}) {
+    const auto own = timer(position);
+    if (own && (!first || own->fire_at <= first->fire_at)) first = own;
   }
-  for (const auto& [position, wait] : waits_) {
-    if (wait.times_out_at) offer(position, TimerKind::wait, *wait.times_out_at);
-  }
-  for (const auto& [position, sleep] : sleeps_) offer(position, TimerKind::sleep, sleep.over_at);
+  if (first && first->fire_at > then) first.reset();
   return first;
 }
 
 void ExecutionFold::remember_event(const std::int64_t sequence, std::string id) {
-  constexpr std::size_t kEventIdsMax = 256;  // beyond those in use
+  constexpr std::size_t kEventIdsMax = 256;  // beyond those that may be in use, twice over
   event_ids_.insert_or_assign(sequence, std::move(id));
-  if (event_ids_.size() <= kEventIdsMax + awaitables()) return;
+  if (event_ids_.size() <= kEventIdsMax + 2 * awaitables()) return;
   std::set<std::int64_t> used{sequence};
   for (const auto& [position, action] : actions_) used.insert(action.cause);
   for (const auto& [position, wait] : waits_) used.insert(wait.cause);

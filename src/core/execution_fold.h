@@ -4,12 +4,15 @@
 // record that was just made and one that was read back, so that live and loaded can't differ.
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/wait_index.h"
 #include "model/attributes.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
@@ -53,8 +56,6 @@ struct PendingWait {
   std::optional<Timestamp> times_out_at;
   std::int64_t cause = 0;
   bool filtered = false;
-  // Not of the history: its filter said no to what is in the buffer up to that sequence.
-  std::int64_t asked_until = 0;
 };
 
 // Another execution, whose outcome is to come by mail.
@@ -86,19 +87,6 @@ struct PendingContinuation {
 struct PendingSleep {
   Timestamp over_at = 0;
   std::int64_t cause = 0;
-};
-
-// The event at an index of the buffer and the wait that is to get it.
-struct Delivery {
-  std::size_t buffered = 0;
-  Position position = 0;
-  bool ask = false;  // if its filter says so; there may be others in the buffer
-};
-
-// Who may take an event that has just come.
-struct Takers {
-  std::vector<Position> to_ask;      // in this order: waits with a filter
-  std::optional<Position> position;  // then this one, without asking
 };
 
 // What a parent is told when its child ended otherwise than with a result. `status` as stores write it.
@@ -137,7 +125,8 @@ class ExecutionFold {
   const std::map<Position, PendingAction>& actions() const { return actions_; }
   const std::map<Position, PendingWait>& waits() const { return waits_; }
   const std::map<Position, PendingSleep>& sleeps() const { return sleeps_; }
-  const std::deque<ReceivedEvent>& buffer() const { return buffer_; }
+  // By sequence.
+  const std::map<std::int64_t, ReceivedEvent>& buffer() const { return buffer_; }
   const std::map<Position, PendingChild>& children() const { return children_; }
   std::size_t awaitables() const {
     return actions_.size() + waits_.size() + sleeps_.size() + children_.size();
@@ -160,11 +149,18 @@ class ExecutionFold {
   std::vector<Position> held_outcomes() const;
 
   // The waits that are offered an event of that name, the oldest first.
-  Takers takers_of(std::string_view event_name) const;
-  // The filter of that wait said no to all it was asked about, up to that sequence.
-  void refused(Position position, std::int64_t until);
+  Takers takers_of(std::string_view event_name) const { return meetings_.takers_of(event_name); }
+  // The filter of that wait said no to all it was asked about, up to that sequence. Not of the history:
+  // it is asked again after the execution was put away in between.
+  void refused(Position position, std::int64_t until) { meetings_.refused(position, until); }
   // The oldest wait for which something is buffered, with the oldest such event.
-  std::optional<Delivery> next_delivery() const;
+  std::optional<Delivery> next_delivery() const { return meetings_.next(); }
+  // The buffered events that the filter of that wait was not asked about yet, the oldest first.
+  std::vector<std::int64_t> to_ask_about(Position position) const {
+    return meetings_.to_ask_about(position);
+  }
+  // What actions are pending: how many of each name.
+  const std::map<std::string, std::size_t>& action_names() const { return action_names_; }
   // Whether something other than an event or a timer will move it.
   bool in_flight() const;
   // The timer rows that belong to it right now, by position.
@@ -182,7 +178,14 @@ class ExecutionFold {
   void close_all_but_children();
   void take_parent(const StartedAttributes& attributes);
   void remember_event(std::int64_t sequence, std::string id);
+  void open_wait(Position position, PendingWait wait);
+  bool drop_wait(Position position);  // false: there is none
   Result<void> close_wait(Position position, const HistoryEvent& event);
+  void open_sleep(Position position, PendingSleep sleep);
+  bool drop_sleep(Position position);
+  void open_action(Position position, PendingAction action);
+  Result<void> close_action(Position position, const HistoryEvent& event);
+  void retry_action(PendingAction& action, std::optional<Timestamp> at);
 
   ExecutionRecord record_;
   std::int64_t last_sequence_ = 0;
@@ -193,7 +196,7 @@ class ExecutionFold {
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;
   std::map<Position, PendingChild> children_;
-  std::deque<ReceivedEvent> buffer_;
+  std::map<std::int64_t, ReceivedEvent> buffer_;
   std::optional<ParentOfExecution> parent_;
   std::optional<PendingContinuation> continuation_;
   std::optional<PendingCancel> cancel_due_;
@@ -203,7 +206,12 @@ class ExecutionFold {
   std::optional<HistoryEvent> scheduled_;  // until it starts
   Timestamp start_at_ = 0;                 // of that
   Timestamp deadline_ = 0;                 // 0: none, or it is to be cancelled anyhow
-  std::size_t held_ = 0;                   // actions and children whose outcome is held
+  // What follows from all of those, kept along so that nothing has to look at each of them.
+  WaitIndex meetings_;                                // of waits_ and buffer_
+  std::set<std::pair<Timestamp, Position>> due_;      // time-outs of waits, and sleeps
+  std::map<std::string, std::size_t> action_names_;   // of actions_
+  std::size_t retries_ = 0;                           // actions that wait for another attempt
+  std::size_t held_ = 0;                              // actions and children whose outcome is held
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

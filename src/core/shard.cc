@@ -215,10 +215,15 @@ void Shard::on(ActionRegistered input) {
   host_queues_[input.host].capacity = input.host_capacity;
   host_queues_[input.host].reports_begin = input.host_reports_begin;
   const std::string meeting = meeting_name(input.name);
-  const auto [first, last] = without_handler_.equal_range(meeting);
-  const std::vector<std::pair<std::string, AttemptKey>> waiting(first, last);
+  const auto first = without_handler_.lower_bound({meeting, AttemptKey{}});
+  auto last = first;
+  std::vector<AttemptKey> waiting;
+  for (; last != without_handler_.end() && last->first == meeting; ++last) {
+    waiting.push_back(last->second);
+    missing_handlers_.erase(last->second);
+  }
   without_handler_.erase(first, last);
-  for (const auto& [name, key] : waiting) {
+  for (const AttemptKey& key : waiting) {
     if (Execution* const execution = find(key.first)) {
       dispatch(*execution, key.second);
     } else {

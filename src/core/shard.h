@@ -436,12 +436,15 @@ class Shard {
   void ask(Execution& execution, std::vector<EventOffer> offers);
   void take_answer(Execution& execution, const ActivationResult& result);
   void receive_event(Execution& execution, std::optional<Position> position);
-  void deliver_buffered(Execution& execution, std::size_t index, Position position);
+  void deliver_buffered(Execution& execution, std::int64_t sequence, Position position);
 
   // Transitions.
   HistoryEvent& append(Execution& execution, HistoryEvent event);
   Timestamp activation_time(const Execution& execution) const;
-  void clear_timer(Execution& execution, const TimerRecord& timer);
+  void move_timer(Execution& execution, Position position,
+                  const std::optional<TimerRecord>& before);
+  void set_all_timers(Execution& execution);
+  void settle_timers(Execution& execution);
   void add_job(Execution& execution, HistoryEvent event, Job job);
   void activate(Execution& execution);
   void deliver_next(Execution& execution);
@@ -547,8 +550,9 @@ class Shard {
   std::unordered_map<ExecutionRef, int> orphaned_results_;
   // Executions that wait for their workflow to be registered: (workflow, reference).
   std::set<std::pair<std::string, ExecutionRef>> without_code_;
-  // Actions that wait to be registered, by meeting name.
-  std::multimap<std::string, AttemptKey> without_handler_;
+  // Actions that wait to be registered: (meeting name, action), and the names by action.
+  std::set<std::pair<std::string, AttemptKey>> without_handler_;
+  std::map<AttemptKey, std::string> missing_handlers_;
 
   AttemptId next_attempt_;
   std::map<HostId, HostQueue> host_queues_;

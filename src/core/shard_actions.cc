@@ -52,10 +52,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
           record);
     }
     const std::string meeting = meeting_name(action.name);
-    const auto [first, last] = without_handler_.equal_range(meeting);
-    const bool waits =
-        std::any_of(first, last, [&](const auto& entry) { return entry.second == key; });
-    if (!waits) without_handler_.emplace(meeting, key);
+    if (missing_handlers_.emplace(key, meeting).second) without_handler_.emplace(meeting, key);
     return;
   }
   ActionTask task;
@@ -93,9 +90,13 @@ void Shard::dispatch_once_durable(Execution& execution, const Position position)
 
 // Every action that is under way as far as the history tells, and whose outcome is not waiting already.
 void Shard::dispatch_all(Execution& execution) {
+  std::unordered_set<Position> finished;
+  for (const Work& work : execution.work) {
+    const auto* const outcome = std::get_if<AttemptFinished>(&work);
+    if (outcome != nullptr) finished.insert(outcome->position);
+  }
   for (const auto& [position, action] : execution.fold.actions()) {
-    if (action.retry_at) continue;
-    if (!outcome_waits(execution, position)) dispatch_once_durable(execution, position);
+    if (!action.retry_at && !finished.contains(position)) dispatch_once_durable(execution, position);
   }
 }
 
@@ -182,7 +183,12 @@ void Shard::abandon_attempts(const ExecutionRef ref) {
 }
 
 void Shard::without_handler_erase(const ExecutionRef ref) {
-  std::erase_if(without_handler_, [ref](const auto& entry) { return entry.second.first == ref; });
+  const auto first = missing_handlers_.lower_bound({ref, 0});
+  auto last = first;
+  for (; last != missing_handlers_.end() && last->first.first == ref; ++last) {
+    without_handler_.erase({last->second, last->first});
+  }
+  missing_handlers_.erase(first, last);
 }
 
 void Shard::on(ActionOutcome input) {

@@ -55,7 +55,6 @@ Timestamp Shard::activation_time(const Execution& execution) const {
 }
 
 HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
-  Transition& open = execution.open;
   event.sequence = execution.fold.last_sequence() + 1;
   event.at = activation_time(execution);
   if (event.cause == 0) event.cause = execution.cause;
@@ -66,7 +65,7 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   std::map<Position, PendingChild> left;
   if (execution.fold.closes_all(event.type)) {
     left = execution.fold.children();
-    for (const TimerRecord& timer : execution.fold.timers()) clear_timer(execution, timer);
+    for (const TimerRecord& timer : execution.fold.timers()) move_timer(execution, timer.position, timer);
   } else {
     for (std::size_t index = 0; index < count; ++index) {
       before[index] = execution.fold.timer(places[index]);
@@ -75,25 +74,34 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   require(execution.fold.apply(event));
   for (std::size_t index = 0; index < count; ++index) {
     const auto after = execution.fold.timer(places[index]);
-    if (before[index] && (!after || after->fire_at != before[index]->fire_at)) {
-      clear_timer(execution, *before[index]);
-    }
-    if (after && (!before[index] || after->fire_at != before[index]->fire_at)) {
-      open.timers_set.push_back(*after);
-      execution.effects.timers.push_back(*after);
-    }
+    if (before[index] != after) move_timer(execution, places[index], before[index]);
   }
-  open.records.push_back(std::move(event));
+  execution.open.records.push_back(std::move(event));
   for (const auto& [position, child] : left) leave_child(execution, child);
-  return open.records.back();
+  return execution.open.records.back();
 }
 
-void Shard::clear_timer(Execution& execution, const TimerRecord& timer) {
-  const auto same = [&](const TimerRecord& other) { return other.position == timer.position; };
-  const auto set = std::erase_if(execution.open.timers_set, same);
-  std::erase_if(execution.effects.timers, same);
-  if (set == 0) execution.open.timers_cleared.push_back(timer.position);
-  timers_.disarm(timer);
+// What becomes of it is in the fold; what the store is told of it follows from that, at the commit.
+void Shard::move_timer(Execution& execution, const Position position,
+                       const std::optional<TimerRecord>& before) {
+  const auto [moved, fresh] = execution.timers_moved.try_emplace(position, before);
+  if (fresh && before) timers_.disarm(*before);
+}
+
+// The timers that the transition has made another or none.
+void Shard::settle_timers(Execution& execution) {
+  for (const auto& [position, before] : execution.timers_moved) {
+    const auto after = execution.fold.timer(position);
+    if (after == before) {
+      if (after) execution.effects.timers.push_back(*after);
+    } else if (after) {
+      execution.open.timers_set.push_back(*after);
+      execution.effects.timers.push_back(*after);
+    } else {
+      execution.open.timers_cleared.push_back(position);
+    }
+  }
+  execution.timers_moved.clear();
 }
 
 void Shard::add_job(Execution& execution, HistoryEvent event, Job job) {
@@ -282,7 +290,7 @@ void Shard::apply_command(Execution& execution, const Command& command, const Ca
 void Shard::close_execution(Execution& execution) {
   const ExecutionRef ref = execution.fold.ref();
   while (!execution.fold.buffer().empty()) {
-    const ReceivedEvent& event = execution.fold.buffer().front();
+    const ReceivedEvent& event = execution.fold.buffer().begin()->second;
     HistoryEvent discarded;
     discarded.type = EventType::event_discarded;
     discarded.name = event.name;
@@ -320,21 +328,18 @@ void Shard::deliver_next(Execution& execution) {
   if (held) return deliver_held(execution);
   if (execution.fold.cancel_due()) return deliver_cancel(execution);
   if (!delivery->ask) {
-    return deliver_buffered(execution, delivery->buffered, delivery->position);
+    return deliver_buffered(execution, delivery->event, delivery->position);
   }
   std::vector<EventOffer> offers;
-  const PendingWait& wait = execution.fold.waits().at(delivery->position);
-  for (const ReceivedEvent& event : execution.fold.buffer()) {
-    if (event.sequence <= wait.asked_until) continue;
-    if (std::find(wait.names.begin(), wait.names.end(), event.name) == wait.names.end()) continue;
-    offers.push_back(EventOffer{delivery->position, event});
+  for (const std::int64_t event : execution.fold.to_ask_about(delivery->position)) {
+    offers.push_back(EventOffer{delivery->position, execution.fold.buffer().at(event)});
   }
   ask(execution, std::move(offers));
 }
 
-void Shard::deliver_buffered(Execution& execution, const std::size_t index,
+void Shard::deliver_buffered(Execution& execution, const std::int64_t sequence,
                              const Position position) {
-  const ReceivedEvent event = execution.fold.buffer()[index];
+  const ReceivedEvent event = execution.fold.buffer().at(sequence);
   HistoryEvent delivered;
   delivered.type = EventType::event_delivered;
   delivered.name = event.name;
@@ -398,6 +403,7 @@ void Shard::deliver_cancel(Execution& execution) {
 
 // Hands the transition over, with the columns of the row that differ from what it says.
 void Shard::commit(Execution& execution) {
+  settle_timers(execution);
   Transition transition = std::move(execution.open);
   execution.open = {};
   ExecutionRecord& record = execution.fold.record();
@@ -410,10 +416,10 @@ void Shard::commit(Execution& execution) {
   }
   std::string detail;
   if (in_flight) {
-    for (const auto& [position, action] : execution.fold.actions()) {
-      if (catalog_.find_action(action.name) != nullptr) continue;
+    for (const auto& [name, count] : execution.fold.action_names()) {
+      if (catalog_.find_action(name) != nullptr) continue;
       condition = Condition::no_action;
-      detail = action.name;
+      detail = name;
       break;
     }
   }
@@ -571,6 +577,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   change.at = activation_time(execution);
   transition.changed = std::move(change);
   execution.open = {};
+  execution.timers_moved.clear();
   execution.effects = {};
   execution.jobs.clear();
   execution.after_activation.clear();

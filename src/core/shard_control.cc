@@ -192,8 +192,7 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   for (const HistoryEvent& event : all.subspan(first)) fold.skip(event);
   execution.fold = std::move(fold);
   execution.open = std::move(open);
-  execution.open.timers_set = execution.fold.timers();
-  execution.effects.timers = execution.open.timers_set;
+  set_all_timers(execution);
 
   const auto woken = [&](const EventType type) {
     std::vector<const HistoryEvent*> jobs;
@@ -272,6 +271,13 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
     begin_again(execution, history[first]);
   } else {
     commit(execution);
+  }
+}
+
+// None of them is in the store.
+void Shard::set_all_timers(Execution& execution) {
+  for (const TimerRecord& timer : execution.fold.timers()) {
+    move_timer(execution, timer.position, std::nullopt);
   }
 }
 
@@ -389,8 +395,7 @@ void Shard::begin(ForkPrepared fork) {
   execution.open = std::move(open);
   execution.history = fork.records;
   execution.open.records = std::move(fork.records);
-  execution.open.timers_set = execution.fold.timers();
-  execution.effects.timers = execution.open.timers_set;
+  set_all_timers(execution);
   HistoryEvent event;
   event.type = EventType::execution_forked;
   event.name = fork.fork.execution_id;

@@ -46,6 +46,8 @@ struct Shard::Execution {
 
   // The transition in the making.
   Transition open;
+  // Of the timers that it sets, moves or clears: what the store has.
+  std::map<Position, std::optional<TimerRecord>> timers_moved;
   Held effects;
   std::vector<Job> jobs;
   std::int64_t first_job = 0;                  // sequence of the record of the first job

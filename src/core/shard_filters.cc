@@ -40,12 +40,7 @@ void Shard::take_answer(Execution& execution, const ActivationResult& result) {
       receive_event(execution, otherwise);
     }
   } else if (taken != nullptr) {
-    const auto& buffer = execution.fold.buffer();
-    for (std::size_t index = 0; index < buffer.size(); ++index) {
-      if (buffer[index].sequence != taken->event.sequence) continue;
-      deliver_buffered(execution, index, taken->position);
-      break;
-    }
+    deliver_buffered(execution, taken->event.sequence, taken->position);
   } else {
     for (const EventOffer& offer : offers) {
       execution.fold.refused(offer.position, offer.event.sequence);

@@ -162,6 +162,8 @@ void Shard::proceed(Execution& execution) {
 }
 
 bool Shard::take_urgent(Execution& execution) {
+  // Where code waits for nothing that is recorded, all have their turn anyway.
+  if (!execution.fold.continuation() && !execution.fold.next_delivery()) return false;
   // Events keep their order: only the first of those that came may go ahead of what is recorded.
   const auto urgent =
       std::find_if(execution.work.begin(), execution.work.end(), [](const Work& work) {
@@ -171,8 +173,6 @@ bool Shard::take_urgent(Execution& execution) {
   if (urgent == execution.work.end()) return false;
   auto* const event = std::get_if<EventSubmitted>(&*urgent);
   if (event != nullptr && !event->enqueue) return false;
-  // Where code waits for nothing that is recorded, all have their turn anyway.
-  if (!execution.fold.continuation() && !execution.fold.next_delivery()) return false;
   Work work = std::move(*urgent);
   execution.work.erase(urgent);
   if (const auto* const control = std::get_if<ControlRequested>(&work)) {

@@ -83,6 +83,8 @@ struct TimerRecord {
   Position position = 0;
   TimerKind kind = TimerKind::sleep;
   Timestamp fire_at = 0;
+
+  friend bool operator==(const TimerRecord&, const TimerRecord&) = default;
 };
 
 struct ActionResultRecord {
