@@ -6,13 +6,15 @@
 //
 // Appends one line of JSON to build/bench.jsonl: workload, host, store, n (records), event_first_p50_ms
 // and event_last_p50_ms (of a thousand events, one after the other, each synced), state_p50_ms and
-// state_max_ms (of 200 random points), replay_per_s (records), replay_s, rss_mib (at the most, during
+// state_max_ms (of 200 random points), replay_per_s (records), replay_s, beside_p50_ms and beside_max_ms
+// (of events of another execution during the replay), rss_mib (at the most, from the restart to the end of
 // the replay), check_per_s (records, by the integrity check), backup_mib_per_s.
 
 #include <pawl/pawl.h>
 #include <pawl/workflow_runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -59,6 +61,9 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// From here on it is counted anew.
+void forget_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
 double peak_rss_mib() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -85,9 +90,9 @@ class LongHistory {
     return runtime;
   }
 
-  static double event(pawl::WorkflowRuntime& runtime) {
+  static double event(pawl::WorkflowRuntime& runtime, const std::string& id = "long") {
     return milliseconds([&] {
-      const auto reply = runtime.submit_event("long", "Tick", {.tenant = kTenant});
+      const auto reply = runtime.submit_event(id, "Tick", {.tenant = kTenant});
       if (!reply) give_up(reply.error().message);
     });
   }
@@ -122,6 +127,23 @@ class LongHistory {
     }
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return under_way == 0; });
+  }
+
+  // Has it replayed by an event, and sends others to another execution meanwhile.
+  static double replay(pawl::WorkflowRuntime& runtime, std::vector<double>& beside) {
+    event(runtime, "beside");
+    std::atomic<bool> over = false;
+    return milliseconds([&] {
+      pawl::EventRequest request;
+      request.tenant = kTenant;
+      request.execution_id = "long";
+      request.name = "Tick";
+      runtime.engine().submit_event(std::move(request), [&](pawl::Result<pawl::EventReply> reply) {
+        if (!reply) give_up(reply.error().message);
+        over = true;
+      });
+      while (!over) beside.push_back(event(runtime, "beside"));
+    });
   }
 
   const std::filesystem::path& file() const { return file_; }
@@ -161,10 +183,13 @@ int main(int argc, char** argv) {
     start.tenant = kTenant;
     start.execution_id = "long";
     if (!runtime.start_workflow("Ticks", start)) give_up("it does not start");
+    start.execution_id = "beside";
+    if (!runtime.start_workflow("Ticks", start)) give_up("it does not start");
     first = LongHistory::median_event(runtime);
     LongHistory::grow(runtime, std::max(0, n / kRecordsOfTick - 2 * kEventsAlone));
     last = LongHistory::median_event(runtime);
   }
+  forget_peak_rss();
   auto runtime = history.open();
   const auto end = runtime.get_execution_state("long", {.tenant = kTenant}).value().sequence;
   std::mt19937_64 random(1);
@@ -177,8 +202,9 @@ int main(int argc, char** argv) {
       }
     }));
   }
-  const double replay_ms = LongHistory::event(runtime);
-  if (runtime.engine().counters().replays != 1) give_up("it was not replayed");
+  std::vector<double> beside;
+  const double replay_ms = LongHistory::replay(runtime, beside);
+  if (runtime.engine().counters().replays != 2) give_up("it was not replayed");
   const double rss = peak_rss_mib();
   const double check_ms = milliseconds([&] {
     const auto report = runtime.check_integrity();
@@ -204,6 +230,8 @@ int main(int argc, char** argv) {
        {"state_max_ms", rounded(*std::max_element(states.begin(), states.end()))},
        {"replay_per_s", per_second(replay_ms)},
        {"replay_s", rounded(replay_ms / 1'000)},
+       {"beside_p50_ms", rounded(median(beside))},
+       {"beside_max_ms", rounded(*std::max_element(beside.begin(), beside.end()))},
        {"rss_mib", rounded(rss)},
        {"check_per_s", per_second(check_ms)},
        {"backup_mib_per_s", rounded(static_cast<double>(copied) / 1'048'576 / backup_ms * 1'000)}});

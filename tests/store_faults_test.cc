@@ -38,7 +38,7 @@ void print(std::string& text, const ExecutionRecord& record) {
 std::string dump(Store& store) {
   std::string text;
   for (ExecutionRef ref = 1; ref <= kRefsMax; ++ref) {
-    const auto stored = store.load_execution(ref, true);
+    const auto stored = store.load_execution(ref, kWholeHistory);
     if (!stored) {
       return "error: " + stored.error().message;
     }

@@ -38,6 +38,9 @@ struct Limits {
   // Beside a history that is longer, what it adds up to is kept every so many records, so that the
   // state at any point is found by reading about so many. At least 1.
   std::int64_t records_per_snapshot = 4'096;
+  // A history is read so many records at a time, and fewer where they are large (8 MiB), so that one that
+  // is long takes no more memory than one that is short, and holds up no other execution. At least 1.
+  std::size_t history_page_records_max = 4'096;
 };
 
 struct LogLine {
@@ -134,7 +137,7 @@ struct ExecutionState {
   std::string execution_id;
   std::string tenant;
   std::string workflow;
-  std::string version;
+  std::string version;  // empty: to be chosen when its code is there, and runs first
   std::string status;
   std::string condition;  // "", "waiting", "no_worker", "no_action", "scheduled"
   std::string condition_detail;

@@ -55,9 +55,10 @@ std::vector<std::string> texts_of(Napi::Array array) {
 Limits read_limits(Napi::Env env, napi_value array) {
   FlatReader reader(env, array);
   Limits limits;
-  for (std::size_t* limit : {&limits.payload_bytes_max, &limits.requests_queued_max,
-                             &limits.events_buffered_max, &limits.executions_cached_max,
-                             &limits.awaitables_pending_max, &limits.actions_in_flight_max}) {
+  for (std::size_t* limit :
+       {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
+        &limits.executions_cached_max, &limits.awaitables_pending_max,
+        &limits.actions_in_flight_max, &limits.history_page_records_max}) {
     const auto value = reader.integer();
     if (value > 0) *limit = static_cast<std::size_t>(value);
   }

@@ -77,6 +77,8 @@ export interface Limits {
   awaitablesPendingMax?: number;
   /** Attempts of actions handed out at once; more wait their turn. */
   actionsInFlightMax?: number;
+  /** A history is read so many records at a time, and fewer where they are large. Default 4,096. */
+  historyPageRecordsMax?: number;
 }
 
 /** What getWorkflowRuntime takes. */
@@ -167,6 +169,7 @@ const limitNames = [
   'executionsCachedMax',
   'awaitablesPendingMax',
   'actionsInFlightMax',
+  'historyPageRecordsMax',
 ] as const;
 
 const payloadBytesMaxDefault = 2 * 1024 * 1024;

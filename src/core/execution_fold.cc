@@ -161,6 +161,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       deadline_ = attributes->deadline;
       take_parent(*attributes);
       scheduled_.reset();
+      if (record_.version.empty()) record_.version = attributes->version;
       if (continuation_) record_.state = "initial";
       continuation_.reset();
       return {};
@@ -182,10 +183,10 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       remember_event(event.sequence, attributes->event_id);
       if (event.position != 0) return close_wait(event.position, event);
       meetings_.buffer(event.name, event.sequence);
-      buffer_.emplace_hint(buffer_.end(), event.sequence,
-                           ReceivedEvent{std::move(attributes->event_id), event.name,
-                                         event.payload, std::move(attributes->user_id),
-                                         attributes->accepted_at, event.sequence});
+      buffer_.emplace_hint(
+          buffer_.end(), event.sequence,
+          ReceivedEvent{std::move(attributes->event_id), event.name, event.payload,
+                        std::move(attributes->user_id), attributes->accepted_at, event.sequence});
       return {};
     }
     case EventType::event_delivered:
@@ -339,8 +340,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto attributes = decode<TimerAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       if (auto opened = open(event.position); !opened) return opened;
-      open_sleep(event.position,
-                 PendingSleep{later(event.at, attributes->duration), event.cause});
+      open_sleep(event.position, PendingSleep{later(event.at, attributes->duration), event.cause});
       return {};
     }
     case EventType::withdrawn:

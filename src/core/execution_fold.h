@@ -207,11 +207,11 @@ class ExecutionFold {
   Timestamp start_at_ = 0;                 // of that
   Timestamp deadline_ = 0;                 // 0: none, or it is to be cancelled anyhow
   // What follows from all of those, kept along so that nothing has to look at each of them.
-  WaitIndex meetings_;                                // of waits_ and buffer_
-  std::set<std::pair<Timestamp, Position>> due_;      // time-outs of waits, and sleeps
-  std::map<std::string, std::size_t> action_names_;   // of actions_
-  std::size_t retries_ = 0;                           // actions that wait for another attempt
-  std::size_t held_ = 0;                              // actions and children whose outcome is held
+  WaitIndex meetings_;                               // of waits_ and buffer_
+  std::set<std::pair<Timestamp, Position>> due_;     // time-outs of waits, and sleeps
+  std::map<std::string, std::size_t> action_names_;  // of actions_
+  std::size_t retries_ = 0;                          // actions that wait for another attempt
+  std::size_t held_ = 0;                             // actions and children whose outcome is held
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

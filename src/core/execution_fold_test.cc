@@ -76,7 +76,8 @@ class RandomLife {
       if (!wait.filtered) continue;
       std::vector<std::int64_t> events;
       for (const auto& [sequence, event] : fold_.buffer()) {
-        if (sequence > asked_until_[position] && takes(wait, event.name)) events.push_back(sequence);
+        if (sequence > asked_until_[position] && takes(wait, event.name))
+          events.push_back(sequence);
       }
       EXPECT_EQ(fold_.to_ask_about(position), events);
     }
@@ -151,9 +152,7 @@ class RandomLife {
   void open_sleep() {
     append(EventType::timer_started, encode(TimerAttributes{below(100)}), fold_.next_position());
   }
-  void open_action() {
-    append(EventType::action_scheduled, {}, fold_.next_position(), a_name());
-  }
+  void open_action() { append(EventType::action_scheduled, {}, fold_.next_position(), a_name()); }
   void receive() {
     const std::string name = a_name();
     const Takers takers = fold_.takers_of(name);

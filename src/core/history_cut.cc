@@ -21,7 +21,7 @@ std::size_t whole_until(const std::vector<HistoryEvent>& history, const std::int
   return whole;
 }
 
-VoidRecords::VoidRecords(const std::span<const HistoryEvent> history) {
+void VoidRecords::add(const std::span<const HistoryEvent> history) {
   for (const HistoryEvent& event : history) {
     if (event.type != EventType::execution_retried) continue;
     if (const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec)) {

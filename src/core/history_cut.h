@@ -21,7 +21,9 @@ std::size_t whole_until(const std::vector<HistoryEvent>& history, std::int64_t a
 // The records that retries made void.
 class VoidRecords {
  public:
-  explicit VoidRecords(std::span<const HistoryEvent> history);
+  VoidRecords() = default;
+  explicit VoidRecords(std::span<const HistoryEvent> history) { add(history); }
+  void add(std::span<const HistoryEvent> history);
   bool contains(const HistoryEvent& event) const;
 
  private:

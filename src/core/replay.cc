@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 #include <limits>
-#include <unordered_map>
 #include <utility>
 
-#include "core/history_cut.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
@@ -196,84 +194,112 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
   }
 }
 
-Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                      const std::vector<HistoryEvent>& history) {
-  std::deque<ReplayStep> steps;
-  std::unordered_map<std::int64_t, ReceivedEvent> buffered;
-  Timestamp now = 0;
-  bool open = false;
-  int generation = 0;
-  const VoidRecords no_more(history);
-  // Under which ids it went, and until which record: those of the executions that it was forked from.
-  std::deque<std::pair<std::int64_t, std::string>> ids;
+ReplayStart start_of_replay(const std::span<const HistoryEvent> history) {
+  ReplayStart start;
+  start.void_records.add(history);
   for (const HistoryEvent& event : history) {
-    if (event.type == EventType::execution_forked) ids.emplace_back(event.sequence, event.name);
+    if (event.type == EventType::execution_forked) {
+      start.forks.emplace_back(event.sequence, event.name);
+    }
   }
-  const bool forked = !ids.empty();
-  ids.emplace_back(std::numeric_limits<std::int64_t>::max(), execution.execution_id);
-  for (const HistoryEvent& event : history) {
-    if (event.sequence > ids.front().first) ids.pop_front();
-    if (no_more.contains(event)) continue;
-    if (event.type == EventType::execution_retried) {
-      const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
+  return start;
+}
+
+ActivationSplitter::ActivationSplitter(const ExecutionRecord& execution, ReplayStart start)
+    : execution_(execution), start_(std::move(start)), forked_(!start_.forks.empty()) {
+  start_.forks.emplace_back(std::numeric_limits<std::int64_t>::max(), execution_.execution_id);
+}
+
+Error ActivationSplitter::broken(const std::string_view why) const {
+  return pawl::broken(execution_, why);
+}
+
+Result<void> ActivationSplitter::add(const std::span<const HistoryEvent> records,
+                                     std::deque<ReplayStep>& steps) {
+  for (const HistoryEvent& event : records) {
+    if (event.sequence <= start_.after) continue;
+    if (auto added = add(event, steps); !added) return added;
+  }
+  return {};
+}
+
+Result<void> ActivationSplitter::add(const HistoryEvent& event, std::deque<ReplayStep>& steps) {
+  while (event.sequence > start_.forks.front().first) start_.forks.pop_front();
+  if (start_.void_records.contains(event)) return {};
+  if (event.type == EventType::execution_retried) {
+    const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
+    if (!attributes) return attributes.error();
+    start_.generation = std::max(start_.generation, attributes->generation);
+  }
+  const RecordRole role = role_of(event.type);
+  const bool buffers = event.type == EventType::event_received && event.position == 0;
+  if (buffers) {
+    auto job = job_of(execution_, event, nullptr);
+    if (!job) return job.error();
+    start_.buffered.emplace(event.sequence, std::get<EventJob>(std::move(*job)).event);
+  }
+  if (role == RecordRole::bookkeeping || buffers) {
+    if (open_) {
+      return broken(fmt::format("record {} ({}) stands inside an activation", event.sequence,
+                                to_string(event.type)));
+    }
+    return {};
+  }
+  if (!open_) {
+    if (role != RecordRole::job) {
+      return broken(
+          fmt::format("record {} ({}) follows from no job", event.sequence, to_string(event.type)));
+    }
+    now_ = std::max(now_, event.at);
+    if (event.type == EventType::execution_started) steps.clear();
+    Activation& begun = open_.emplace().activation;
+    begun.execution = execution_.ref;
+    begun.now = now_;
+    begun.sequence = event.sequence;
+    begun.replaying = true;
+    begun.generation = start_.generation;
+    if (forked_) begun.execution_id = start_.forks.front().second;
+  }
+  if (role == RecordRole::command) {
+    open_->commands.push_back(event);
+    if (event.type == EventType::patched) open_->activation.patches.push_back(event.name);
+  } else {
+    if (!open_->commands.empty()) {
+      return broken(
+          fmt::format("record {} ({}) comes after the commands of its activation: the mark of its "
+                      "end is missing",
+                      event.sequence, to_string(event.type)));
+    }
+    std::optional<ReceivedEvent> received;
+    if (event.type == EventType::event_delivered) {
+      const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
-      generation = std::max(generation, attributes->generation);
-    }
-    const RecordRole role = role_of(event.type);
-    const bool buffers = event.type == EventType::event_received && event.position == 0;
-    if (buffers) {
-      auto job = job_of(execution, event, nullptr);
-      if (!job) return job.error();
-      buffered.emplace(event.sequence, std::get<EventJob>(std::move(*job)).event);
-    }
-    if (role == RecordRole::bookkeeping || buffers) {
-      if (open) {
-        return broken(execution, fmt::format("record {} ({}) stands inside an activation",
-                                             event.sequence, to_string(event.type)));
+      if (auto found = start_.buffered.extract(attributes->event)) {
+        received = std::move(found.mapped());
       }
-      continue;
     }
-    if (!open) {
-      if (role != RecordRole::job) {
-        return broken(execution, fmt::format("record {} ({}) follows from no job", event.sequence,
-                                             to_string(event.type)));
-      }
-      now = std::max(now, event.at);
-      // What was before a run that began as new, its code has no part in.
-      if (event.type == EventType::execution_started) steps.clear();
-      ReplayStep& begun = steps.emplace_back();
-      begun.activation.execution = execution.ref;
-      begun.activation.now = now;
-      begun.activation.sequence = event.sequence;
-      begun.activation.replaying = true;
-      begun.activation.generation = generation;
-      if (forked) begun.activation.execution_id = ids.front().second;
-      open = true;
-    }
-    ReplayStep& step = steps.back();
-    if (role == RecordRole::command) {
-      step.commands.push_back(event);
-      if (event.type == EventType::patched) step.activation.patches.push_back(event.name);
-    } else {
-      if (!step.commands.empty()) {
-        return broken(execution, fmt::format("record {} ({}) comes after the commands of its "
-                                             "activation: the mark of its end is missing",
-                                             event.sequence, to_string(event.type)));
-      }
-      const ReceivedEvent* received = nullptr;
-      if (event.type == EventType::event_delivered) {
-        const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec);
-        if (!attributes) return attributes.error();
-        const auto found = buffered.find(attributes->event);
-        if (found != buffered.end()) received = &found->second;
-      }
-      auto job = job_of(execution, event, received);
-      if (!job) return job.error();
-      step.activation.jobs.push_back(std::move(*job));
-    }
-    if (event.ends_activation) open = false;
+    auto job = job_of(execution_, event, received ? &*received : nullptr);
+    if (!job) return job.error();
+    open_->activation.jobs.push_back(std::move(*job));
   }
-  if (open) return broken(execution, "its last activation has no end");
+  if (event.ends_activation) {
+    steps.push_back(std::move(*open_));
+    open_.reset();
+  }
+  return {};
+}
+
+Result<void> ActivationSplitter::finish() const {
+  if (open_) return broken("its last activation has no end");
+  return {};
+}
+
+Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
+                                                      const std::span<const HistoryEvent> history) {
+  std::deque<ReplayStep> steps;
+  ActivationSplitter splitter(execution, start_of_replay(history));
+  if (auto added = splitter.add(history, steps); !added) return added.error();
+  if (auto finished = splitter.finish(); !finished) return finished.error();
   return steps;
 }
 

@@ -3,11 +3,16 @@
 // Rebuilding an instance from its history: the activations that were delivered, one by one as they
 // were marked, and for each the commands that the code gave then.
 
+#include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/history_cut.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
 #include "pawl/error.h"
@@ -20,9 +25,45 @@ struct ReplayStep {
   std::vector<HistoryEvent> commands;  // as recorded, in order
 };
 
-// Cuts a history at its marks. An error where the records don't make whole activations.
+// From which record on its code is rebuilt, and what has to be known for that of the other records.
+struct ReplayStart {
+  std::int64_t after = 0;  // the code has no part in the records up to there
+  int generation = 0;      // then
+  std::map<std::int64_t, ReceivedEvent> buffered;  // by sequence: what lay in the buffer then
+  VoidRecords void_records;                        // of the whole history
+  // The ExecutionForked records of the whole history: sequence, and the id that it went by before.
+  std::deque<std::pair<std::int64_t, std::string>> forks;
+};
+
+// Of a history that is at hand from its first record.
+ReplayStart start_of_replay(std::span<const HistoryEvent> history);
+
+// Cuts a history at its marks, as its records come.
+class ActivationSplitter {
+ public:
+  ActivationSplitter(const ExecutionRecord& execution, ReplayStart start);
+
+  // Adds the activations that are whole by then. Where a run begins as new, `steps` is emptied first: the
+  // code has no part in what was before. An error where the records don't make whole activations; the
+  // splitter is not to be used after that.
+  Result<void> add(std::span<const HistoryEvent> records, std::deque<ReplayStep>& steps);
+  // An error if the last activation has no end.
+  Result<void> finish() const;
+
+ private:
+  Result<void> add(const HistoryEvent& event, std::deque<ReplayStep>& steps);
+  Error broken(std::string_view why) const;
+
+  const ExecutionRecord execution_;
+  ReplayStart start_;
+  const bool forked_;
+  Timestamp now_ = 0;
+  std::optional<ReplayStep> open_;
+};
+
+// The whole of it at once.
 Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                      const std::vector<HistoryEvent>& history);
+                                                      std::span<const HistoryEvent> history);
 
 // The job that a record of role `job` delivers. `received` is the EventReceived record that an
 // EventDelivered points at, null for all others.

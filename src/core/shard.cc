@@ -13,18 +13,11 @@
 namespace pawl {
 namespace {
 
-constexpr std::size_t kLoadsAtOnceMax = 64;    // of executions to resume
 constexpr std::size_t kEvictionLooksMax = 16;  // at the oldest of the cache, per input
 // Attempts of all shards of a process are told apart by the upper bits; a double holds them exactly.
 constexpr int kAttemptIdBits = 40;
 constexpr DurationMs kReloadDelayMinMs = 100;  // after a failed commit, doubled each time
 constexpr DurationMs kReloadDelayMaxMs = 10'000;
-
-Error unknown_execution(const std::string_view tenant, const std::string_view execution_id) {
-  return {ErrorCode::unknown_execution,
-          fmt::format("There is no execution '{}' in tenant '{}'.", execution_id, tenant),
-          std::string(execution_id)};
-}
 
 }  // namespace
 
@@ -32,6 +25,7 @@ void Outputs::clear() {
   evictions.clear();
   commits.clear();
   loads.clear();
+  page_loads.clear();
   timer_loads.clear();
   mail_loads.clear();
   inbox_lookups.clear();
@@ -51,6 +45,7 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.evictions, step.evictions);
   move_over(batch.commits, step.commits);
   move_over(batch.loads, step.loads);
+  move_over(batch.page_loads, step.page_loads);
   move_over(batch.timer_loads, step.timer_loads);
   move_over(batch.mail_loads, step.mail_loads);
   move_over(batch.inbox_lookups, step.inbox_lookups);
@@ -98,7 +93,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
-  if (!to_reload_.empty()) offer(reload_at_);
+  if (!to_reload_.empty() || !pages_to_reload_.empty()) offer(reload_at_);
   if (mail_look_at_ != 0) offer(mail_look_at_);
   if (timer_load_at_ > now_) offer(timer_load_at_);
   return next;
@@ -113,30 +108,32 @@ ShardCounters Shard::counters() const {
 // ---- calls of clients
 
 void Shard::on(StartRequested input) {
-  const Catalog::Workflow* const workflow =
-      catalog_.find_workflow(input.start.workflow, input.start.version);
-  if (workflow == nullptr) {
-    if (input.mail != 0) return park(std::move(input));
-    std::string message;
-    const auto versions = catalog_.versions_of(input.start.workflow);
-    if (!versions.empty()) {
-      message = fmt::format("Workflow '{}' is registered here as {}, not as {}.",
-                            input.start.workflow, fmt::join(versions, ", "), input.start.version);
-    } else {
-      const auto nearest = nearest_names(input.start.workflow, catalog_.workflow_names());
-      message = fmt::format(
-          "No workflow '{}' is registered here{}. Register it before starting one.",
-          input.start.workflow,
-          nearest.empty() ? std::string{}
-                          : fmt::format("; did you mean {}?", fmt::join(nearest, ", ")));
-    }
-    return reply(input.request,
-                 Error{ErrorCode::unknown_workflow, std::move(message), input.start.workflow});
+  const StartRequest& start = input.start;
+  // Who sent mail is not there to be told: it is an execution that waits for its code.
+  if (input.mail == 0 && catalog_.find_workflow(start.workflow, start.version) == nullptr) {
+    const auto versions = catalog_.versions_of(start.workflow);
+    return reply(
+        input.request,
+        Error{ErrorCode::unknown_workflow,
+              versions.empty()
+                  ? fmt::format("No workflow '{}' is registered here{}. Register it before "
+                                "starting one.",
+                                start.workflow, name_meant(start.workflow))
+                  : fmt::format("Workflow '{}' is registered here as {}, not as {}.",
+                                start.workflow, fmt::join(versions, ", "), start.version),
+              start.workflow});
   }
   if (input.generated) return begin(input);
-  const std::string tenant = input.start.tenant;
-  const std::string execution_id = input.start.execution_id;
+  const std::string tenant = start.tenant;
+  const std::string execution_id = start.execution_id;
   give(tenant, execution_id, std::move(input));
+}
+
+// "; did you mean …?", if there is something like it.
+std::string Shard::name_meant(const std::string& workflow) const {
+  const auto nearest = nearest_names(workflow, catalog_.workflow_names());
+  if (nearest.empty()) return {};
+  return fmt::format("; did you mean {}?", fmt::join(nearest, ", "));
 }
 
 void Shard::on(EventSubmitted input) {
@@ -167,26 +164,10 @@ void Shard::on(ForkPrepared input) {
   give(tenant, execution_id, std::move(input));
 }
 
-void Shard::on(ResumeExecutions input) {
-  to_resume_.insert(to_resume_.end(), input.executions.begin(), input.executions.end());
-  resume_some();
-}
-
-void Shard::resume_some() {
-  while (!draining_ && !to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
-    const ExecutionRef ref = to_resume_.front();
-    to_resume_.pop_front();
-    if (find(ref) != nullptr) continue;
-    retry_stuck_.insert(ref);
-    load(ref);
-  }
-}
-
 // ---- registrations
 
 void Shard::on(WorkflowRegistered input) {
   catalog_.add_workflow(input.name, input.version, input.host);
-  unpark(input.name);
   const auto first = without_code_.lower_bound({input.name, 0});
   auto last = first;
   std::vector<ExecutionRef> waiting;
@@ -230,169 +211,6 @@ void Shard::on(ActionRegistered input) {
       load(key.first);
     }
   }
-}
-
-// ---- finding executions
-
-Shard::Execution* Shard::find(const std::string_view tenant, const std::string_view execution_id) {
-  const auto found = executions_.find(execution_key(tenant, execution_id));
-  return found == executions_.end() ? nullptr : found->second.get();
-}
-
-Shard::Execution* Shard::find(const ExecutionRef ref) {
-  const auto found = by_ref_.find(ref);
-  return found == by_ref_.end() ? nullptr : found->second;
-}
-
-void Shard::give(const std::string_view tenant, const std::string_view execution_id, Work work) {
-  if (Execution* const execution = find(tenant, execution_id)) {
-    execution->work.push_back(std::move(work));
-    return proceed(*execution);
-  }
-  auto [loading, fresh] = loading_ids_.try_emplace(execution_key(tenant, execution_id));
-  loading->second.work.push_back(std::move(work));
-  if (fresh) {
-    out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id)});
-  }
-}
-
-void Shard::give(const ExecutionRef ref, Work work) {
-  if (Execution* const execution = find(ref)) {
-    execution->work.push_back(std::move(work));
-    return proceed(*execution);
-  }
-  load(ref);
-  loading_refs_[ref].work.push_back(std::move(work));
-}
-
-void Shard::load(const ExecutionRef ref) {
-  const auto [loading, fresh] = loading_refs_.try_emplace(ref);
-  if (fresh) out_->loads.push_back(LoadExecution{ref, {}, {}});
-  // What is on its way was read before somebody wanted it anew.
-  if (loading->second.stale) loading->second.again = true;
-}
-
-void Shard::on(ExecutionLoaded input) {
-  Loading loading;
-  if (input.ref != 0) {
-    if (auto node = loading_refs_.extract(input.ref)) loading = std::move(node.mapped());
-  } else if (auto node = loading_ids_.extract(execution_key(input.tenant, input.execution_id))) {
-    loading = std::move(node.mapped());
-  }
-  std::deque<Work> work = std::move(loading.work);
-  resume_some();
-  if (loading.stale) {
-    for (Work& item : work) {
-      if (input.ref != 0) {
-        give(input.ref, std::move(item));
-      } else {
-        give(input.tenant, input.execution_id, std::move(item));
-      }
-    }
-    const bool again = loading.again || retry_stuck_.contains(input.ref);
-    if (input.ref != 0 && again && find(input.ref) == nullptr) {
-      load(input.ref);
-    }
-    return;
-  }
-  if (!input.found) {
-    if (input.ref != 0) reload_later({input.ref});
-    return refuse(work, input.found.error());
-  }
-  if (!*input.found) {
-    if (input.ref != 0) {
-      retry_stuck_.erase(input.ref);
-      without_handler_erase(input.ref);
-      answer_waiters(input.ref, false);
-    }
-    while (!work.empty()) {
-      Work next = std::move(work.front());
-      work.pop_front();
-      if (const auto* const start = std::get_if<StartRequested>(&next)) {
-        begin(*start);
-      } else if (auto* const fork = std::get_if<ForkPrepared>(&next)) {
-        begin(std::move(*fork));
-      } else {
-        reach_nobody(std::move(next), unknown_execution(input.tenant, input.execution_id));
-        continue;
-      }
-      for (Work& later : work) give(input.tenant, input.execution_id, std::move(later));
-      break;
-    }
-    return;
-  }
-  install(std::move(**input.found), std::move(work));
-}
-
-void Shard::install(StoredExecution stored, std::deque<Work> work) {
-  if (Execution* const present = find(stored.record.ref)) {
-    for (Work& item : work) present->work.push_back(std::move(item));
-    return proceed(*present);
-  }
-  const ExecutionRef ref = stored.record.ref;
-  auto created = std::make_unique<Execution>(stored.record);
-  Execution& execution = *created;
-  execution.stored = true;
-  execution.row_status = stored.record.status;
-  execution.row_condition = stored.record.condition;
-  execution.condition_detail = stored.record.condition_detail;
-  execution.row_state = stored.record.state;
-  execution.row_in_flight = stored.record.in_flight;
-  if (!is_terminal(stored.record.status)) {
-    const ExecutionStatus status = stored.record.status;
-    execution.fold.record().state = "initial";
-    if (const auto folded = fold_history(execution.fold, stored.history); !folded) {
-      log_engine(LogLevel::error, folded.error().message, stored.record);
-      return refuse(work, folded.error());
-    }
-    execution.fold.record().status = status;
-    execution.history = std::move(stored.history);
-  } else if (std::any_of(work.begin(), work.end(), is_retry)) {
-    execution.history = std::move(stored.history);
-  }
-  for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
-  for (Work& item : work) execution.work.push_back(std::move(item));
-  const auto take_from = [&execution](Loading& other) {
-    for (Work& item : other.work) execution.work.push_back(std::move(item));
-    other.work.clear();
-    other.stale = true;
-  };
-  if (const auto other = loading_refs_.find(ref); other != loading_refs_.end()) {
-    take_from(other->second);
-  }
-  const std::string key = execution_key(stored.record.tenant, stored.record.execution_id);
-  if (const auto other = loading_ids_.find(key); other != loading_ids_.end()) {
-    take_from(other->second);
-  }
-  const auto starts_child = [](const Work& item) {
-    const auto* const start = std::get_if<StartRequested>(&item);
-    return start != nullptr && !start->parent.empty();
-  };
-  if (execution.fold.ended() &&
-      std::any_of(execution.work.begin(), execution.work.end(), starts_child)) {
-    // Whose child it was, which nothing else asks of one that has ended.
-    ExecutionRecord running = stored.record;
-    running.status = ExecutionStatus::running;
-    ExecutionFold whole(std::move(running));
-    const auto& history = execution.history.empty() ? stored.history : execution.history;
-    if (fold_history(whole, history)) execution.fold.set_parent(whole.parent());
-  }
-  recently_used_.push_front(&execution);
-  execution.used = recently_used_.begin();
-  by_ref_.emplace(ref, &execution);
-  executions_.insert_or_assign(key, std::move(created));
-  if (execution.fold.ended()) {
-    answer_waiters(ref, true);
-  }
-  const bool retry_stuck = retry_stuck_.erase(ref) != 0;
-  if (execution.fold.record().status == ExecutionStatus::stuck) {
-    without_code_.emplace(stored.record.workflow, ref);
-    if (retry_stuck) execution.retrying_stuck = true;
-  } else if (!execution.fold.ended()) {
-    for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
-    dispatch_all(execution);
-  }
-  proceed(execution);
 }
 
 void Shard::answer_waiters(const ExecutionRef ref, const bool found) {
@@ -516,7 +334,10 @@ void Shard::on(const Tick&) {
   expire_waits();
   if (draining_) return;
   retry_detached();
-  if (!to_reload_.empty() && now_ >= reload_at_) {
+  if (now_ >= reload_at_) {
+    std::move(pages_to_reload_.begin(), pages_to_reload_.end(),
+              std::back_inserter(out_->page_loads));
+    pages_to_reload_.clear();
     std::deque<ExecutionRef> refs = std::move(to_reload_);
     to_reload_.clear();
     for (const ExecutionRef ref : refs) {

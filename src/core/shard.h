@@ -30,6 +30,7 @@
 
 #include "core/catalog.h"
 #include "core/execution_fold.h"
+#include "core/history_reading.h"
 #include "core/replay.h"
 #include "core/store.h"
 #include "core/timer_queue.h"
@@ -104,12 +105,31 @@ struct ResumeExecutions {
   std::vector<ExecutionRef> executions;
 };
 
-struct ExecutionLoaded {
-  // As it was asked for.
+// An execution is asked for by its reference, or where that is 0 by tenant and id.
+struct LoadExecution {
   ExecutionRef ref = 0;
   std::string tenant;
   std::string execution_id;
+  HistoryBounds page;  // of its history, the first
+};
+
+struct ExecutionLoaded {
+  LoadExecution asked;
   Result<std::optional<StoredExecution>> found = std::nullopt;
+};
+
+// The records after that one, of a history that is longer than a page.
+struct LoadPage {
+  std::uint64_t number = 0;  // never the same again
+  ExecutionRef ref = 0;
+  std::int64_t after = 0;
+  HistoryBounds page;
+  LoadExecution of;  // the load that it belongs to; by nothing: the code is rebuilt from it
+};
+
+struct PageLoaded {
+  LoadPage asked;
+  Result<std::vector<HistoryEvent>> records = std::vector<HistoryEvent>{};
 };
 
 // There may be mail in the store that nobody here knows of: after a start, or when another process
@@ -159,19 +179,13 @@ struct DrainRequested {
 // Time has passed: something may be due.
 struct Tick {};
 
-using Input =
-    std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
-                 ActionRequested, ResumeExecutions, ExecutionLoaded, MailPosted, MailLoaded,
-                 TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered, ActionRegistered,
-                 DrainRequested, Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
+using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested,
+                           ForkPrepared, ActionRequested, ResumeExecutions, ExecutionLoaded,
+                           PageLoaded, MailPosted, MailLoaded, TimersLoaded, InboxFound,
+                           ActionResultFound, WorkflowRegistered, ActionRegistered, DrainRequested,
+                           Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
-
-struct LoadExecution {
-  ExecutionRef ref = 0;  // 0: by tenant and id
-  std::string tenant;
-  std::string execution_id;
-};
 
 // At most kMailLoadedAtOnce rows.
 struct LoadMail {
@@ -226,6 +240,7 @@ struct Outputs {
   std::vector<Evict> evictions;
   std::vector<CommitRequest> commits;
   std::vector<LoadExecution> loads;
+  std::vector<LoadPage> page_loads;
   std::vector<TimerRecord> timer_loads;  // at most one: load those after it
   std::vector<LoadMail> mail_loads;      // at most one is out at a time
   std::vector<FindInbox> inbox_lookups;
@@ -339,6 +354,7 @@ class Shard {
   void on(ActionRequested input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
+  void on(PageLoaded input);
   void on(const MailPosted& input);
   void on(MailLoaded input);
   void on(TimersLoaded input);
@@ -353,14 +369,22 @@ class Shard {
   void on(ActionOutcome input);
   void on(const CommitOutcome& input);
 
-  // Finding an execution, or asking the store for it.
+  // Finding an execution, or asking the store for it: see shard_loads.cc.
+  struct Loading;
   Execution* find(std::string_view tenant, std::string_view execution_id);
   Execution* find(ExecutionRef ref);
   void give(std::string_view tenant, std::string_view execution_id, Work work);
   void give(ExecutionRef ref, Work work);
   void load(ExecutionRef ref);
   void resume_some();
-  void install(StoredExecution stored, std::deque<Work> work);
+  HistoryBounds page() const;
+  Loading* find_loading(const LoadExecution& asked);
+  Loading take_loading(const LoadExecution& asked);
+  void load_again(const LoadExecution& asked, Loading stale);
+  void read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>> page);
+  void install(HistoryReading reading, std::deque<Work> work);
+  static bool starts_child(const Work& work);
+  static HistoryReading::Wanted wanted_of(const std::deque<Work>& work);
   void refuse(std::deque<Work>& work, const Error& error);
   // Mail is not lost by it.
   void refuse(const Work& work, const Error& error);
@@ -374,6 +398,7 @@ class Shard {
   bool take_urgent(Execution& execution);  // false: there is nothing of that kind
   bool can_run(const Execution& execution) const;
   void await_code(Execution& execution);
+  std::string name_meant(const std::string& workflow) const;
   void take_event(Execution& execution, EventSubmitted event);
   void accept_event(Execution& execution, EventSubmitted event);
   void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
@@ -417,8 +442,6 @@ class Shard {
   void settle_mail(InboxId id, const std::string& error, std::vector<InboxRecord> answers = {});
   void refuse_start(const StartRequested& start, const Error& error, std::string_view status);
   void reach_nobody(Work work, const Error& unknown);
-  void park(StartRequested start);
-  void unpark(const std::string& workflow);
   // What a parent is told of a child that has ended.
   InboxRecord outcome_mail(const ParentOfExecution& parent, const ExecutionRecord& child) const;
   // It is taken up again later.
@@ -450,7 +473,6 @@ class Shard {
   void deliver_next(Execution& execution);
   void deliver_held(Execution& execution);
   void deliver_cancel(Execution& execution);
-  bool rebuild(Execution& execution);
   void mend(Execution& execution);
   void start_scheduled(Execution& execution);
   void start_as_new(Execution& execution);
@@ -462,6 +484,14 @@ class Shard {
   void close_execution(Execution& execution);
   void commit(Execution& execution);
   void get_stuck(Execution& execution, const std::string& report);
+
+  // Rebuilding its code: see shard_replay.cc.
+  bool rebuild(Execution& execution);
+  void ask_for_page(Execution& execution);
+  bool hand_over_page(Execution& execution);
+  void finish_replay(Execution& execution);
+  // To its host, behind what is replayed.
+  void send_activation(Execution& execution, Activation activation);
 
   // Actions.
   void dispatch(Execution& execution, Position position, bool just_scheduled = false);
@@ -523,10 +553,13 @@ class Shard {
   struct Loading {
     std::deque<Work> work;
     bool stale = false;
-    bool again = false;  // wanted since it is stale
+    bool again = false;                       // wanted since it is stale
+    std::unique_ptr<HistoryReading> reading;  // once its first page has come, if there are more
+    std::uint64_t page = 0;                   // the number of the one that is on its way
   };
   std::unordered_map<std::string, Loading> loading_ids_;
   std::unordered_map<ExecutionRef, Loading> loading_refs_;
+  std::uint64_t next_page_ = 1;
   std::deque<ExecutionRef> to_resume_;
   // Stuck executions that are to be tried again when they are loaded.
   std::set<ExecutionRef> retry_stuck_;
@@ -586,19 +619,13 @@ class Shard {
     std::string first_left;  // the name of the event that is to come first
   };
   std::map<std::string, FullReceiver> full_;
-  // Starts by mail whose workflow is not registered here, with what came for them since; by tenant
-  // and id.
-  struct ParkedStart {
-    StartRequested start;
-    std::deque<Work> behind;
-  };
-  std::map<std::string, ParkedStart> parked_;
 
   std::deque<Held> held_;
   std::uint64_t next_commit_ = 1;
   std::uint64_t generation_ = 1;
   // After a failed commit: what to load again, and when.
   std::deque<ExecutionRef> to_reload_;
+  std::vector<LoadPage> pages_to_reload_;  // of replays, which could not be read
   Timestamp reload_at_ = 0;
   DurationMs reload_delay_ = 0;
 

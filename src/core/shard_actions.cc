@@ -96,7 +96,8 @@ void Shard::dispatch_all(Execution& execution) {
     if (outcome != nullptr) finished.insert(outcome->position);
   }
   for (const auto& [position, action] : execution.fold.actions()) {
-    if (!action.retry_at && !finished.contains(position)) dispatch_once_durable(execution, position);
+    if (!action.retry_at && !finished.contains(position))
+      dispatch_once_durable(execution, position);
   }
 }
 

@@ -65,7 +65,8 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
   std::map<Position, PendingChild> left;
   if (execution.fold.closes_all(event.type)) {
     left = execution.fold.children();
-    for (const TimerRecord& timer : execution.fold.timers()) move_timer(execution, timer.position, timer);
+    for (const TimerRecord& timer : execution.fold.timers())
+      move_timer(execution, timer.position, timer);
   } else {
     for (std::size_t index = 0; index < count; ++index) {
       before[index] = execution.fold.timer(places[index]);
@@ -110,30 +111,6 @@ void Shard::add_job(Execution& execution, HistoryEvent event, Job job) {
   execution.jobs.push_back(std::move(job));
 }
 
-// Has the host build the instance anew, from the activations that were delivered before. False if
-// the history itself can't be read so; the execution is stuck then.
-bool Shard::rebuild(Execution& execution) {
-  const ExecutionRecord& record = execution.fold.record();
-  const Catalog::Workflow* const workflow = catalog_.find_workflow(record.workflow, record.version);
-  execution.host = workflow->host;
-  auto steps = split_into_activations(record, execution.history);
-  if (!steps) {
-    get_stuck(execution, steps.error().message);
-    return false;
-  }
-  execution.phase = Execution::Phase::activating;
-  // The steps have all of it. A long history is large enough once.
-  execution.history = {};
-  for (ReplayStep& step : *steps) {
-    const std::int64_t sequence = step.activation.sequence;
-    out_->activations.push_back(Activate{execution.host, std::move(step.activation)});
-    step.activation.sequence = sequence;
-  }
-  execution.results_owed += static_cast<int>(steps->size());
-  execution.replay = std::move(*steps);
-  return true;
-}
-
 void Shard::activate(Execution& execution) {
   if (!execution.hosted && !rebuild(execution)) return;
   execution.phase = Execution::Phase::activating;
@@ -145,52 +122,7 @@ void Shard::activate(Execution& execution) {
   if (execution.fold.forked()) activation.execution_id = execution.fold.record().execution_id;
   activation.generation = execution.fold.generation();
   activation.jobs = execution.jobs;
-  out_->activations.push_back(Activate{execution.host, std::move(activation)});
-  ++execution.results_owed;
-}
-
-void Shard::on(ActivationResult input) {
-  if (const auto orphaned = orphaned_results_.find(input.execution);
-      orphaned != orphaned_results_.end()) {
-    if (--orphaned->second == 0) orphaned_results_.erase(orphaned);
-    return;
-  }
-  Execution* const execution = find(input.execution);
-  if (execution == nullptr || execution->results_owed == 0) {
-    throw std::logic_error(
-        fmt::format("a host reported on execution {} without being asked", input.execution));
-  }
-  --execution->results_owed;
-  if (execution->replay.empty()) {
-    if (!execution->offers.empty()) return take_answer(*execution, input);
-    return finish_activation(*execution, std::move(input));
-  }
-
-  const ReplayStep& step = execution->replay.front();
-  if (input.violation) return get_stuck(*execution, *input.violation);
-  if (const auto departure = find_departure(execution->fold.record(), step, input)) {
-    return get_stuck(*execution, *departure);
-  }
-  execution->replay.pop_front();
-  if (!execution->replay.empty()) return;
-  ++counters_.replays;
-  execution->hosted = true;
-  execution->history.clear();
-  execution->history.shrink_to_fit();
-  if (!execution->retrying_stuck) return;
-  execution->phase = Execution::Phase::idle;
-  mend(*execution);
-  proceed(*execution);
-}
-
-// Its code fits again, as far as it was run: on it goes.
-void Shard::mend(Execution& execution) {
-  execution.retrying_stuck = false;
-  execution.fold.record().status = ExecutionStatus::running;
-  execution.fold.record().error_json.clear();
-  commit(execution);
-  for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
-  dispatch_all(execution);
+  send_activation(execution, std::move(activation));
 }
 
 void Shard::finish_activation(Execution& execution, ActivationResult result) {
@@ -443,6 +375,10 @@ void Shard::commit(Execution& execution) {
       if (record.status == ExecutionStatus::completed) change.result = record.result;
       changed = true;
     }
+    if (record.version != execution.row_version) {
+      change.version = record.version;
+      changed = true;
+    }
     if (record.state != execution.row_state) {
       change.state = record.state;
       changed = true;
@@ -463,6 +399,7 @@ void Shard::commit(Execution& execution) {
     }
   }
   execution.row_status = record.status;
+  execution.row_version = record.version;
   execution.row_state = record.state;
   execution.row_condition = condition;
   execution.condition_detail = detail;
@@ -537,6 +474,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   execution.hosted = false;
   execution.retrying_stuck = false;
   execution.replay.clear();
+  execution.rebuild.reset();
   abandon_attempts(ref);
 
   Transition transition;

@@ -266,6 +266,7 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   execution.history = history;
   execution.history.insert(execution.history.end(), execution.open.records.begin(),
                            execution.open.records.end());
+  execution.replay_start = start_of_replay(execution.history);
   execution.hosted = false;
   if (history[first].type == EventType::execution_started) {
     begin_again(execution, history[first]);
@@ -403,6 +404,7 @@ void Shard::begin(ForkPrepared fork) {
   event.attributes =
       encode(ForkedAttributes{execution.fold.last_sequence(), fork.fork.by, fork.fork.reason});
   execution.history.push_back(append(execution, std::move(event)));
+  execution.replay_start = start_of_replay(execution.history);
   // Held until the commit is durable, as what a workflow's own commands begin.
   for (const auto& [position, action] : execution.fold.actions()) {
     if (!action.retry_at) execution.effects.actions.push_back(position);

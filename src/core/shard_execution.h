@@ -5,6 +5,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,12 @@
 #include "core/shard.h"
 
 namespace pawl {
+
+Error unknown_execution(std::string_view tenant, std::string_view execution_id);
+
+// Of a replay that is read page by page: the next one is handed over when no more steps than these are left
+// of those before.
+inline constexpr std::size_t kReplayStepsLeft = 256;
 
 // What an execution is found by, where its number is not known.
 inline std::string execution_key(const std::string_view tenant, const std::string_view id) {
@@ -31,6 +38,17 @@ struct Shard::Execution {
     stuck,       // its status is being committed; then it is forgotten
   };
 
+  // Its code being built anew, page by page.
+  //
+  // Reading --PageLoaded--> Waiting --few steps are left--> Reading, until there is no page left
+  struct Rebuild {
+    ActivationSplitter splitter;
+    std::int64_t read = 0;             // up to which record
+    std::uint64_t asked = 0;           // the number of the page that is on its way
+    std::vector<HistoryEvent> page;    // that is to be handed over next
+    std::optional<Activation> behind;  // what woke it: for the host, once it has all of the replay
+  };
+
   explicit Execution(ExecutionRecord record) : fold(std::move(record)) {}
 
   ExecutionFold fold;
@@ -39,10 +57,16 @@ struct Shard::Execution {
   std::list<Execution*>::iterator used;
 
   HostId host = 0;
-  bool hosted = false;                // the host has an instance that is as far as the fold
-  std::vector<HistoryEvent> history;  // as loaded; kept until the instance is rebuilt from it
-  std::deque<ReplayStep> replay;      // handed to the host and not answered yet
-  int results_owed = 0;               // by the host, replay included
+  bool hosted = false;  // the host has an instance that is as far as the fold
+  // As loaded; kept until the instance is rebuilt from it. Empty if it is longer than a page: it is read
+  // again then, up to `history_end`.
+  std::vector<HistoryEvent> history;
+  std::int64_t history_end = 0;
+  ReplayStart replay_start;
+  std::unique_ptr<Rebuild> rebuild;  // until all of the replay is handed to the host
+  std::deque<ReplayStep> replay;     // handed to the host and not answered yet
+  int results_owed = 0;              // by the host, replay included
+  bool knows_parent = true;          // false: it has ended, and was loaded without its history
 
   // The transition in the making.
   Transition open;
@@ -70,6 +94,7 @@ struct Shard::Execution {
   bool stored = false;
   ExecutionStatus row_status = ExecutionStatus::running;
   Condition row_condition = Condition::none;
+  std::string row_version;
   std::string row_state;
   bool row_in_flight = false;
   std::string condition_detail;

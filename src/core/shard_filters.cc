@@ -18,8 +18,7 @@ void Shard::ask(Execution& execution, std::vector<EventOffer> offers) {
   question.now = activation_time(execution);
   question.sequence = execution.fold.last_sequence();
   question.offers = std::move(offers);
-  out_->activations.push_back(Activate{execution.host, std::move(question)});
-  ++execution.results_owed;
+  send_activation(execution, std::move(question));
 }
 
 void Shard::take_answer(Execution& execution, const ActivationResult& result) {

@@ -3,12 +3,10 @@
 // taken once, whatever crashes in between. Children are started, ended and heard of by it.
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <algorithm>
 #include <limits>
 #include <utility>
 
-#include "base/name.h"
 #include "base/random.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
@@ -242,8 +240,6 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
   if (id == 0) return refuse(work, unknown);
   if (auto* const event = std::get_if<EventSubmitted>(&work)) {
     const EventRequest& request = event->event;
-    const auto parked = parked_.find(execution_key(request.tenant, request.execution_id));
-    if (parked != parked_.end()) return parked->second.behind.push_back(std::move(work));
     ExecutionRecord about;
     about.tenant = request.tenant;
     log_engine(LogLevel::warn,
@@ -252,18 +248,6 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
                about);
   } else if (const auto* const control = std::get_if<ControlRequested>(&work)) {
     const ControlRequest& request = control->control;
-    const auto parked = parked_.find(execution_key(request.tenant, request.execution_id));
-    if (parked != parked_.end() && control->verb != ControlVerb::retry) {
-      ParkedStart ended = std::move(parked->second);
-      parked_.erase(parked);
-      const bool cancelled = control->verb == ControlVerb::cancel;
-      refuse_start(ended.start,
-                   Error{ErrorCode::execution_ended, "it was ended before its code ran",
-                         request.execution_id},
-                   to_string(cancelled ? ExecutionStatus::cancelled : ExecutionStatus::terminated));
-      for (Work& later : ended.behind) reach_nobody(std::move(later), unknown);
-      return settle_mail(id, {});
-    }
     if (control->verb == ControlVerb::retry) {
       ExecutionRecord gone;
       gone.tenant = request.tenant;
@@ -388,52 +372,6 @@ void Shard::refuse_start(const StartRequested& start, const Error& error,
     answers.push_back(outcome_mail({start.parent, start.parent_position}, never));
   }
   settle_mail(start.mail, error.message, std::move(answers));
-}
-
-// Until its workflow is registered. Its row waits in the store.
-void Shard::park(StartRequested start) {
-  ExecutionRecord about;
-  about.tenant = start.start.tenant;
-  about.execution_id = start.start.execution_id;
-  about.workflow = start.start.workflow;
-  const auto nearest = nearest_names(start.start.workflow, catalog_.workflow_names());
-  log_engine(
-      LogLevel::warn,
-      fmt::format("No workflow '{}'{} is registered here{}. Its start waits until it is.",
-                  start.start.workflow,
-                  start.start.version.empty() ? std::string{} : " version " + start.start.version,
-                  nearest.empty() ? std::string{}
-                                  : fmt::format("; did you mean {}?", fmt::join(nearest, ", "))),
-      about);
-  const std::string key = execution_key(start.start.tenant, start.start.execution_id);
-  if (const auto parked = parked_.find(key); parked != parked_.end()) {
-    return parked->second.behind.push_back(std::move(start));
-  }
-  parked_.emplace(key, ParkedStart{std::move(start), {}});
-}
-
-void Shard::unpark(const std::string& workflow) {
-  std::vector<ParkedStart> ready;
-  for (auto at = parked_.begin(); at != parked_.end();) {
-    const StartRequest& start = at->second.start.start;
-    if (start.workflow == workflow && catalog_.find_workflow(workflow, start.version) != nullptr) {
-      ready.push_back(std::move(at->second));
-      at = parked_.erase(at);
-    } else {
-      ++at;
-    }
-  }
-  for (ParkedStart& parked : ready) {
-    const std::string tenant = parked.start.start.tenant;
-    const std::string execution_id = parked.start.start.execution_id;
-    // What came for it since, and waits for the store to say whether it is there, came after it.
-    std::deque<Work> since;
-    const auto loading = loading_ids_.find(execution_key(tenant, execution_id));
-    if (loading != loading_ids_.end()) since = std::exchange(loading->second.work, {});
-    give(tenant, execution_id, std::move(parked.start));
-    for (Work& later : parked.behind) give(tenant, execution_id, std::move(later));
-    for (Work& later : since) give(tenant, execution_id, std::move(later));
-  }
 }
 
 }  // namespace pawl

@@ -136,11 +136,22 @@ class Surroundings {
   ExecutionLoaded take_load(const std::size_t index = 0) {
     const LoadExecution wanted = asked.loads.at(index);
     asked.loads.erase(asked.loads.begin() + static_cast<std::ptrdiff_t>(index));
-    ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
+    ExecutionLoaded loaded{wanted, std::nullopt};
     loaded.found = wanted.ref != 0
-                       ? store_->load_execution(wanted.ref, true)
-                       : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+                       ? store_->load_execution(wanted.ref, wanted.page)
+                       : store_->find_execution(wanted.tenant, wanted.execution_id, wanted.page);
     return loaded;
+  }
+  // The same with a page of a history.
+  PageLoaded take_page() {
+    const LoadPage wanted = asked.page_loads.at(0);
+    asked.page_loads.erase(asked.page_loads.begin());
+    return PageLoaded{wanted, store_->read_history(wanted.ref, wanted.after, wanted.page)};
+  }
+  bool load_page() {
+    if (asked.page_loads.empty()) return false;
+    give(take_page());
+    return true;
   }
   bool load() {
     if (asked.loads.empty()) return false;
@@ -159,6 +170,12 @@ class Surroundings {
     give(take_lookup());
     return true;
   }
+  bool load_mail() {
+    if (asked.mail_loads.empty()) return false;
+    const LoadMail wanted = std::exchange(asked.mail_loads, {}).at(0);
+    give(MailLoaded{store_->mail_after(wanted.after, kMailLoadedAtOnce)});
+    return true;
+  }
   bool load_timers() {
     if (asked.timer_loads.empty()) return false;
     const TimerRecord after = std::exchange(asked.timer_loads, {}).at(0);
@@ -167,7 +184,8 @@ class Surroundings {
   }
   // All of these, until nothing is left to answer but actions.
   void settle() {
-    while (run_code() || commit() || load() || look_up() || load_timers()) {
+    while (run_code() || commit() || load() || load_page() || look_up() || load_mail() ||
+           load_timers()) {
     }
   }
 
@@ -475,6 +493,188 @@ TEST(ShardStuck, IsTriedAgainWhenItsWorkflowIsRegisteredWhileTheFormerOneIsTried
   EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
 }
 
+// ---- histories that are longer than a page
+
+std::string wait_again_and_again(Script& script) {
+  for (;;) script.wait_for({"Go"});
+}
+
+Limits pages_of(const std::size_t records) {
+  Limits limits;
+  limits.history_page_records_max = records;
+  return limits;
+}
+
+// An execution with so many events behind it, which is in no memory any more.
+struct LongHistory {
+  explicit LongHistory(const int events, const std::size_t page,
+                       ScriptFunction code = wait_again_and_again)
+      : around(std::move(code), pages_of(page)) {
+    around.start("a");
+    around.settle();
+    for (int event = 0; event < events; ++event) {
+      around.submit("a", "Go");
+      around.settle();
+    }
+    around.restart();
+    around.register_workflow();
+  }
+  bool for_load(const std::size_t index = 0) const {
+    return !around.asked.page_loads.at(index).of.execution_id.empty();
+  }
+  // Up to the first page that the code is to be rebuilt from, which is asked for.
+  void read_once() {
+    ASSERT_TRUE(around.load());
+    while (!around.asked.page_loads.empty() && for_load()) around.load_page();
+  }
+
+  Surroundings around;
+};
+
+// rule: 2
+TEST(ShardPages, ALongHistoryIsReadAndReplayedOnePageAtATime) {
+  LongHistory history(20, 4);
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  ASSERT_TRUE(around.load());
+  std::size_t pages = 0;
+  std::int64_t after = 0;
+  bool again = false;
+  while (!around.asked.page_loads.empty()) {
+    ASSERT_EQ(around.asked.page_loads.size(), 1U);
+    const bool load = history.for_load();
+    EXPECT_FALSE(load && again) << "it is read for what it adds up to first";
+    if (!load && !again) {
+      again = true;
+      after = -4;
+    }
+    EXPECT_EQ(around.asked.page_loads.at(0).after, after + 4);
+    after = around.asked.page_loads.at(0).after;
+    PageLoaded page = around.take_page();
+    EXPECT_LE(page.records->size(), 4U);
+    around.give(std::move(page));
+    ++pages;
+    // Another one has its turn between any two pages.
+    const std::string other = "b" + std::to_string(pages);
+    const RequestId started = around.start(other);
+    while (around.run_code() || around.commit()) {
+    }
+    EXPECT_NE(around.reply_to(started), nullptr);
+  }
+  EXPECT_TRUE(again);
+  around.settle();
+  EXPECT_EQ(around.event_id_told(event), "event-" + std::to_string(event));
+  EXPECT_EQ(around.names("a", EventType::event_received).size(), 21U);
+}
+
+// Else all of a long history would lie in memory, as activations that the code has not got to.
+TEST(ShardPages, AReplayIsReadNoFurtherThanTheCodeFollows) {
+  constexpr std::size_t kPage = 100;
+  constexpr std::size_t kStepsLeftMax = 256;
+  LongHistory history(1'000, kPage);
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  history.read_once();
+  std::size_t most = 0;
+  std::size_t rounds = 0;
+  while (around.reply_to(event) == nullptr) {
+    while (around.load_page()) {
+    }
+    most = std::max(most, around.asked.activations.size());
+    ASSERT_TRUE(around.run_code() || around.commit());
+    ++rounds;
+  }
+  EXPECT_LE(most, kStepsLeftMax + kPage);
+  EXPECT_GT(rounds, 3U);
+}
+
+TEST(ShardPages, OneThatCanNotBeReadIsAskedForAgainAndNothingIsLost) {
+  LongHistory history(20, 4);
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  history.read_once();
+  ASSERT_FALSE(around.asked.page_loads.empty());
+  PageLoaded failed = around.take_page();
+  failed.records = Error{ErrorCode::store_unavailable, "the disk is away, says the test", {}};
+  around.give(std::move(failed));
+  EXPECT_TRUE(around.asked.page_loads.empty()) << "not at once";
+  EXPECT_NE(around.asked.logs.back().message.find("the disk is away"), std::string::npos);
+  around.settle();
+  EXPECT_EQ(around.reply_to(event), nullptr);
+  around.advance_to_tick();
+  ASSERT_EQ(around.asked.page_loads.size(), 1U);
+  around.settle();
+  EXPECT_EQ(around.event_id_told(event), "event-" + std::to_string(event));
+}
+
+TEST(ShardPages, OneThatCanNotBeReadAtTheLoadIsAnErrorForThoseWhoWait) {
+  LongHistory history(20, 4);
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  ASSERT_TRUE(around.load());
+  ASSERT_TRUE(around.load_page());
+  PageLoaded failed = around.take_page();
+  failed.records = Error{ErrorCode::store_unavailable, "the disk is away, says the test", {}};
+  around.give(std::move(failed));
+  around.settle();
+  EXPECT_EQ(around.error_told(event), "store_unavailable: the disk is away, says the test");
+  const RequestId again = around.submit("a", "Go");
+  around.settle();
+  EXPECT_EQ(around.event_id_told(again), "event-" + std::to_string(again));
+}
+
+// Read by its id and by its reference; the one that is first at the end installs it.
+TEST(ShardPages, TwoLoadsAtOnceAreOneInTheEnd) {
+  LongHistory history(20, 4);
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  around.give(ResumeExecutions{{1}});
+  ASSERT_EQ(around.asked.loads.size(), 2U);
+  around.load();
+  around.load();
+  EXPECT_EQ(around.asked.page_loads.size(), 2U);
+  around.settle();
+  EXPECT_EQ(around.event_id_told(event), "event-" + std::to_string(event));
+  EXPECT_EQ(around.names("a", EventType::event_received).size(), 21U);
+}
+
+// What was before is not even read for it.
+// rule: 23
+TEST(ShardPages, ARunThatBeganAsNewIsReplayedFromThereOn) {
+  LongHistory history(20, 4, [](Script& script) -> std::string {
+    for (int event = 0; event < 7; ++event) script.wait_for({"Go"});
+    script.continue_as_new("{}");
+  });
+  Surroundings& around = history.around;
+  const RequestId event = around.submit("a", "Go");
+  history.read_once();
+  ASSERT_FALSE(around.asked.page_loads.empty());
+  EXPECT_GT(around.asked.page_loads.at(0).after, 14 * 2);
+  around.settle();
+  EXPECT_EQ(around.event_id_told(event), "event-" + std::to_string(event));
+  EXPECT_EQ(around.names("a", EventType::continued_as_new).size(), 3U);
+}
+
+// A departure in a later page sets it aside as ever, and the code that fits again takes it on.
+TEST(ShardPages, ADepartureFarDownIsFoundAndMended) {
+  LongHistory history(20, 4);
+  Surroundings& around = history.around;
+  around.change_code([](Script& script) -> std::string {
+    for (int event = 0; event < 15; ++event) script.wait_for({"Go"});
+    script.wait_for({"Stop"});
+    return "1";
+  });
+  around.submit("a", "Go");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::stuck);
+  EXPECT_TRUE(around.asked.page_loads.empty());
+  around.change_code(wait_again_and_again);
+  around.register_workflow();
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::running);
+  EXPECT_EQ(around.names("a", EventType::event_received).size(), 21U);
+}
+
 // ---- eviction
 
 TEST(ShardEviction, GetsPastExecutionsThatCannotBeEvictedNow) {
@@ -491,6 +691,43 @@ TEST(ShardEviction, GetsPastExecutionsThatCannotBeEvictedNow) {
   around.settle();
   for (std::size_t inputs = 0; inputs < kBusy; ++inputs) around.give(Tick{});
   EXPECT_EQ(around.cached(), kBusy);
+}
+
+// ---- mail to one that has too many events
+
+// Two events of one sender came while the code ran; the first finds no room, the second somebody who waits.
+// rule: 11
+TEST(ShardMail, WhatFindsSomebodyDoesNotOvertakeWhatFindsNoRoom) {
+  Limits limits;
+  limits.events_buffered_max = 1;
+  Surroundings around(
+      [](Script& script) -> std::string {
+        if (script.started().execution_id == "sender") {
+          script.emit_event("First", "1", "a");
+          script.emit_event("Second", "2", "a");
+          return "1";
+        }
+        for (const char* const name : {"Go", "Second", "Kept", "First", "Second"}) {
+          script.wait_for({name});
+        }
+        return "2";
+      },
+      limits);
+  around.start("a");
+  around.settle();
+  around.submit("a", "Kept");
+  around.settle();
+  around.start("sender");
+  around.run_code();
+  around.submit("a", "Go");
+  around.commit();
+  around.settle();
+  const auto received = [&around] { return around.names("a", EventType::event_received); };
+  EXPECT_EQ(received(), (std::vector<std::string>{"Kept", "Go"}));
+  around.submit("a", "Second");
+  around.settle();
+  EXPECT_EQ(received(), (std::vector<std::string>{"Kept", "Go", "Second", "First", "Second"}));
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
 }
 
 // ---- events that lie in the inbox

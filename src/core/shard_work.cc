@@ -57,6 +57,7 @@ std::string Shard::missing_code(const Execution& execution) const {
   if (!execution.wants_code || record.status != ExecutionStatus::running || can_run(execution)) {
     return {};
   }
+  if (record.version.empty()) return record.workflow;
   return fmt::format("{} {}", record.workflow, record.version);
 }
 
@@ -98,9 +99,10 @@ void Shard::proceed(Execution& execution) {
                             std::holds_alternative<ChildEnded>(work) ||
                             (std::holds_alternative<EventSubmitted>(work) && mail_of(work) != 0) ||
                             (timer != nullptr && timer->timer.kind != TimerKind::deadline);
-    if (is_retry(work) && execution.fold.record().status == ExecutionStatus::failed &&
-        execution.history.empty()) {
-      // It takes the history, which an execution that has ended is loaded with for this only.
+    const bool takes_history = is_retry(work) && execution.history.empty() &&
+                               execution.fold.record().status == ExecutionStatus::failed;
+    if (takes_history || (starts_child(work) && !execution.knows_parent)) {
+      // An execution that has ended is loaded with its history for these only.
       blocked.push_back(std::move(work));
       continue;
     }
@@ -193,15 +195,15 @@ void Shard::begin(const StartRequested& input) {
   record.tenant = start.tenant;
   record.execution_id = start.execution_id;
   record.workflow = start.workflow;
-  record.version = workflow->version;
+  record.version = workflow != nullptr ? workflow->version : start.version;
   record.user_id = start.user_id;
   record.correlation_id = start.correlation_id;
   record.input_digest = start_digest(start);
   record.created_at = now_;
   record.updated_at = now_;
   Execution& execution = add(record);
-  execution.host = workflow->host;
-  execution.hosted = true;
+  if (workflow != nullptr) execution.host = workflow->host;
+  execution.hosted = workflow != nullptr;
   execution.start_request = input.request;
   if (input.mail != 0) {
     execution.open.inbox_completed.push_back(
@@ -222,14 +224,25 @@ void Shard::begin(const StartRequested& input) {
   attributes.parent = input.parent;
   attributes.parent_position = input.parent_position;
   execution.cause = 1;
-  if (start.start_at && *start.start_at > now_) {
+  const bool later = start.start_at && *start.start_at > now_;
+  if (later || workflow == nullptr) {
     execution.hosted = false;
-    attributes.start_at = *start.start_at;
+    attributes.start_at = later ? *start.start_at : now_;
     event.type = EventType::execution_scheduled;
     event.attributes = encode(attributes);
     append(execution, std::move(event));
     execution.effects.replies.push_back(Reply{execution.start_request, record.execution_id});
     execution.start_request = 0;
+    if (workflow == nullptr) {
+      log_engine(
+          LogLevel::warn,
+          fmt::format("No workflow '{}'{} is registered here{}. The execution waits until it is.",
+                      start.workflow,
+                      start.version.empty() ? std::string{} : " version " + start.version,
+                      name_meant(start.workflow)),
+          record);
+      if (!later) await_code(execution);
+    }
     return commit(execution);
   }
   event.attributes = encode(attributes);
@@ -256,16 +269,19 @@ void Shard::start_scheduled(Execution& execution) {
   HistoryEvent event = *execution.fold.scheduled();
   auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
   if (!attributes) throw std::logic_error(attributes.error().message);
+  // Where it was given none, the highest there is now.
+  const Catalog::Workflow& workflow = *catalog_.find_workflow(record.workflow, record.version);
+  attributes->version = workflow.version;
   if (!execution.fold.timer(kDeadlinePosition)) attributes->deadline = 0;
   event.attributes = encode(*attributes);
   event.type = EventType::execution_started;
   event.cause = execution.fold.last_sequence() + 1;
   execution.cause = event.cause;
   // There is nothing to rebuild.
-  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.host = workflow.host;
   execution.hosted = true;
   execution.history.clear();
-  StartJob job{record.tenant,       record.execution_id,        record.workflow, record.version,
+  StartJob job{record.tenant,       record.execution_id,        record.workflow, workflow.version,
                attributes->user_id, attributes->correlation_id, event.payload,   attributes->seed};
   add_job(execution, std::move(event), std::move(job));
   activate(execution);
@@ -406,8 +422,11 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
                                           record.execution_id, to_string(record.status)),
                               record.execution_id}});
   }
-  if (execution.fold.buffer().size() + execution.work.size() >=
-      options_.limits.events_buffered_max) {
+  // What nobody takes must not keep out what the code waits for.
+  const bool awaited = execution.work.empty() && can_run(execution) &&
+                       execution.fold.takers_of(event.event.name).position.has_value();
+  if (!awaited && execution.fold.buffer().size() + execution.work.size() >=
+                      options_.limits.events_buffered_max) {
     return answer(
         execution,
         Reply{event.request,

@@ -4,8 +4,10 @@
 // transaction syncs goes into the next one. Reads are synchronous, from any thread, and see what is
 // committed only.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +23,7 @@ namespace pawl {
 // The columns of an execution's row that a transition changes. What is absent stays.
 struct ExecutionChange {
   std::optional<ExecutionStatus> status;
+  std::optional<std::string> version;  // of one that began without its code, when that runs first
   std::optional<std::string> state;
   std::optional<Condition> condition;
   std::optional<std::string> condition_detail;
@@ -77,11 +80,24 @@ class CommitSink {
   virtual void commits_finished(const std::vector<CommitOutcome>& outcomes) = 0;
 };
 
+// How much of a history is read at once: until either is reached.
+struct HistoryBounds {
+  int records = 0;
+  std::size_t bytes = std::numeric_limits<std::size_t>::max();  // with the record that reaches it
+};
+inline constexpr HistoryBounds kNoHistory{0};
+inline constexpr HistoryBounds kWholeHistory{std::numeric_limits<int>::max()};
+// Of a page of a history, whatever its number of records.
+inline constexpr std::size_t kHistoryPageBytesMax = std::size_t{8} * 1024 * 1024;
+
 struct StoredExecution {
   ExecutionRecord record;
-  std::vector<HistoryEvent> history;  // empty if it was not asked for, and the inbox with it
-  std::int64_t history_end = 0;       // sequence of its last record
-  std::vector<InboxRecord> inbox;     // those not completed or failed, by id
+  std::vector<HistoryEvent>
+      history;                   // its first records; the inbox is empty if none were asked for
+  std::int64_t history_end = 0;  // sequence of its last record
+  // The ExecutionRetried records behind those of `history`: what they make void comes before them.
+  std::vector<HistoryEvent> retries;
+  std::vector<InboxRecord> inbox;  // those not completed or failed, by id
 };
 
 struct ExecutionQuery {
@@ -103,9 +119,9 @@ class HistorySource {
  public:
   virtual ~HistorySource() = default;
 
-  // Records with sequence > after, at most limit, by sequence.
+  // Records with sequence > after, by sequence.
   virtual Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                         int limit) = 0;
+                                                         HistoryBounds most) = 0;
   // The newest one at or before that sequence.
   virtual Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
                                                              std::int64_t at) = 0;
@@ -126,13 +142,13 @@ class Store : public HistorySource {
   virtual ExecutionRef next_execution_ref() = 0;
   virtual InboxId next_inbox_id() = 0;
 
-  // The row by id, with its whole history and open inbox where asked for. None: unknown, or of
-  // another tenant.
+  // The row by id, with the beginning of its history and its open inbox where asked for. None: unknown,
+  // or of another tenant.
   virtual Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                                 std::string_view execution_id,
-                                                                bool with_history) = 0;
+                                                                HistoryBounds history) = 0;
   virtual Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
-                                                                bool with_history) = 0;
+                                                                HistoryBounds history) = 0;
   virtual Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) = 0;
 
   // What has to be taken up after a start: running executions with in_flight set, or that are stuck,

@@ -75,7 +75,7 @@ Result<void> fold_to(HistorySource& store, const ExecutionRecord& execution, con
   while (fold.last_sequence() < end) {
     const auto limit = std::min<std::int64_t>(kRecordsAtOnce, end - fold.last_sequence());
     const auto page =
-        store.read_history(execution.ref, fold.last_sequence(), static_cast<int>(limit));
+        store.read_history(execution.ref, fold.last_sequence(), {static_cast<int>(limit)});
     if (!page) return page.error();
     if (page->empty()) {
       return Error{ErrorCode::store_invalid,

@@ -104,8 +104,7 @@ std::optional<std::int64_t> WaitIndex::first_to_ask_about(const Filter& filter) 
 }
 
 std::optional<Delivery> WaitIndex::next() const {
-  const bool ask =
-      !to_ask_.empty() && (met_.empty() || *to_ask_.begin() < met_.begin()->first);
+  const bool ask = !to_ask_.empty() && (met_.empty() || *to_ask_.begin() < met_.begin()->first);
   if (ask) {
     const Position position = *to_ask_.begin();
     return Delivery{*first_to_ask_about(filters_.at(position)), position, true};

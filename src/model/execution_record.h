@@ -47,7 +47,7 @@ struct ExecutionRecord {
   std::string tenant;
   std::string execution_id;
   std::string workflow;
-  std::string version;
+  std::string version;  // empty: the highest there will be when its code is there, and runs first
   ExecutionStatus status = ExecutionStatus::running;
   Condition condition = Condition::none;
   std::string condition_detail;  // which workflow or action is missing, and the nearest names

@@ -75,4 +75,15 @@ std::optional<EventType> event_type_from(const std::string_view text) {
   return std::nullopt;
 }
 
+std::size_t size_in_bytes(const HistoryEvent& event) {
+  return event.name.size() + event.payload.bytes.size() + event.attributes.size() +
+         event.site.size();
+}
+
+std::size_t size_in_bytes(const std::vector<HistoryEvent>& history) {
+  std::size_t bytes = 0;
+  for (const HistoryEvent& event : history) bytes += size_in_bytes(event);
+  return bytes;
+}
+
 }  // namespace pawl

@@ -6,10 +6,12 @@
 // An activation is a run of records: its jobs, then the commands that the code answered with. The
 // last one carries `ends_activation`. Bookkeeping records stand between activations and wake no code.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pawl/host.h"
 #include "pawl/payload.h"
@@ -98,5 +100,9 @@ struct HistoryEvent {
 
   friend bool operator==(const HistoryEvent&, const HistoryEvent&) = default;
 };
+
+// Of what it carries.
+std::size_t size_in_bytes(const HistoryEvent& event);
+std::size_t size_in_bytes(const std::vector<HistoryEvent>& history);
 
 }  // namespace pawl

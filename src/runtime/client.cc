@@ -39,8 +39,8 @@ class ReaderSource final : public HistorySource {
   explicit ReaderSource(SqliteReader& reader) : reader_{reader} {}
 
   Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                 int limit) override {
-    return reader_.read_history(ref, after, limit);
+                                                 HistoryBounds most) override {
+    return reader_.read_history(ref, after, most);
   }
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,
                                                      std::int64_t at) override {
@@ -212,7 +212,7 @@ Result<ExecutionState> Client::get_execution_state(const std::string_view execut
                                                    const std::string_view tenant,
                                                    const std::optional<std::int64_t> at_sequence) {
   return impl_->readers.with([&](SqliteReader& reader) -> Result<ExecutionState> {
-    const auto found = reader.find_execution(tenant, execution_id, false);
+    const auto found = reader.find_execution(tenant, execution_id, kNoHistory);
     if (!found) return found.error();
     if (!*found) return unknown_execution(tenant, execution_id);
     ReaderSource source{reader};
@@ -225,7 +225,7 @@ Result<ExecutionState> Client::get_execution_state(const std::string_view execut
 Result<std::vector<HistoryRecord>> Client::get_history(const std::string_view execution_id,
                                                        const std::string_view tenant) {
   return impl_->readers.with([&](SqliteReader& reader) -> Result<std::vector<HistoryRecord>> {
-    const auto found = reader.find_execution(tenant, execution_id, true);
+    const auto found = reader.find_execution(tenant, execution_id, kWholeHistory);
     if (!found) return found.error();
     if (!*found) return unknown_execution(tenant, execution_id);
     std::vector<HistoryRecord> records;

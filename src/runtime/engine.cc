@@ -215,7 +215,7 @@ void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
   if (!id) return;
   input.request = *id;
   readers_.post([this, prepared = std::move(input)]() mutable {
-    auto source = read_execution(prepared.fork.tenant, prepared.fork.execution_id, true);
+    auto source = read_execution(prepared.fork.tenant, prepared.fork.execution_id, kWholeHistory);
     const auto refuse = [&](const Error& reason) {
       answer(Reply{prepared.request, reason});
       mailbox_->post(Tick{});  // a drain may have waited for that
@@ -275,8 +275,8 @@ void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done
 
 Result<StoredExecution> Engine::read_execution(const std::string& tenant,
                                                const std::string& execution_id,
-                                               const bool with_history) {
-  auto found = store_->find_execution(tenant, execution_id, with_history);
+                                               const HistoryBounds history) {
+  auto found = store_->find_execution(tenant, execution_id, history);
   if (!found) return found.error();
   if (!*found) {
     return Error{ErrorCode::unknown_execution,
@@ -288,7 +288,7 @@ Result<StoredExecution> Engine::read_execution(const std::string& tenant,
 
 Result<ExecutionState> Engine::state_of(const std::string& tenant, const std::string& execution_id,
                                         const std::optional<std::int64_t> at_sequence) {
-  const auto stored = read_execution(tenant, execution_id, false);
+  const auto stored = read_execution(tenant, execution_id, kNoHistory);
   if (!stored) return stored.error();
   auto read = read_state(*store_, *stored, at_sequence, options_.limits.records_per_snapshot);
   if (!read) return read.error();
@@ -313,7 +313,7 @@ void Engine::keep_snapshots(const CommitOutcome& outcome) {
   if (outcome.error) growths_.clear();
   for (; !growths_.empty() && growths_.front().commit <= outcome.up_to; growths_.pop_front()) {
     readers_.post([this, ref = growths_.front().execution] {
-      const auto stored = store_->load_execution(ref, false);
+      const auto stored = store_->load_execution(ref, kNoHistory);
       if (!stored || !*stored) return;
       const auto kept =
           pawl::keep_snapshots(*store_, **stored, options_.limits.records_per_snapshot);
@@ -351,7 +351,7 @@ void Engine::get_history(std::string tenant, std::string execution_id,
   if (is_closing()) return done(closed());
   const bool posted = readers_.post(
       [this, tenant = std::move(tenant), id = std::move(execution_id), callback = done] {
-        const auto stored = read_execution(tenant, id, true);
+        const auto stored = read_execution(tenant, id, kWholeHistory);
         if (!stored) return callback(stored.error());
         std::vector<HistoryRecord> records;
         records.reserve(stored->history.size());
@@ -471,6 +471,12 @@ void Engine::carry_out(Outputs& out) {
     store_->commit(std::move(out.commits));
   }
   for (const LoadExecution& wanted : out.loads) readers_.post([this, wanted] { load(wanted); });
+  for (const LoadPage& wanted : out.page_loads) {
+    readers_.post([this, wanted] {
+      mailbox_->post(
+          PageLoaded{wanted, store_->read_history(wanted.ref, wanted.after, wanted.page)});
+    });
+  }
   for (const TimerRecord& after : out.timer_loads) {
     readers_.post([this, after] {
       mailbox_->post(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
@@ -552,9 +558,10 @@ void Engine::answer(Reply reply) {
 }
 
 void Engine::load(const LoadExecution& wanted) {
-  ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
-  loaded.found = wanted.ref != 0 ? store_->load_execution(wanted.ref, true)
-                                 : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+  ExecutionLoaded loaded{wanted, std::nullopt};
+  loaded.found = wanted.ref != 0
+                     ? store_->load_execution(wanted.ref, wanted.page)
+                     : store_->find_execution(wanted.tenant, wanted.execution_id, wanted.page);
   mailbox_->post(std::move(loaded));
 }
 

@@ -82,7 +82,7 @@ class Engine final : public CommitSink {
   void answer(Reply reply);
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
-                                         bool with_history);
+                                         HistoryBounds history);
   std::optional<Failure> check_parameters(const ExecuteActionRequest& request) const;
   bool is_closing() const;
   Error closed() const;

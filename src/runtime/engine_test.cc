@@ -88,18 +88,18 @@ class GatedStore final : public Store {
   InboxId next_inbox_id() override { return below_.next_inbox_id(); }
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,
-                                                        bool with_history) override {
+                                                        HistoryBounds history) override {
     gates_->reads.pass();
-    return below_.find_execution(tenant, execution_id, with_history);
+    return below_.find_execution(tenant, execution_id, history);
   }
   Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
-                                                        bool with_history) override {
+                                                        HistoryBounds history) override {
     gates_->reads.pass();
-    return below_.load_execution(ref, with_history);
+    return below_.load_execution(ref, history);
   }
   Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                 int limit) override {
-    return below_.read_history(ref, after, limit);
+                                                 HistoryBounds most) override {
+    return below_.read_history(ref, after, most);
   }
   Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) override {
     gates_->reads.pass();

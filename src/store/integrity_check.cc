@@ -170,7 +170,7 @@ class IntegrityCheck {
     if (!moment.begun()) {
       throw Impossible{moment.begun().error()};
     }
-    auto stored = reader_.load_execution(about_.ref, false);
+    auto stored = reader_.load_execution(about_.ref, kNoHistory);
     if (!stored) {
       return find_unreadable(stored.error());
     }
@@ -205,7 +205,7 @@ class IntegrityCheck {
     std::int64_t last = 0;
     while (last < end) {
       look_around();
-      auto page = reader_.read_history(about_.ref, last, kRecordsAtOnce);
+      auto page = reader_.read_history(about_.ref, last, {kRecordsAtOnce});
       if (!page) {
         locate_unreadable(last);
         return false;
@@ -258,7 +258,7 @@ class IntegrityCheck {
   // Of a page that can't be read: which record it is.
   void locate_unreadable(std::int64_t last) {
     while (true) {
-      auto one = reader_.read_history(about_.ref, last, 1);
+      auto one = reader_.read_history(about_.ref, last, {1});
       if (!one) {
         return find_unreadable(one.error(), last + 1);
       }

@@ -17,6 +17,7 @@ bool is_open(const InboxRecord& record) {
 
 void change(ExecutionRecord& record, const ExecutionChange& change) {
   record.status = change.status.value_or(record.status);
+  record.version = change.version.value_or(record.version);
   record.state = change.state.value_or(record.state);
   record.condition = change.condition.value_or(record.condition);
   record.condition_detail = change.condition_detail.value_or(record.condition_detail);
@@ -241,8 +242,29 @@ InboxId MemoryStore::next_inbox_id() {
   return next_inbox_++;
 }
 
+namespace {
+
+// From the first record with sequence > after.
+std::vector<HistoryEvent> page_of(const std::vector<HistoryEvent>& history,
+                                  const std::int64_t after, const HistoryBounds most) {
+  std::vector<HistoryEvent> page;
+  std::size_t bytes = 0;
+  auto next = std::upper_bound(
+      history.begin(), history.end(), after,
+      [](const std::int64_t sequence, const auto& event) { return sequence < event.sequence; });
+  while (next != history.end() && page.size() < static_cast<std::size_t>(most.records) &&
+         bytes < most.bytes) {
+    bytes += size_in_bytes(*next);
+    page.push_back(*next++);
+  }
+  return page;
+}
+
+}  // namespace
+
 Result<std::optional<StoredExecution>> MemoryStore::find_execution(
-    const std::string_view tenant, const std::string_view execution_id, const bool with_history) {
+    const std::string_view tenant, const std::string_view execution_id,
+    const HistoryBounds history) {
   ExecutionRef ref = 0;
   {
     const std::lock_guard lock{mutex_};
@@ -252,11 +274,11 @@ Result<std::optional<StoredExecution>> MemoryStore::find_execution(
     }
     ref = found->second;
   }
-  return load_execution(ref, with_history);
+  return load_execution(ref, history);
 }
 
 Result<std::optional<StoredExecution>> MemoryStore::load_execution(const ExecutionRef ref,
-                                                                   const bool with_history) {
+                                                                   const HistoryBounds most) {
   const std::lock_guard lock{mutex_};
   const auto found = data_->executions.find(ref);
   if (found == data_->executions.end()) {
@@ -266,10 +288,15 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
   stored.record = found->second.record;
   const auto& history = found->second.history;
   stored.history_end = history.empty() ? 0 : history.back().sequence;
-  if (!with_history) {
+  if (most.records == 0) {
     return std::optional<StoredExecution>{std::move(stored)};
   }
-  stored.history = history;
+  stored.history = page_of(history, 0, most);
+  for (std::size_t index = stored.history.size(); index < history.size(); ++index) {
+    if (history[index].type == EventType::execution_retried) {
+      stored.retries.push_back(history[index]);
+    }
+  }
   for (const auto& [id, record] : data_->inbox) {
     if (record.execution == ref && is_open(record)) {
       stored.inbox.push_back(record);
@@ -280,19 +307,13 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
 
 Result<std::vector<HistoryEvent>> MemoryStore::read_history(const ExecutionRef ref,
                                                             const std::int64_t after,
-                                                            const int limit) {
+                                                            const HistoryBounds most) {
   const std::lock_guard lock{mutex_};
-  std::vector<HistoryEvent> events;
   const auto found = data_->executions.find(ref);
-  if (found != data_->executions.end()) {
-    const auto& history = found->second.history;
-    const auto first = std::upper_bound(
-        history.begin(), history.end(), after,
-        [](const std::int64_t sequence, const auto& event) { return sequence < event.sequence; });
-    const auto count = std::min<std::ptrdiff_t>(limit, history.end() - first);
-    events.assign(first, first + count);
+  if (found == data_->executions.end()) {
+    return std::vector<HistoryEvent>{};
   }
-  return events;
+  return page_of(found->second.history, after, most);
 }
 
 Result<std::vector<ExecutionRecord>> MemoryStore::list_executions(const ExecutionQuery& query) {

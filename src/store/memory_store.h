@@ -65,11 +65,11 @@ class MemoryStore final : public Store {
   InboxId next_inbox_id() override;
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,
-                                                        bool with_history) override;
+                                                        HistoryBounds history) override;
   Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
-                                                        bool with_history) override;
+                                                        HistoryBounds history) override;
   Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                 int limit) override;
+                                                 HistoryBounds most) override;
   Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) override;
   Result<std::vector<ExecutionRef>> executions_to_resume(ExecutionRef after, int limit) override;
   Result<std::vector<TimerRecord>> timers_after(const TimerRecord& after, int limit) override;

@@ -52,6 +52,7 @@ enum Which : std::size_t {
   kMail,
   kResults,
   kHistoryEnd,
+  kRetries,
   kFindSnapshot,
   kList,          // any status
   kListByStatus,  // + ExecutionStatus
@@ -85,6 +86,8 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
     "SELECT coalesce(max(sequence), 0) FROM workflow_events WHERE execution = ?1",
+    "SELECT sequence, codec, attributes FROM workflow_events WHERE execution = ?1 AND "
+    "sequence > ?2 AND event_type = 'ExecutionRetried' ORDER BY sequence",
     "SELECT execution, sequence, tenant, status, current_state, data, created_at "
     "FROM workflow_state_snapshots WHERE execution = ?1 AND sequence <= ?2 AND codec = ?3 "
     "ORDER BY sequence DESC LIMIT 1",
@@ -269,6 +272,11 @@ Result<SqliteStatement*> SqliteReader::statement(const std::size_t which) {
 
 template <class T, class Row>
 Result<std::vector<T>> SqliteReader::collect(SqliteStatement& statement, Row row) {
+  return collect<T>(statement, row, [](const T&) { return true; });
+}
+
+template <class T, class Row, class GoOn>
+Result<std::vector<T>> SqliteReader::collect(SqliteStatement& statement, Row row, GoOn go_on) {
   const SqliteReset reset{statement};
   std::vector<T> rows;
   try {
@@ -281,6 +289,9 @@ Result<std::vector<T>> SqliteReader::collect(SqliteStatement& statement, Row row
         return connection_.error(code, "reading");
       }
       rows.push_back(row(statement));
+      if (!go_on(rows.back())) {
+        return rows;
+      }
     }
   } catch (const UnreadableRow& unreadable) {
     return Error{ErrorCode::store_invalid,
@@ -298,7 +309,7 @@ Result<std::optional<T>> SqliteReader::first(SqliteStatement& statement, Row row
 }
 
 Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& row,
-                                                               const bool with_history) {
+                                                               const HistoryBounds most) {
   auto record = first<ExecutionRecord>(row, execution_of);
   if (!record) {
     return record.error();
@@ -309,14 +320,17 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
   StoredExecution stored;
   stored.record = std::move(**record);
 
-  if (with_history) {
-    auto history = read_history(stored.record.ref, 0, -1);
+  if (most.records > 0) {
+    auto history = read_history(stored.record.ref, 0, most);
     if (!history) {
       return history.error();
     }
     stored.history = std::move(*history);
     stored.history_end = stored.history.empty() ? 0 : stored.history.back().sequence;
-  } else {
+  }
+  const bool may_go_on = stored.history.size() >= static_cast<std::size_t>(most.records) ||
+                         size_in_bytes(stored.history) >= most.bytes;
+  if (may_go_on) {
     auto end_statement = statement(kHistoryEnd);
     if (!end_statement) {
       return end_statement.error();
@@ -327,9 +341,17 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
     if (!end) {
       return end.error();
     }
+    const std::int64_t read = stored.history_end;
     stored.history_end = end->value_or(0);
+    if (most.records > 0 && read < stored.history_end) {
+      auto retries = read_retries(stored.record.ref, read);
+      if (!retries) {
+        return retries.error();
+      }
+      stored.retries = std::move(*retries);
+    }
   }
-  if (!with_history) {
+  if (most.records == 0) {
     return std::optional<StoredExecution>{std::move(stored)};
   }
   auto inbox_statement = statement(kOpenInbox);
@@ -346,7 +368,7 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
 }
 
 Result<std::optional<StoredExecution>> SqliteReader::find_execution(
-    const std::string_view tenant, const std::string_view execution_id, const bool with_history) {
+    const std::string_view tenant, const std::string_view execution_id, const HistoryBounds most) {
   auto row = statement(kFindExecution);
   if (!row) {
     return row.error();
@@ -357,11 +379,11 @@ Result<std::optional<StoredExecution>> SqliteReader::find_execution(
   }
   (*row)->bind(1, tenant);
   (*row)->bind(2, execution_id);
-  return with_rest(**row, with_history);
+  return with_rest(**row, most);
 }
 
 Result<std::optional<StoredExecution>> SqliteReader::load_execution(const ExecutionRef ref,
-                                                                    const bool with_history) {
+                                                                    const HistoryBounds most) {
   auto row = statement(kLoadExecution);
   if (!row) {
     return row.error();
@@ -371,20 +393,41 @@ Result<std::optional<StoredExecution>> SqliteReader::load_execution(const Execut
     return moment.begun().error();
   }
   (*row)->bind(1, ref);
-  return with_rest(**row, with_history);
+  return with_rest(**row, most);
 }
 
 Result<std::vector<HistoryEvent>> SqliteReader::read_history(const ExecutionRef ref,
                                                              const std::int64_t after,
-                                                             const int limit) {
+                                                             const HistoryBounds most) {
   auto history = statement(kHistory);
   if (!history) {
     return history.error();
   }
   (*history)->bind(1, ref);
   (*history)->bind(2, after);
-  (*history)->bind(3, std::int64_t{limit});
-  return collect<HistoryEvent>(**history, event_of);
+  (*history)->bind(3, std::int64_t{most.records});
+  std::size_t bytes = 0;
+  return collect<HistoryEvent>(**history, event_of, [&](const HistoryEvent& event) {
+    return (bytes += size_in_bytes(event)) < most.bytes;
+  });
+}
+
+Result<std::vector<HistoryEvent>> SqliteReader::read_retries(const ExecutionRef ref,
+                                                             const std::int64_t after) {
+  auto retries = statement(kRetries);
+  if (!retries) {
+    return retries.error();
+  }
+  (*retries)->bind(1, ref);
+  (*retries)->bind(2, after);
+  return collect<HistoryEvent>(**retries, [](const SqliteStatement& row) {
+    HistoryEvent event;
+    event.type = EventType::execution_retried;
+    event.sequence = row.column_int(0);
+    event.codec = static_cast<int>(row.column_int(1));
+    event.attributes = row.column_text(2);
+    return event;
+  });
 }
 
 Result<std::vector<ExecutionRecord>> SqliteReader::list_executions(const ExecutionQuery& query) {

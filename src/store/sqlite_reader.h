@@ -38,9 +38,12 @@ class SqliteReader {
 
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,
-                                                        bool with_history);
-  Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref, bool with_history);
-  Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after, int limit);
+                                                        HistoryBounds most);
+  Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref, HistoryBounds most);
+  Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
+                                                 HistoryBounds most);
+  // Its ExecutionRetried records with sequence > after: their sequences, codecs and attributes.
+  Result<std::vector<HistoryEvent>> read_retries(ExecutionRef ref, std::int64_t after);
   Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query);
   Result<std::vector<ExecutionRef>> executions_to_resume(ExecutionRef after, int limit);
   Result<std::vector<TimerRecord>> timers_after(const TimerRecord& after, int limit);
@@ -64,9 +67,12 @@ class SqliteReader {
   // Steps through the rows of a statement that has been bound; `row` turns one into a value.
   template <class T, class Row>
   Result<std::vector<T>> collect(SqliteStatement& statement, Row row);
+  // Until there is no more, or `go_on` says no to what was just read.
+  template <class T, class Row, class GoOn>
+  Result<std::vector<T>> collect(SqliteStatement& statement, Row row, GoOn go_on);
   template <class T, class Row>
   Result<std::optional<T>> first(SqliteStatement& statement, Row row);
-  Result<std::optional<StoredExecution>> with_rest(SqliteStatement& row, bool with_history);
+  Result<std::optional<StoredExecution>> with_rest(SqliteStatement& row, HistoryBounds most);
   // Prepared at their first use: a connection that only loads executions needs no others.
   Result<SqliteStatement*> statement(std::size_t which);
 

@@ -44,22 +44,20 @@ class SqliteStore final : public Store {
 
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,
-                                                        bool with_history) override {
-    return readers_.with([&](SqliteReader& reader) {
-      return reader.find_execution(tenant, execution_id, with_history);
-    });
+                                                        HistoryBounds history) override {
+    return readers_.with(
+        [&](SqliteReader& reader) { return reader.find_execution(tenant, execution_id, history); });
   }
 
   Result<std::optional<StoredExecution>> load_execution(ExecutionRef ref,
-                                                        bool with_history) override {
-    return readers_.with(
-        [&](SqliteReader& reader) { return reader.load_execution(ref, with_history); });
+                                                        HistoryBounds history) override {
+    return readers_.with([&](SqliteReader& reader) { return reader.load_execution(ref, history); });
   }
 
   Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
-                                                 int limit) override {
+                                                 HistoryBounds most) override {
     return readers_.with(
-        [&](SqliteReader& reader) { return reader.read_history(ref, after, limit); });
+        [&](SqliteReader& reader) { return reader.read_history(ref, after, most); });
   }
 
   Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query) override {

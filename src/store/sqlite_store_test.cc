@@ -1,5 +1,6 @@
 #include "store/sqlite_store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/fsuid.h>
@@ -193,7 +194,7 @@ TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
               "1")
         << table;
   }
-  const auto stored = store->load_execution(ref, true);
+  const auto stored = store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   EXPECT_EQ((*stored)->history, transition.records);
 }
@@ -494,7 +495,7 @@ TEST_F(SqliteStoreTest, TheLogIsWrittenBackAndReused) {
   ASSERT_FALSE(driver->commit_and_wait({start_transition(ref, "acme", "wf")}));
   for (std::int64_t sequence = 2; sequence < 400; ++sequence) {
     auto transition = append_transition(ref, "acme", sequence, 1);
-    transition.records[0].payload = Payload::json('"' + std::string(4'000, 'x') + '"');
+    transition.records[0].payload = Payload::json(fmt::format("\"{:x<4000}\"", ""));
     ASSERT_FALSE(driver->commit_and_wait({transition}));
   }
   EXPECT_GT(fs::file_size(path), 300u * 4'096);
@@ -564,7 +565,7 @@ TEST_F(SqliteStoreTest, AKillLeavesALongLog) {
   EXPECT_GT(fs::file_size(path + "-wal"), 2u * 1'024 * 1'024);
   auto store = open();
   ASSERT_TRUE(store);
-  const auto history = store->read_history(1, 0, 1'000);
+  const auto history = store->read_history(1, 0, {1'000});
   ASSERT_TRUE(history);
   EXPECT_EQ(history->size(), static_cast<std::size_t>(kCommits));
 }
@@ -630,11 +631,11 @@ TEST_F(SqliteStoreTest, ADamagedRowIsAnErrorAndNotACrash) {
   ASSERT_FALSE(driver->commit_and_wait({start_transition(ref, "acme", "wf")}));
   auto operators = shell();
   ASSERT_TRUE(operators.execute("UPDATE workflow_events SET event_type = 'Surprise'"));
-  const auto stored = store->load_execution(ref, true);
+  const auto stored = store->load_execution(ref, kWholeHistory);
   ASSERT_FALSE(stored);
   EXPECT_EQ(stored.error().code, ErrorCode::store_invalid);
   EXPECT_NE(stored.error().message.find("Surprise"), std::string::npos) << stored.error().message;
-  EXPECT_TRUE(store->load_execution(ref, false)) << "the reader is free again";
+  EXPECT_TRUE(store->load_execution(ref, kNoHistory)) << "the reader is free again";
 }
 
 }  // namespace

@@ -56,13 +56,14 @@ enum Column : unsigned {
   kInFlight = 16,
   kResult = 32,
   kError = 64,
+  kVersion = 128,
 };
 
 unsigned columns_of(const ExecutionChange& change) {
   return (change.status ? kStatus : 0u) | (change.state ? kState : 0u) |
          (change.condition ? kCondition : 0u) | (change.condition_detail ? kConditionDetail : 0u) |
          (change.in_flight ? kInFlight : 0u) | (change.result ? kResult : 0u) |
-         (change.error_json ? kError : 0u);
+         (change.error_json ? kError : 0u) | (change.version ? kVersion : 0u);
 }
 
 ApplyError rows_do_not_fit(std::string message) {
@@ -175,7 +176,8 @@ Result<SqliteStatement*> SqliteTransitions::update_of(SqliteConnection& connecti
                                              {kConditionDetail, "condition_detail = ?7"},
                                              {kInFlight, "in_flight = ?8"},
                                              {kResult, "result = ?9, result_encoding = ?10"},
-                                             {kError, "error = ?11"}}) {
+                                             {kError, "error = ?11"},
+                                             {kVersion, "workflow_version = ?12"}}) {
       if ((columns & column) != 0) {
         sql += ", ";
         sql += assignment;
@@ -222,6 +224,9 @@ SqliteTransitions::Step SqliteTransitions::change(SqliteConnection& connection,
   }
   if (change.error_json) {
     update.bind_optional(11, *change.error_json);
+  }
+  if (change.version) {
+    update.bind(12, *change.version);
   }
   if (auto failed = run(connection, update, "changing the row", transition.execution)) {
     return failed;

@@ -44,7 +44,7 @@ class SqliteTransitions {
       insert_result_, insert_inbox_, complete_inbox_, insert_snapshot_;
   // By the set of columns that change, so that indexes of others are not touched; prepared at first
   // use.
-  std::array<SqliteStatement, 128> updates_;
+  std::array<SqliteStatement, 256> updates_;
 };
 
 }  // namespace pawl

@@ -365,20 +365,52 @@ TEST(Children, AStrangerUnderTheIdOfAChildIsLeftAlone) {
   }
 }
 
-TEST(Children, OneWhoseWorkflowNobodyHasWaitsUntilSomebodyDoes) {
-  tell_four_ways(
-      {family({{"Parent", asks_one}, {"Child", works}}),
-       [](World& world) {
-         world.register_workflow("Parent");
-         world.register_action("echo", echo);
-       },
-       [](World& world) {
-         start_until_told(world, parent_of("p"));
-         world.advance(1'000);
-         world.register_workflow("Child");
-         world.settle();
-       },
-       [](const World& world) { EXPECT_EQ(world.state(kTenant, "p").result.bytes, "{\"n\":1}"); }});
+// rule: 21
+TEST(Children, OneWhoseWorkflowNobodyHasIsSeenAndWaitsUntilSomebodyDoes) {
+  tell_four_ways({family({{"Parent", asks_one}, {"Child", works}}),
+                  [](World& world) {
+                    world.register_workflow("Parent");
+                    world.register_action("echo", echo);
+                  },
+                  [](World& world) {
+                    start_until_told(world, parent_of("p"));
+                    world.advance(1'000);
+                    EXPECT_EQ(world.state(kTenant, "p/1").status, "running");
+                    EXPECT_EQ(world.state(kTenant, "p/1").condition, "no_worker");
+                    EXPECT_EQ(world.state(kTenant, "p/1").condition_detail, "Child");
+                    EXPECT_EQ(world.state(kTenant, "p/1").version, "") << "it has none yet";
+                    world.register_workflow("Child", "3.0.0");
+                    world.advance(1'000);
+                    world.register_workflow("Child", "4.0.0");
+                  },
+                  [](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "p").result.bytes, "{\"n\":1}");
+                    EXPECT_EQ(world.state(kTenant, "p/1").version, "3.0.0")
+                        << "the highest there was";
+                    EXPECT_EQ(world.state(kTenant, "p/1").condition, "");
+                  }});
+}
+
+// rule: 22
+TEST(Children, OneWhoseWorkflowNobodyHasIsEndedWithItsParentAndByOperators) {
+  for (const ControlVerb verb : {ControlVerb::cancel, ControlVerb::terminate}) {
+    for (const std::string id : {"p", "p/1"}) {
+      tell_four_ways(
+          {family({{"Parent", asks_one}}), [](World& world) { world.register_workflow("Parent"); },
+           [&](World& world) {
+             start_until_told(world, parent_of("p"));
+             world.advance(1'000);
+             control_until_told(world, verb, id);
+             world.advance(1'000);
+           },
+           [&](const World& world) {
+             const bool cancelled = verb == ControlVerb::cancel || id == "p";
+             EXPECT_EQ(world.state(kTenant, "p/1").status, cancelled ? "cancelled" : "terminated");
+             EXPECT_NE(world.state(kTenant, "p").status, "running");
+             EXPECT_EQ(count(world.history(kTenant, "p/1"), EventType::execution_started), 0);
+           }});
+    }
+  }
 }
 
 TEST(Children, ARetryOfTheParentTriesTheChildThatFailedAgain) {

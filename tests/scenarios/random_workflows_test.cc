@@ -118,6 +118,7 @@ TEST_P(RandomWorkflows, EndTheSameWhicheverWayTheyGo) {
     WorldOptions options;
     options.seed = order;
     options.limits.executions_cached_max = order % 2;
+    options.limits.history_page_records_max = 1 + order % 3 * 5;
     World world(options, make_host);
     prepare(world);
     tell(world);

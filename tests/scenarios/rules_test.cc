@@ -422,6 +422,25 @@ TEST_F(Rules, TheBufferOfAnExecutionIsBounded) {
   EXPECT_NE(refused->error().message.find("events_buffered_max"), std::string::npos);
 }
 
+// Else what nobody takes would keep an execution from going on for good.
+// rules: 10, 26
+TEST_F(Rules, AFullBufferKeepsOutNoEventThatTheCodeWaitsFor) {
+  for (const bool enqueue : {false, true}) {
+    WorldOptions options;
+    options.limits.events_buffered_max = 2;
+    code_ = [](Script& script) { return script.wait_for({"Go"}).payload.bytes; };
+    World world = make_world(options);
+    world.register_workflow("Story");
+    start_until_told(world, start_of("a"));
+    submit_until_told(world, event_of("a", "Other"));
+    submit_until_told(world, event_of("a", "Other"));
+    EXPECT_EQ(world.submit(event_of("a", "Other"), enqueue)->error().code, ErrorCode::overloaded);
+    submit_until_told(world, event_of("a", "Go"), enqueue);
+    world.settle();
+    EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+  }
+}
+
 // Sends 0 to 9 to "full", which takes them once it was told to, and 1 to "other".
 std::string sends_many(Script& script) {
   for (int n = 0; n < 10; ++n) {

@@ -242,7 +242,7 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
     const auto page = (*store)->list_executions(query).value();
     if (page.empty()) break;
     for (const ExecutionRecord& record : page) {
-      auto found = (*store)->load_execution(record.ref, true).value();
+      auto found = (*store)->load_execution(record.ref, kWholeHistory).value();
       ASSERT_TRUE(found);
       EXPECT_TRUE(found->inbox.empty()) << record.execution_id << " has events that wait";
       for (ActionResultRecord& result : (*store)->action_results(record.ref).value()) {

@@ -221,6 +221,15 @@ void tell_four_ways(const Story& story) {
     EXPECT_EQ(essence(*world), live);
     expect_sound(*world, story);
   }
+  for (const std::size_t records : {1, 3}) {
+    SCOPED_TRACE(fmt::format("evicted after each activation, its history read by {}", records));
+    WorldOptions options;
+    options.limits.executions_cached_max = 0;
+    options.limits.history_page_records_max = records;
+    const auto world = run(options);
+    EXPECT_EQ(essence(*world), live);
+    expect_sound(*world, story);
+  }
   for (std::uint64_t commit = 1; commit <= commits; ++commit) {
     for (const bool before : {true, false}) {
       SCOPED_TRACE(fmt::format("crashed {} commit {}", before ? "before" : "after", commit));

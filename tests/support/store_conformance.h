@@ -129,7 +129,7 @@ TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
   ASSERT_FALSE(error) << error->message;
 
   for (int pass = 0; pass < 2; ++pass) {
-    const auto by_ref = self.store->load_execution(ref, true);
+    const auto by_ref = self.store->load_execution(ref, kWholeHistory);
     ASSERT_TRUE(by_ref && *by_ref);
     const auto& stored = **by_ref;
     expect_same(stored.record, record);
@@ -137,7 +137,7 @@ TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
     ASSERT_EQ(stored.inbox.size(), 1u);
     expect_same(stored.inbox[0], event);
 
-    const auto by_id = self.store->find_execution("acme", "wf-1", false);
+    const auto by_id = self.store->find_execution("acme", "wf-1", kNoHistory);
     ASSERT_TRUE(by_id && *by_id);
     EXPECT_EQ((*by_id)->record.ref, ref);
     EXPECT_TRUE((*by_id)->history.empty());
@@ -168,16 +168,16 @@ TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
 TYPED_TEST_P(StoreConformance, TellsUnknownFromForeignInNoWay) {
   auto& self = *this;
   self.start("wf-1", "acme");
-  const auto unknown = self.store->find_execution("acme", "wf-2", true);
-  const auto foreign = self.store->find_execution("globex", "wf-1", true);
+  const auto unknown = self.store->find_execution("acme", "wf-2", kWholeHistory);
+  const auto foreign = self.store->find_execution("globex", "wf-1", kWholeHistory);
   ASSERT_TRUE(unknown && foreign);
   EXPECT_FALSE(*unknown);
   EXPECT_FALSE(*foreign);
-  const auto no_ref = self.store->load_execution(77, true);
+  const auto no_ref = self.store->load_execution(77, kWholeHistory);
   ASSERT_TRUE(no_ref);
   EXPECT_FALSE(*no_ref);
   self.start("wf-1", "globex");  // the same id in another tenant is another execution
-  const auto theirs = self.store->find_execution("globex", "wf-1", false);
+  const auto theirs = self.store->find_execution("globex", "wf-1", kNoHistory);
   ASSERT_TRUE(theirs && *theirs);
   EXPECT_EQ((*theirs)->record.tenant, "globex");
 }
@@ -185,7 +185,7 @@ TYPED_TEST_P(StoreConformance, TellsUnknownFromForeignInNoWay) {
 TYPED_TEST_P(StoreConformance, ChangesOnlyWhatIsGiven) {
   auto& self = *this;
   const auto ref = self.start("wf-1");
-  const auto before = self.store->load_execution(ref, false);
+  const auto before = self.store->load_execution(ref, kNoHistory);
   ASSERT_TRUE(before && *before);
 
   Transition transition;
@@ -200,11 +200,12 @@ TYPED_TEST_P(StoreConformance, ChangesOnlyWhatIsGiven) {
   expected.state = "submitted";
   expected.last_sequence = 4;
   expected.updated_at = 2'000;
-  auto now = self.store->load_execution(ref, false);
+  auto now = self.store->load_execution(ref, kNoHistory);
   expect_same((*now)->record, expected);
 
   transition.changed = ExecutionChange{};
   transition.changed->status = ExecutionStatus::failed;
+  transition.changed->version = "2.0.0";
   transition.changed->condition = Condition::none;
   transition.changed->condition_detail = "";
   transition.changed->in_flight = true;
@@ -214,6 +215,7 @@ TYPED_TEST_P(StoreConformance, ChangesOnlyWhatIsGiven) {
   transition.changed->at = 2'001;
   ASSERT_FALSE(self.commit(transition));
   expected.status = ExecutionStatus::failed;
+  expected.version = "2.0.0";
   expected.condition = Condition::none;
   expected.condition_detail = "";
   expected.in_flight = true;
@@ -221,7 +223,7 @@ TYPED_TEST_P(StoreConformance, ChangesOnlyWhatIsGiven) {
   expected.error_json = "{}";
   expected.last_sequence = 5;
   expected.updated_at = 2'001;
-  now = self.store->load_execution(ref, false);
+  now = self.store->load_execution(ref, kNoHistory);
   expect_same((*now)->record, expected);
 }
 
@@ -233,17 +235,53 @@ TYPED_TEST_P(StoreConformance, ReadsHistoriesInPages) {
     ASSERT_FALSE(self.commit(append_transition(ref, "acme", sequence, 1)));
     ASSERT_FALSE(self.commit(append_transition(other, "acme", sequence, 1)));
   }
-  const auto page = self.store->read_history(ref, 3, 4);
+  const auto page = self.store->read_history(ref, 3, {4});
   ASSERT_TRUE(page);
   ASSERT_EQ(page->size(), 4u);
   EXPECT_EQ(page->front().sequence, 4);
   EXPECT_EQ(page->back().sequence, 7);
-  const auto rest = self.store->read_history(ref, 7, 100);
+  const auto rest = self.store->read_history(ref, 7, {100});
   ASSERT_TRUE(rest);
   EXPECT_EQ(rest->size(), 3u);
-  const auto none = self.store->read_history(ref, 10, 100);
+  const auto none = self.store->read_history(ref, 10, {100});
   ASSERT_TRUE(none);
   EXPECT_TRUE(none->empty());
+
+  const auto size = size_in_bytes(rest->front());
+  ASSERT_GT(size, 0U);
+  const auto by_bytes = self.store->read_history(ref, 0, {100, 3 * size});
+  ASSERT_TRUE(by_bytes);
+  EXPECT_LE(by_bytes->size(), 4U);
+  EXPECT_GE(size_in_bytes(*by_bytes), 3 * size) << "with the record that reaches it";
+  const auto one = self.store->read_history(ref, 7, {100, 1});
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->size(), 1U) << "one at least, so that it goes on";
+}
+
+// What a later record makes void is known with the first page.
+TYPED_TEST_P(StoreConformance, LoadsTheBeginningOfAHistoryWithItsLaterRetries) {
+  auto& self = *this;
+  const auto ref = self.start("wf-1");
+  for (std::int64_t sequence = 2; sequence <= 10; ++sequence) {
+    Transition transition = append_transition(ref, "acme", sequence, 1);
+    if (sequence == 3 || sequence == 8) {
+      transition.records.front().type = EventType::execution_retried;
+      transition.records.front().attributes = "{\"from\":" + std::to_string(sequence - 1) + "}";
+    }
+    ASSERT_FALSE(self.commit(std::move(transition)));
+  }
+  for (const int records : {5, 9, 10, 11}) {
+    const auto stored = self.store->load_execution(ref, {records});
+    ASSERT_TRUE(stored && *stored);
+    EXPECT_EQ((*stored)->history.size(), static_cast<std::size_t>(std::min(records, 10)));
+    EXPECT_EQ((*stored)->history_end, 10);
+    const auto& retries = (*stored)->retries;
+    ASSERT_EQ(retries.size(), records < 8 ? 1U : 0U);
+    if (retries.empty()) continue;
+    EXPECT_EQ(retries.front().sequence, 8);
+    EXPECT_EQ(retries.front().type, EventType::execution_retried);
+    EXPECT_EQ(retries.front().attributes, "{\"from\":7}");
+  }
 }
 
 TYPED_TEST_P(StoreConformance, SnapshotsAreFoundFromTheirSequenceOn) {
@@ -283,11 +321,11 @@ TYPED_TEST_P(StoreConformance, TellsTheEndOfAHistoryWithoutReadingIt) {
   auto& self = *this;
   const auto ref = self.start("wf-1");
   ASSERT_FALSE(self.commit(append_transition(ref, "acme", 2, 5)));
-  for (const bool with_history : {false, true}) {
-    const auto stored = self.store->load_execution(ref, with_history);
+  for (const HistoryBounds history : {kNoHistory, kWholeHistory}) {
+    const auto stored = self.store->load_execution(ref, history);
     ASSERT_TRUE(stored && *stored);
     EXPECT_EQ((*stored)->history_end, 6);
-    EXPECT_EQ((*stored)->history.size(), with_history ? 6u : 0u);
+    EXPECT_EQ((*stored)->history.size(), history.records > 0 ? 6u : 0u);
   }
 }
 
@@ -375,7 +413,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   }
   EXPECT_LT(ids[0], ids[1]);
   EXPECT_LT(ids[1], ids[2]);
-  auto stored = self.store->load_execution(ref, true);
+  auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   ASSERT_EQ((*stored)->inbox.size(), 2u);
   EXPECT_EQ((*stored)->inbox[0].event_id, "evt-0");
@@ -387,7 +425,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   transition.inbox_completed = {{ids[0], InboxStatus::failed, "no", ""},
                                 {ids[1], InboxStatus::completed, "", "{\"a\":1}"}};
   ASSERT_FALSE(self.commit(transition));
-  stored = self.store->load_execution(ref, true);
+  stored = self.store->load_execution(ref, kWholeHistory);
   EXPECT_TRUE((*stored)->inbox.empty());
   auto row = self.store->find_inbox(ref, "key-1");
   ASSERT_TRUE(row && *row);
@@ -431,7 +469,7 @@ TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
   ASSERT_FALSE(self.commit(sender));
   self.reopen();
 
-  auto stored = self.store->load_execution(ref, true);
+  auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   EXPECT_TRUE((*stored)->inbox.empty()) << "it belongs to nobody yet";
   EXPECT_FALSE(*self.store->find_inbox(0, "key"));
@@ -617,7 +655,7 @@ TYPED_TEST_P(StoreConformance, ReportsEachStreamInOrder) {
   }
   EXPECT_EQ(self.store->queued_commits(), 0u);
   for (const auto ref : refs) {
-    const auto stored = self.store->load_execution(ref, true);
+    const auto stored = self.store->load_execution(ref, kWholeHistory);
     ASSERT_TRUE(stored && *stored);
     EXPECT_EQ((*stored)->history.size(), 1u);
   }
@@ -659,7 +697,7 @@ TYPED_TEST_P(StoreConformance, AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGen
   self.driver->wait_for(1, base + 5);
   EXPECT_FALSE(self.driver->error_of(1, base + 5));
 
-  const auto stored = self.store->load_execution(ref, true);
+  const auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   EXPECT_EQ((*stored)->history.size(), 4u);
   const auto timers = self.store->timers_after({}, 10);
@@ -716,7 +754,7 @@ TYPED_TEST_P(StoreConformance, RefusesWhatCannotBeRight) {
     EXPECT_EQ(error->code, ErrorCode::internal) << what << ": " << error->message;
     EXPECT_FALSE(error->message.empty()) << what;
   }
-  const auto stored = self.store->load_execution(ref, true);
+  const auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   EXPECT_EQ((*stored)->history.size(), 1u);
 }
@@ -756,7 +794,7 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
   for (int number = 0; number < 3; ++number) {
     readers.emplace_back([&] {
       while (!done) {
-        const auto stored = self.store->load_execution(ref, true);
+        const auto stored = self.store->load_execution(ref, kWholeHistory);
         if (!stored || !*stored) {
           ++torn;
           continue;
@@ -787,12 +825,12 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
 
 REGISTER_TYPED_TEST_SUITE_P(
     StoreConformance, KeepsEveryFieldOverARestart, TellsUnknownFromForeignInNoWay,
-    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, SnapshotsAreFoundFromTheirSequenceOn,
-    TellsTheEndOfAHistoryWithoutReadingIt, TimersAreReplacedClearedAndOrdered,
-    InboxRowsAreOpenUntilCompleted, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt,
-    ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
-    ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
-    AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
-    CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);
+    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, LoadsTheBeginningOfAHistoryWithItsLaterRetries,
+    SnapshotsAreFoundFromTheirSequenceOn, TellsTheEndOfAHistoryWithoutReadingIt,
+    TimersAreReplacedClearedAndOrdered, InboxRowsAreOpenUntilCompleted,
+    MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt, ResumesWhatIsInFlightStuckOrHasMail,
+    ListsByTenantNewestFirst, ResultsOutsideOfExecutionsAreFoundByKeyAndTenant,
+    ReportsEachStreamInOrder, AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration,
+    RefusesWhatCannotBeRight, CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);
 
 }  // namespace pawl

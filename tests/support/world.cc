@@ -86,11 +86,15 @@ void World::carry_out(Outputs& out) {
   for (const Evict& evict : out.evictions) host_->evict(evict.execution);
   if (!out.commits.empty()) store_->commit(std::move(out.commits));
   for (const LoadExecution& wanted : out.loads) {
-    ExecutionLoaded loaded{wanted.ref, wanted.tenant, wanted.execution_id, std::nullopt};
+    ExecutionLoaded loaded{wanted, std::nullopt};
     loaded.found = wanted.ref != 0
-                       ? store_->load_execution(wanted.ref, true)
-                       : store_->find_execution(wanted.tenant, wanted.execution_id, true);
+                       ? store_->load_execution(wanted.ref, wanted.page)
+                       : store_->find_execution(wanted.tenant, wanted.execution_id, wanted.page);
     inputs_.emplace_back(std::move(loaded));
+  }
+  for (const LoadPage& wanted : out.page_loads) {
+    inputs_.emplace_back(
+        PageLoaded{wanted, store_->read_history(wanted.ref, wanted.after, wanted.page)});
   }
   for (const TimerRecord& after : out.timer_loads) {
     inputs_.emplace_back(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
@@ -265,7 +269,7 @@ void World::ask_for(const ControlVerb verb, const std::string& execution_id) {
 std::optional<Result<std::string>> World::fork(const std::string& execution_id,
                                                const std::string& fork_id,
                                                const std::optional<std::int64_t> at) {
-  const auto stored = store_->find_execution("acme", execution_id, true).value();
+  const auto stored = store_->find_execution("acme", execution_id, kWholeHistory).value();
   auto records = records_to_fork(*stored, at);
   if (!records) return Result<std::string>(records.error());
   const RequestId id = next_request_++;

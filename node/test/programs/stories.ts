@@ -263,7 +263,7 @@ async function open(): Promise<void> {
   runtime = getWorkflowRuntime(registry, {
     store,
     log: () => {},
-    ...(mode === 'evicted' ? { limits: { executionsCachedMax: 1 } } : {}),
+    ...(mode === 'evicted' ? { limits: { executionsCachedMax: 1, historyPageRecordsMax: 4 } } : {}),
   });
   for (const definition of definitions) runtime.registerWorkflow(definition);
   runtime.registerWorkflow(other);

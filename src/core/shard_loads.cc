@@ -1,0 +1,271 @@
+// Finding an execution in the cache, or reading it from the store: its row and inbox with the first page
+// of its history, then the others, one at a time.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "core/shard.h"
+#include "core/shard_execution.h"
+
+namespace pawl {
+namespace {
+
+constexpr std::size_t kLoadsAtOnceMax = 64;  // of executions to resume
+
+}  // namespace
+
+Error unknown_execution(const std::string_view tenant, const std::string_view execution_id) {
+  return {ErrorCode::unknown_execution,
+          fmt::format("There is no execution '{}' in tenant '{}'.", execution_id, tenant),
+          std::string(execution_id)};
+}
+
+Shard::Execution* Shard::find(const std::string_view tenant, const std::string_view execution_id) {
+  const auto found = executions_.find(execution_key(tenant, execution_id));
+  return found == executions_.end() ? nullptr : found->second.get();
+}
+
+Shard::Execution* Shard::find(const ExecutionRef ref) {
+  const auto found = by_ref_.find(ref);
+  return found == by_ref_.end() ? nullptr : found->second;
+}
+
+void Shard::give(const std::string_view tenant, const std::string_view execution_id, Work work) {
+  if (Execution* const execution = find(tenant, execution_id)) {
+    execution->work.push_back(std::move(work));
+    return proceed(*execution);
+  }
+  auto [loading, fresh] = loading_ids_.try_emplace(execution_key(tenant, execution_id));
+  loading->second.work.push_back(std::move(work));
+  if (fresh) {
+    out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id), page()});
+  }
+}
+
+void Shard::give(const ExecutionRef ref, Work work) {
+  if (Execution* const execution = find(ref)) {
+    execution->work.push_back(std::move(work));
+    return proceed(*execution);
+  }
+  load(ref);
+  loading_refs_[ref].work.push_back(std::move(work));
+}
+
+void Shard::load(const ExecutionRef ref) {
+  const auto [loading, fresh] = loading_refs_.try_emplace(ref);
+  if (fresh) out_->loads.push_back(LoadExecution{ref, {}, {}, page()});
+  // What is on its way was read before somebody wanted it anew.
+  if (loading->second.stale) loading->second.again = true;
+}
+
+void Shard::on(ResumeExecutions input) {
+  to_resume_.insert(to_resume_.end(), input.executions.begin(), input.executions.end());
+  resume_some();
+}
+
+void Shard::resume_some() {
+  while (!draining_ && !to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
+    const ExecutionRef ref = to_resume_.front();
+    to_resume_.pop_front();
+    if (find(ref) != nullptr) continue;
+    retry_stuck_.insert(ref);
+    load(ref);
+  }
+}
+
+HistoryBounds Shard::page() const {
+  constexpr std::size_t kRecordsMax = 1'000'000;
+  const std::size_t records =
+      std::clamp<std::size_t>(options_.limits.history_page_records_max, 1, kRecordsMax);
+  return {static_cast<int>(records), kHistoryPageBytesMax};
+}
+
+Shard::Loading* Shard::find_loading(const LoadExecution& asked) {
+  if (asked.ref != 0) {
+    const auto found = loading_refs_.find(asked.ref);
+    return found == loading_refs_.end() ? nullptr : &found->second;
+  }
+  const auto found = loading_ids_.find(execution_key(asked.tenant, asked.execution_id));
+  return found == loading_ids_.end() ? nullptr : &found->second;
+}
+
+Shard::Loading Shard::take_loading(const LoadExecution& asked) {
+  Loading loading = std::move(*find_loading(asked));
+  if (asked.ref != 0) {
+    loading_refs_.erase(asked.ref);
+  } else {
+    loading_ids_.erase(execution_key(asked.tenant, asked.execution_id));
+  }
+  resume_some();
+  return loading;
+}
+
+// Another load was faster.
+void Shard::load_again(const LoadExecution& asked, Loading stale) {
+  for (Work& item : stale.work) {
+    if (asked.ref != 0) {
+      give(asked.ref, std::move(item));
+    } else {
+      give(asked.tenant, asked.execution_id, std::move(item));
+    }
+  }
+  const bool again = stale.again || retry_stuck_.contains(asked.ref);
+  if (asked.ref != 0 && again && find(asked.ref) == nullptr) load(asked.ref);
+}
+
+void Shard::on(ExecutionLoaded input) {
+  const LoadExecution& asked = input.asked;
+  Loading* const loading = find_loading(asked);
+  if (loading == nullptr) return;
+  if (loading->stale) return load_again(asked, take_loading(asked));
+  if (input.found && *input.found) {
+    StoredExecution& stored = **input.found;
+    auto page = std::exchange(stored.history, {});
+    loading->reading =
+        std::make_unique<HistoryReading>(std::move(stored), wanted_of(loading->work));
+    return read_on(asked, std::move(page));
+  }
+  std::deque<Work> work = take_loading(asked).work;
+  if (!input.found) {
+    if (asked.ref != 0) reload_later({asked.ref});
+    return refuse(work, input.found.error());
+  }
+  if (asked.ref != 0) {
+    retry_stuck_.erase(asked.ref);
+    without_handler_erase(asked.ref);
+    answer_waiters(asked.ref, false);
+  }
+  while (!work.empty()) {
+    Work next = std::move(work.front());
+    work.pop_front();
+    if (const auto* const start = std::get_if<StartRequested>(&next)) {
+      begin(*start);
+    } else if (auto* const fork = std::get_if<ForkPrepared>(&next)) {
+      begin(std::move(*fork));
+    } else {
+      reach_nobody(std::move(next), unknown_execution(asked.tenant, asked.execution_id));
+      continue;
+    }
+    for (Work& later : work) give(asked.tenant, asked.execution_id, std::move(later));
+    break;
+  }
+}
+
+void Shard::on(PageLoaded input) {
+  const LoadPage& asked = input.asked;
+  const bool for_load = asked.of.ref != 0 || !asked.of.execution_id.empty();
+  if (for_load) {
+    Loading* const loading = find_loading(asked.of);
+    if (loading == nullptr || loading->page != asked.number) return;
+    if (loading->stale) return load_again(asked.of, take_loading(asked.of));
+    return read_on(asked.of, std::move(input.records));
+  }
+  Execution* const execution = find(asked.ref);
+  if (execution == nullptr || !execution->rebuild || execution->rebuild->asked != asked.number) {
+    return;
+  }
+  if (!input.records) {
+    log_engine(LogLevel::error,
+               fmt::format("Its history can't be read for its code to be rebuilt: {} It is tried "
+                           "again.",
+                           input.records.error().message),
+               execution->fold.record());
+    pages_to_reload_.push_back(asked);
+    return reload_later({});
+  }
+  Execution::Rebuild& rebuild = *execution->rebuild;
+  rebuild.asked = 0;
+  rebuild.page = std::move(*input.records);
+  if (!rebuild.page.empty()) rebuild.read = rebuild.page.back().sequence;
+  if (execution->replay.size() <= kReplayStepsLeft) hand_over_page(*execution);
+}
+
+// A page of the history of an execution that is being loaded has come.
+void Shard::read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>> page) {
+  Loading& loading = *find_loading(asked);
+  HistoryReading& reading = *loading.reading;
+  const auto read = page ? reading.add(std::move(*page)) : page.error();
+  if (read && !reading.is_complete()) {
+    loading.page = next_page_++;
+    out_->page_loads.push_back(LoadPage{loading.page, reading.stored().record.ref,
+                                        reading.last_sequence(), this->page(), asked});
+    return;
+  }
+  Loading done = take_loading(asked);
+  if (read) return install(std::move(*done.reading), std::move(done.work));
+  if (!page) {
+    if (asked.ref != 0) reload_later({asked.ref});
+  } else {
+    log_engine(LogLevel::error, read.error().message, done.reading->stored().record);
+  }
+  refuse(done.work, read.error());
+}
+
+bool Shard::starts_child(const Work& work) {
+  const auto* const start = std::get_if<StartRequested>(&work);
+  return start != nullptr && !start->parent.empty();
+}
+
+HistoryReading::Wanted Shard::wanted_of(const std::deque<Work>& work) {
+  if (std::any_of(work.begin(), work.end(), is_retry)) return HistoryReading::Wanted::all;
+  if (std::any_of(work.begin(), work.end(), starts_child)) return HistoryReading::Wanted::parent;
+  return HistoryReading::Wanted::nothing;
+}
+
+void Shard::install(HistoryReading reading, std::deque<Work> work) {
+  StoredExecution& stored = reading.stored();
+  const ExecutionRef ref = stored.record.ref;
+  if (Execution* const present = find(ref)) {
+    for (Work& item : work) present->work.push_back(std::move(item));
+    return proceed(*present);
+  }
+  auto created = std::make_unique<Execution>(stored.record);
+  Execution& execution = *created;
+  execution.stored = true;
+  execution.row_status = stored.record.status;
+  execution.row_condition = stored.record.condition;
+  execution.condition_detail = stored.record.condition_detail;
+  execution.row_version = stored.record.version;
+  execution.row_state = stored.record.state;
+  execution.row_in_flight = stored.record.in_flight;
+  execution.knows_parent = reading.knows_parent();
+  execution.fold = reading.take_fold();
+  execution.history = reading.take_history();
+  execution.history_end = reading.last_sequence();
+  execution.replay_start = reading.take_replay_start();
+  for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
+  for (Work& item : work) execution.work.push_back(std::move(item));
+  const auto take_from = [&execution](Loading& other) {
+    for (Work& item : other.work) execution.work.push_back(std::move(item));
+    other.work.clear();
+    other.stale = true;
+  };
+  if (const auto other = loading_refs_.find(ref); other != loading_refs_.end()) {
+    take_from(other->second);
+  }
+  const std::string key = execution_key(stored.record.tenant, stored.record.execution_id);
+  if (const auto other = loading_ids_.find(key); other != loading_ids_.end()) {
+    take_from(other->second);
+  }
+  recently_used_.push_front(&execution);
+  execution.used = recently_used_.begin();
+  by_ref_.emplace(ref, &execution);
+  executions_.insert_or_assign(key, std::move(created));
+  if (execution.fold.ended()) {
+    answer_waiters(ref, true);
+  }
+  const bool retry_stuck = retry_stuck_.erase(ref) != 0;
+  if (execution.fold.record().status == ExecutionStatus::stuck) {
+    without_code_.emplace(stored.record.workflow, ref);
+    if (retry_stuck) execution.retrying_stuck = true;
+  } else if (!execution.fold.ended()) {
+    for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
+    dispatch_all(execution);
+  }
+  proceed(execution);
+}
+
+}  // namespace pawl
