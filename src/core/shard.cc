@@ -322,9 +322,18 @@ void Shard::drop_all_uncommitted(const Error& error) {
 
 void Shard::reload_later(const std::vector<ExecutionRef>& refs) {
   if (refs.empty()) return;
+  to_reload_.insert(to_reload_.end(), refs.begin(), refs.end());
+  put_off_reloads();
+}
+
+void Shard::reload_page_later(LoadPage page) {
+  pages_to_reload_.push_back(std::move(page));
+  put_off_reloads();
+}
+
+void Shard::put_off_reloads() {
   reload_delay_ = std::clamp(reload_delay_ * 2, kReloadDelayMinMs, kReloadDelayMaxMs);
   reload_at_ = now_ + reload_delay_;
-  to_reload_.insert(to_reload_.end(), refs.begin(), refs.end());
 }
 
 // ---- time

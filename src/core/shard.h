@@ -526,6 +526,8 @@ class Shard {
   void release(Held held);
   void drop_all_uncommitted(const Error& error);
   void reload_later(const std::vector<ExecutionRef>& refs);
+  void reload_page_later(LoadPage page);
+  void put_off_reloads();
   // Answers those who wait for the end of an execution that has ended (`found`), or that never was.
   void answer_waiters(ExecutionRef ref, bool found);
 

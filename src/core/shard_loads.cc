@@ -173,8 +173,7 @@ void Shard::on(PageLoaded input) {
                            "again.",
                            input.records.error().message),
                execution->fold.record());
-    pages_to_reload_.push_back(asked);
-    return reload_later({});
+    return reload_page_later(asked);
   }
   Execution::Rebuild& rebuild = *execution->rebuild;
   rebuild.asked = 0;

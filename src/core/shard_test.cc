@@ -3,6 +3,7 @@
 
 #include "core/shard.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -601,6 +602,9 @@ TEST(ShardPages, OneThatCanNotBeReadIsAskedForAgainAndNothingIsLost) {
   EXPECT_NE(around.asked.logs.back().message.find("the disk is away"), std::string::npos);
   around.settle();
   EXPECT_EQ(around.reply_to(event), nullptr);
+  around.give(Tick{});
+  EXPECT_TRUE(around.asked.page_loads.empty()) << "nor with the next tick";
+  EXPECT_GT(around.next_tick().value(), around.now);
   around.advance_to_tick();
   ASSERT_EQ(around.asked.page_loads.size(), 1U);
   around.settle();
@@ -1073,7 +1077,7 @@ TEST(ShardActionHosts, TakeTurnsAtWhatIsInFlightAtMost) {
 // rule: 26
 TEST(ShardLimits, ACommandOverThemFailsTheExecutionAndNothingElse) {
   const std::string long_name(256, 'n');
-  const std::string big = '"' + std::string(2 * 1024 * 1024, 'x') + '"';
+  const std::string big = fmt::format("\"{:x<{}}\"", "", 2 * 1024 * 1024);
   const std::vector<std::pair<ScriptFunction, std::string>> cases = {
       {[](Script& script) { return script.set_state(""), "1"; }, "state is missing"},
       {[&](Script& script) { return script.set_state(long_name), "1"; }, "name_bytes_max"},
@@ -1115,7 +1119,7 @@ TEST(ShardLimits, AResultOfAnActionOverThemIsAFailureOfIt) {
   around.register_action("charge");
   around.start("a");
   around.settle();
-  around.finish(around.asked.actions.at(0).task, '"' + std::string(2 * 1024 * 1024, 'x') + '"');
+  around.finish(around.asked.actions.at(0).task, fmt::format("\"{:x<{}}\"", "", 2 * 1024 * 1024));
   around.settle();
   EXPECT_EQ(around.asked.actions.size(), 1U) << "the next attempt would give no less";
   EXPECT_EQ(around.status("a"), ExecutionStatus::failed);

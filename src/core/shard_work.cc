@@ -231,8 +231,10 @@ void Shard::begin(const StartRequested& input) {
     event.type = EventType::execution_scheduled;
     event.attributes = encode(attributes);
     append(execution, std::move(event));
-    execution.effects.replies.push_back(Reply{execution.start_request, record.execution_id});
-    execution.start_request = 0;
+    if (execution.start_request != 0) {
+      execution.effects.replies.push_back(Reply{execution.start_request, record.execution_id});
+      execution.start_request = 0;
+    }
     if (workflow == nullptr) {
       log_engine(
           LogLevel::warn,

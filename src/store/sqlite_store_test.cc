@@ -553,7 +553,7 @@ TEST_F(SqliteStoreTest, AKillLeavesALongLog) {
     bool failed = commits.commit_and_wait({start_transition(1, "acme", "wf")}).has_value();
     for (std::int64_t sequence = 2; sequence <= kCommits; ++sequence) {
       auto transition = append_transition(1, "acme", sequence, 1);
-      transition.records[0].payload = Payload::json('"' + std::string(60'000, 'x') + '"');
+      transition.records[0].payload = Payload::json(fmt::format("\"{:x<60000}\"", ""));
       failed = commits.commit_and_wait({transition}).has_value() || failed;
     }
     if (!failed && ::write(ready, "x", 1) == 1) {
