@@ -34,7 +34,12 @@ foreach(source IN LISTS programs)
 endforeach()
 
 include(GoogleTest)
-gtest_discover_tests(pawl_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+# A sanitizer slows some of them down twentyfold.
+set(test_seconds_max 300)
+if(PAWL_SANITIZE)
+  set(test_seconds_max 1500)
+endif()
+gtest_discover_tests(pawl_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${test_seconds_max})
 
 # Programs that must not compile, and what the compiler has to say about them.
 file(GLOB wrong_programs CONFIGURE_DEPENDS tests/compile_fail/*.cc)

@@ -48,6 +48,35 @@ Result<void> fold_history(ExecutionFold& fold, const std::span<const HistoryEven
   return {};
 }
 
+namespace {
+
+// What an activation emitted to its own execution is received behind its end, in the same commit: a cut
+// there takes it along.
+std::size_t with_own_events(const StoredExecution& source, const std::size_t whole) {
+  const std::vector<HistoryEvent>& history = source.history;
+  std::vector<std::string> ids{source.record.execution_id};
+  for (const HistoryEvent& event : history) {
+    if (event.type == EventType::execution_forked) ids.push_back(event.name);
+  }
+  std::size_t end = whole;
+  for (std::size_t index = whole; index < history.size(); ++index) {
+    const HistoryEvent& event = history[index];
+    const bool buffered = event.type == EventType::event_received && event.position == 0;
+    const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
+    if (!stands_alone || event.at != history[whole - 1].at) break;
+    if (!buffered) continue;
+    const auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
+    if (!attributes) break;
+    const bool own = std::any_of(ids.begin(), ids.end(), [&](const std::string& id) {
+      return attributes->event_id == fmt::format("{}/{}", id, event.sequence);
+    });
+    if (own) end = index + 1;
+  }
+  return end;
+}
+
+}  // namespace
+
 Result<std::vector<HistoryEvent>> records_to_fork(const StoredExecution& source,
                                                   const std::optional<std::int64_t> at) {
   const std::int64_t last = source.history.empty() ? 0 : source.history.back().sequence;
@@ -66,8 +95,9 @@ Result<std::vector<HistoryEvent>> records_to_fork(const StoredExecution& source,
                              at.value_or(last), source.record.execution_id),
                  source.record.execution_id};
   }
+  const std::size_t end = with_own_events(source, whole);
   std::vector<HistoryEvent> records(source.history.begin(),
-                                    source.history.begin() + static_cast<std::ptrdiff_t>(whole));
+                                    source.history.begin() + static_cast<std::ptrdiff_t>(end));
   const VoidRecords no_more(records);
   for (const HistoryEvent& event : records) {
     if (!ExecutionFold::ends(event.type) || no_more.contains(event)) continue;

@@ -168,6 +168,7 @@ void Shard::on(ForkPrepared input) {
 
 void Shard::on(WorkflowRegistered input) {
   catalog_.add_workflow(input.name, input.version, input.host);
+  ++registrations_[input.name];
   const auto first = without_code_.lower_bound({input.name, 0});
   auto last = first;
   std::vector<ExecutionRef> waiting;
@@ -423,6 +424,13 @@ bool Shard::is_durable(const Execution& execution) const {
   return held_.empty() || execution.last_commit < held_.front().commit;
 }
 
+// Whether all that waits there is found in the store, when the execution can run again.
+bool Shard::can_leave(const std::deque<Work>& work) {
+  return std::all_of(work.begin(), work.end(), [](const Work& item) {
+    return std::holds_alternative<TimerDue>(item) || std::holds_alternative<InboxEvent>(item);
+  });
+}
+
 void Shard::evict_surplus() {
   std::size_t looks = 0;
   auto at = recently_used_.end();
@@ -430,8 +438,8 @@ void Shard::evict_surplus() {
          at != recently_used_.begin() && looks++ < kEvictionLooksMax) {
     --at;
     Execution& execution = **at;
-    const bool idle = execution.phase == Execution::Phase::idle && execution.work.empty();
-    if (!idle || !is_durable(execution)) {
+    if (execution.phase != Execution::Phase::idle || !can_leave(execution.work) ||
+        (!execution.work.empty() && can_run(execution)) || !is_durable(execution)) {
       // Not now; it must not stand in the way of those behind it.
       const auto next = std::next(at);
       touch(execution);
@@ -439,6 +447,12 @@ void Shard::evict_surplus() {
       continue;
     }
     const auto next = std::next(at);
+    if (!execution.work.empty()) {
+      // Those that are due would have it loaded again at once. A load for its code arms them.
+      for (const TimerRecord& timer : execution.fold.timers()) {
+        if (timer.kind != TimerKind::deadline && timer.fire_at <= now_) timers_.disarm(timer);
+      }
+    }
     forget(execution);
     at = next;
   }

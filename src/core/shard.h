@@ -421,6 +421,7 @@ class Shard {
   };
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);
+  Error too_many_events(const Execution& execution) const;
   void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
   void answer_event(Execution& execution);
   EventReply event_reply(const Execution& execution, const std::string& event_id,
@@ -521,6 +522,7 @@ class Shard {
   // The cache.
   void touch(Execution& execution);
   void evict_surplus();
+  static bool can_leave(const std::deque<Work>& work);
   void forget(Execution& execution);
   bool is_durable(const Execution& execution) const;
   void release(Held held);
@@ -583,6 +585,7 @@ class Shard {
   std::unordered_set<RequestId> too_late_;
   // Results that a host still owes for instances that are gone: to be ignored.
   std::unordered_map<ExecutionRef, int> orphaned_results_;
+  std::map<std::string, std::uint64_t> registrations_;  // how many, by workflow
   // Executions that wait for their workflow to be registered: (workflow, reference).
   std::set<std::pair<std::string, ExecutionRef>> without_code_;
   // Actions that wait to be registered: (meeting name, action), and the names by action.

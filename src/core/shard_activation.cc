@@ -462,7 +462,11 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
       }
       settle_mail(id, report, std::move(answers));
     }
-    return forget(execution);
+    std::deque<Work> behind = std::move(execution.work);
+    const ExecutionRef failed = record.ref;
+    forget(execution);
+    for (Work& item : behind) give(failed, std::move(item));
+    return;
   }
   return_mail_of(execution);
   const ExecutionRef ref = record.ref;
@@ -521,6 +525,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   execution.after_activation.clear();
   execution.phase = Execution::Phase::stuck;
   without_code_.emplace(record.workflow, ref);
+  // What was registered since may be the mended code.
+  if (registrations_[record.workflow] > execution.built_with) retry_stuck_.insert(ref);
 
   execution.last_commit = next_commit_++;
   held.commit = execution.last_commit;

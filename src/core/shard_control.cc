@@ -303,6 +303,7 @@ void Shard::begin_again(Execution& execution, HistoryEvent start) {
   add_job(execution, std::move(start), std::move(*job));
   const ExecutionRecord& record = execution.fold.record();
   execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.built_with = registrations_[execution.fold.record().workflow];
   execution.hosted = true;
   activate(execution);
 }

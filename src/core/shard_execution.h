@@ -57,7 +57,8 @@ struct Shard::Execution {
   std::list<Execution*>::iterator used;
 
   HostId host = 0;
-  bool hosted = false;  // the host has an instance that is as far as the fold
+  bool hosted = false;           // the host has an instance that is as far as the fold
+  std::uint64_t built_with = 0;  // how often its workflow was registered before that was made
   // As loaded; kept until the instance is rebuilt from it. Empty if it is longer than a page: it is read
   // again then, up to `history_end`.
   std::vector<HistoryEvent> history;

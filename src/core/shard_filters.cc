@@ -31,6 +31,10 @@ void Shard::take_answer(Execution& execution, const ActivationResult& result) {
     const auto otherwise = std::exchange(execution.otherwise, std::nullopt);
     if (taken != nullptr) {
       receive_event(execution, taken->position);
+    } else if (!otherwise && !execution.event_in_inbox &&
+               execution.fold.buffer().size() >= options_.limits.events_buffered_max) {
+      answer(execution, Reply{execution.event->request, too_many_events(execution)});
+      execution.event.reset();
     } else {
       // If nobody takes it, it goes into the buffer, and they have been asked.
       for (const EventOffer& offer : offers) {

@@ -29,6 +29,7 @@ bool Shard::rebuild(Execution& execution) {
   const ExecutionRecord& record = execution.fold.record();
   const Catalog::Workflow* const workflow = catalog_.find_workflow(record.workflow, record.version);
   execution.host = workflow->host;
+  execution.built_with = registrations_[record.workflow];
   execution.phase = Execution::Phase::activating;
   const std::int64_t after = execution.replay_start.after;
   execution.rebuild = std::make_unique<Execution::Rebuild>(

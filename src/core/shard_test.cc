@@ -697,6 +697,89 @@ TEST(ShardEviction, GetsPastExecutionsThatCannotBeEvictedNow) {
   EXPECT_EQ(around.cached(), kBusy);
 }
 
+// ---- code that was mended, and calls behind what fails
+
+// The instance was there before the mended code was registered, and departs only afterwards.
+// rule: 20
+TEST(ShardCode, WhatWasRegisteredSinceAnInstanceBeganIsTriedWhereThatGetsStuck) {
+  bool broken = true;
+  Surroundings around([&broken](Script& script) -> std::string {
+    script.wait_for({"Go"});
+    if (broken) script.violate("the code of before");
+    return "1";
+  });
+  around.start("a");
+  around.settle();
+  around.register_workflow();
+  around.settle();
+  around.submit("a", "Go");
+  ASSERT_TRUE(around.run_code());
+  broken = false;
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+// Once: code that is as broken stays set aside.
+TEST(ShardCode, WhatIsAsBrokenStaysStuck) {
+  Surroundings around([](Script& script) -> std::string {
+    script.wait_for({"Go"});
+    script.violate("the code of before and after");
+  });
+  around.start("a");
+  around.settle();
+  around.register_workflow();
+  around.submit("a", "Go");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::stuck);
+}
+
+// rule: 22
+TEST(ShardRetries, CallsBehindOneThatDoesNotGetOffTheGroundAreAnswered) {
+  bool fails = true;
+  Surroundings around([&fails](Script& script) -> std::string {
+    if (!fails) script.violate("broken in another way now");
+    throw Failure{.message = "no luck"};
+  });
+  around.start("a");
+  around.settle();
+  ASSERT_EQ(around.status("a"), ExecutionStatus::failed);
+  fails = false;
+  constexpr RequestId kRetry = 1'000;
+  around.give(ControlRequested{kRetry, ControlVerb::retry, ControlRequest{kTenant, "a", "", ""}});
+  const RequestId event = around.submit("a", "Go");
+  const RequestId end = around.await_end("a");
+  around.settle();
+  EXPECT_EQ(around.error_told(kRetry).find("not_deterministic"), 0U);
+  EXPECT_EQ(around.error_told(event).find("execution_ended"), 0U);
+  EXPECT_NE(around.reply_to(end), nullptr);
+  EXPECT_EQ(around.status("a"), ExecutionStatus::failed);
+}
+
+// A timer that is due and can't be taken lies in the store as well.
+TEST(ShardEviction, OneThatWaitsForItsCodeLeavesMemoryAndComesBack) {
+  Surroundings around(
+      [](Script& script) -> std::string {
+        script.slept(script.start_sleep(1'000));
+        return "1";
+      },
+      no_cache());
+  around.start("a");
+  around.settle();
+  around.restart();
+  around.give(Tick{});
+  around.settle();
+  around.now += 2'000;
+  around.give(Tick{});
+  around.settle();
+  EXPECT_EQ(around.cached(), 0U);
+  EXPECT_EQ(around.status("a"), ExecutionStatus::running);
+  around.register_workflow();
+  around.settle();
+  around.give(Tick{});
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
 // ---- mail to one that has too many events
 
 // Two events of one sender came while the code ran; the first finds no room, the second somebody who waits.

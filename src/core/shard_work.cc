@@ -203,6 +203,7 @@ void Shard::begin(const StartRequested& input) {
   record.updated_at = now_;
   Execution& execution = add(record);
   if (workflow != nullptr) execution.host = workflow->host;
+  execution.built_with = registrations_[record.workflow];
   execution.hosted = workflow != nullptr;
   execution.start_request = input.request;
   if (input.mail != 0) {
@@ -220,7 +221,8 @@ void Shard::begin(const StartRequested& input) {
   attributes.correlation_id = start.correlation_id;
   attributes.seed = input.seed;
   attributes.idempotency_key = start.idempotency_key;
-  attributes.deadline = start.deadline.value_or(0);
+  // 0 is none.
+  attributes.deadline = start.deadline ? std::max<Timestamp>(*start.deadline, 1) : 0;
   attributes.parent = input.parent;
   attributes.parent_position = input.parent_position;
   execution.cause = 1;
@@ -281,6 +283,7 @@ void Shard::start_scheduled(Execution& execution) {
   execution.cause = event.cause;
   // There is nothing to rebuild.
   execution.host = workflow.host;
+  execution.built_with = registrations_[record.workflow];
   execution.hosted = true;
   execution.history.clear();
   StartJob job{record.tenant,       record.execution_id,        record.workflow, workflow.version,
@@ -314,6 +317,7 @@ void Shard::start_as_new(Execution& execution) {
   execution.cause = event.cause;
   // There is nothing to rebuild.
   execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.built_with = registrations_[record.workflow];
   execution.hosted = true;
   execution.history.clear();
   StartJob job{record.tenant,      record.execution_id, record.workflow,
@@ -424,19 +428,14 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
                                           record.execution_id, to_string(record.status)),
                               record.execution_id}});
   }
-  // What nobody takes must not keep out what the code waits for.
-  const bool awaited = execution.work.empty() && can_run(execution) &&
-                       execution.fold.takers_of(event.event.name).position.has_value();
+  // What nobody takes must not keep out what the code waits for. A filter may still say no: then it is
+  // refused after all, unless it lies in the inbox by then.
+  const Takers takers = execution.fold.takers_of(event.event.name);
+  const bool awaited =
+      can_run(execution) && (takers.position || (!takers.to_ask.empty() && !event.enqueue));
   if (!awaited && execution.fold.buffer().size() + execution.work.size() >=
                       options_.limits.events_buffered_max) {
-    return answer(
-        execution,
-        Reply{event.request,
-              Error{ErrorCode::overloaded,
-                    fmt::format("Execution '{}' has {} events that it has not consumed, the most "
-                                "that are kept (events_buffered_max). Try again later.",
-                                record.execution_id, options_.limits.events_buffered_max),
-                    record.execution_id}});
+    return answer(execution, Reply{event.request, too_many_events(execution)});
   }
   const bool others_first =
       std::any_of(execution.work.begin(), execution.work.end(),
@@ -445,6 +444,16 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
     return add_to_inbox(execution, event, event.enqueue);
   }
   deliver_event(execution, std::move(event), 0);
+}
+
+Error Shard::too_many_events(const Execution& execution) const {
+  const std::string& id = execution.fold.record().execution_id;
+  return {
+      ErrorCode::overloaded,
+      fmt::format("Execution '{}' has {} events that it has not consumed, the most that are kept "
+                  "(events_buffered_max). Try again later.",
+                  id, options_.limits.events_buffered_max),
+      id};
 }
 
 // All but the payload, which one that is completed has in the history only.

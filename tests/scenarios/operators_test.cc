@@ -1,6 +1,7 @@
 // What operators do to an execution, told four ways: each is durable, visible in the history with who
 // did it, and the same however often the engine crashes around it.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -435,12 +436,14 @@ TEST(Operators, ARetryWithCodeThatDepartsLeavesItFailed) {
 
 void fork_until_told(World& world, const std::string& of, const std::string& id,
                      const std::int64_t at) {
+  std::string refused;
   for (int tries = 0; tries < 100; ++tries) {
     const auto told = world.fork(of, id, at);
     if (told && told->has_value()) return;
+    if (told) refused = told->error().message;
     world.advance(1'000);
   }
-  FAIL() << "never told";
+  FAIL() << "never told: " << refused;
 }
 
 std::string approves(Script& script) {
@@ -491,6 +494,37 @@ TEST(Operators, AForkGoesItsOwnWayFromAPointOfTheHistory) {
          EXPECT_EQ(forked->name, "a");
          EXPECT_EQ(decode<ForkedAttributes>(forked->attributes, forked->codec)->by, "ann");
        }});
+}
+
+// What it emits to itself is received behind the end of the activation, in the same commit.
+// rules: 11, 22
+TEST(Operators, AForkAtAnyPointHasWhatTheCodeHadEmittedToItselfByThen) {
+  World world({}, host_with([](Script& script) {
+                script.wait_for({"Go"});
+                script.emit_event("Self", "7");
+                const std::string own = script.wait_for({"Self"}).payload.bytes;
+                script.wait_for({"End"});
+                return own;
+              }));
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  submit_until_told(world, event_of("a", "Go", "go"));
+  const auto last = world.history(kTenant, "a").back().sequence;
+  for (std::int64_t at = 2; at <= last; ++at) {
+    const std::string fork = fmt::format("fork-{}", at);
+    const std::string of_that = fork + "-again";
+    fork_until_told(world, "a", fork, at);
+    fork_until_told(world, fork, of_that,
+                    std::min(at, world.history(kTenant, fork).back().sequence));
+    for (const std::string& id : {fork, of_that}) {
+      if (find_type(world.history(kTenant, id), EventType::event_emitted) == nullptr) {
+        submit_until_told(world, event_of(id, "Go", "go"));
+      }
+      submit_until_told(world, event_of(id, "End", "end"));
+      world.settle();
+      EXPECT_EQ(world.state(kTenant, id).result.bytes, "7") << id;
+    }
+  }
 }
 
 // rule: 22

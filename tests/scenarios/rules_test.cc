@@ -441,6 +441,31 @@ TEST_F(Rules, AFullBufferKeepsOutNoEventThatTheCodeWaitsFor) {
   }
 }
 
+// rules: 10, 26
+TEST_F(Rules, AFullBufferKeepsOutWhatAFilterSaysNoTo) {
+  WorldOptions options;
+  options.limits.events_buffered_max = 2;
+  code_ = [](Script& script) {
+    const Position third = script.start_filtered(
+        "N", [](const ReceivedEvent& event) { return event.payload.bytes == "3"; });
+    return script.event(third)->payload.bytes;
+  };
+  World world = make_world(options);
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  const auto number = [](const std::string& n) {
+    return EventRequest{kTenant, "a", "N", Payload::json(n), "", ""};
+  };
+  submit_until_told(world, number("1"));
+  submit_until_told(world, number("1"));
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_EQ(world.submit(number("2"))->error().code, ErrorCode::overloaded);
+  }
+  EXPECT_TRUE(submit_until_told(world, number("3")).consumed);
+  world.settle();
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+}
+
 // Sends 0 to 9 to "full", which takes them once it was told to, and 1 to "other".
 std::string sends_many(Script& script) {
   for (int n = 0; n < 10; ++n) {
