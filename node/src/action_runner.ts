@@ -3,6 +3,7 @@ import { encode, hasTags, reviveParsed } from './codec.js';
 import { PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import { makeLogger, type LogFunction, type Logger } from './log.js';
+import { validateResult } from './parameters.js';
 import { findAction, validateFor, type ActionContext, type ActionRegistry } from './registry.js';
 import type { CarriedPayload, FlatWriter } from './wire.js';
 
@@ -129,7 +130,7 @@ export class ActionRunner {
   private start(task: Task): void {
     const context = new AttemptContext(task, this.log);
     this.attempts.set(task.id, context);
-    const settle = (value: unknown) => this.completed(task, value);
+    const settle = (value: unknown) => this.ended(task, value);
     const fail = (error: unknown) => this.failed(task, error);
     try {
       const action = findAction(this.registry, task.name);
@@ -143,6 +144,27 @@ export class ActionRunner {
       else settle(running);
     } catch (error) {
       fail(error);
+    }
+  }
+
+  /** The handler has given a result, which the action may have a schema for. */
+  private ended(task: Task, value: unknown): void {
+    const action = findAction(this.registry, task.name);
+    const schema = action.result;
+    if (schema === undefined) {
+      this.completed(task, value);
+      return;
+    }
+    try {
+      const checked: unknown = validateResult(action.metadata.name, schema, value);
+      if (isThenable(checked)) {
+        checked.then(
+          (valid) => this.completed(task, valid),
+          (error: unknown) => this.failed(task, error),
+        );
+      } else this.completed(task, checked);
+    } catch (error) {
+      this.failed(task, error);
     }
   }
 
@@ -169,7 +191,7 @@ export class ActionRunner {
   private failed(task: Task, error: unknown): void {
     if (!this.attempts.has(task.id)) return;
     const fields: FlatWriter = [];
-    writeFailure(fields, error);
+    writeFailure(fields, error, this.registry.link.classifiers);
     this.begin(task, 0).push(...fields);
   }
 

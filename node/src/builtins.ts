@@ -1,6 +1,7 @@
 /** The actions that every registry has, unless it is made without. */
 import { toMilliseconds, type Duration } from './durations.js';
 import { NonRetryableError } from './errors.js';
+import { callHttp, httpRequestOptions } from './http_request.js';
 import { didYouMean } from './names.js';
 import type {
   ActionContext,
@@ -132,4 +133,6 @@ export function registerBuiltIns(registry: ActionRegistry, register: Register): 
       return { waited: ms };
     },
   );
+
+  register(httpRequestOptions, callHttp);
 }

@@ -106,7 +106,9 @@ export {
   WrongStatusError,
 } from './errors.js';
 export type { FailedCompensation, PawlErrorCode } from './errors.js';
-export type { Failure, FailureClass } from './failures.js';
+export type { FailureClass, FailureClassifier } from './classification.js';
+export type { Failure } from './failures.js';
+export type { HttpRequest, HttpResponse } from './http_request.js';
 export type { Duration } from './durations.js';
 export type { GuardMode } from './guards.js';
 export type { Logger, LogFunction, LogLine } from './log.js';

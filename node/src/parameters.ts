@@ -143,8 +143,8 @@ function describe(value: unknown): string {
   return text.length <= 60 ? text : `${article(typeName(value))} (${text.slice(0, 40)}…)`;
 }
 
-function refuse(action: string, issues: string[]): never {
-  throw new ValidationError(`Action '${action}': ${issues.join('; ')}`, issues);
+function refuse(what: string, issues: string[]): never {
+  throw new ValidationError(`${what}: ${issues.join('; ')}`, issues);
 }
 
 /**
@@ -157,9 +157,10 @@ export function validateParameters(
   unknown: UnknownParameters,
   given: unknown,
 ): any {
-  if (isStandardSchema(declared)) return validateWithSchema(action, declared, given);
+  const what = `Action '${action}'`;
+  if (isStandardSchema(declared)) return validateWithSchema(what, declared, given);
   if (typeName(given) !== 'object') {
-    refuse(action, [`parameters must be an object, not ${describe(given)}`]);
+    refuse(what, [`parameters must be an object, not ${describe(given)}`]);
   }
   const values = given as Record<string, unknown>;
   const issues: string[] = [];
@@ -182,22 +183,27 @@ export function validateParameters(
     if (unknown === 'allow') checked.push([name, values[name]]);
     else issues.push(`${name}: is not a parameter of it${didYouMean(name, names)}`);
   }
-  if (issues.length > 0) refuse(action, issues);
+  if (issues.length > 0) refuse(what, issues);
   return Object.fromEntries(checked);
 }
 
-function validateWithSchema(action: string, schema: StandardSchema<any>, given: unknown): any {
-  const result = schema['~standard'].validate(given);
-  return result instanceof Promise
-    ? result.then((settled) => schemaValue(action, settled))
-    : schemaValue(action, result);
+/** The result as the schema gives it. Throws, or rejects, with a ValidationError. */
+export function validateResult(action: string, schema: StandardSchema<any>, result: unknown): any {
+  return validateWithSchema(`Result of action '${action}'`, schema, result);
 }
 
-function schemaValue(action: string, result: StandardSchemaResult<any>): any {
+function validateWithSchema(what: string, schema: StandardSchema<any>, given: unknown): any {
+  const result = schema['~standard'].validate(given);
+  return result instanceof Promise
+    ? result.then((settled) => schemaValue(what, settled))
+    : schemaValue(what, result);
+}
+
+function schemaValue(what: string, result: StandardSchemaResult<any>): any {
   if (result.issues === undefined) return result.value;
   const issues = result.issues.map(({ message, path }) => {
     const keys = (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part));
     return keys.length === 0 ? message : `${keys.join('.')}: ${message}`;
   });
-  return refuse(action, issues);
+  return refuse(what, issues);
 }

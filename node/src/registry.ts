@@ -1,6 +1,7 @@
 import type { ActionParametersOf, ActionResultOf, AllOptional } from './action_types.js';
-import type { Duration } from './durations.js';
 import { registerBuiltIns } from './builtins.js';
+import type { FailureClassifier } from './classification.js';
+import type { Duration } from './durations.js';
 import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
 import type { Logger } from './log.js';
 import { checkName, didYouMean, foldName } from './names.js';
@@ -65,6 +66,11 @@ export interface ActionOptions<Parameters extends ActionParameters = ActionParam
   retry?: RetryOptions;
   /** Of one attempt. Default 60 s. */
   timeout?: Duration;
+  /**
+   * A schema that implements Standard Schema: what it gives is the result. A result that it refuses fails
+   * the action, and is not tried again.
+   */
+  result?: StandardSchema<any>;
   /** Takes the place of a built-in action. */
   override?: boolean;
 }
@@ -116,6 +122,7 @@ export interface RegisteredAction {
   readonly metadata: ActionMetadata;
   readonly declared: ActionParameters;
   readonly unknown: UnknownParameters;
+  readonly result: StandardSchema<any> | undefined;
   readonly handler: ActionHandler;
 }
 
@@ -134,6 +141,7 @@ export interface RegistryLink {
   listener: ((action: RegisteredAction) => void) | undefined;
   channel(name: string): NotificationChannel | undefined;
   channelNames(): string[];
+  readonly classifiers: readonly FailureClassifier[];
 }
 
 type Execute = (registry: ActionRegistry, name: string, request: ExecuteActionRequest) => Promise<any>;
@@ -154,6 +162,7 @@ const actionOptionNames = [
   'tags',
   'retry',
   'timeout',
+  'result',
   'override',
 ] as const;
 
@@ -161,6 +170,7 @@ const actionOptionNames = [
 export class ActionRegistry {
   private readonly actions = new Map<string, RegisteredAction>();
   private readonly channels = new Map<string, NotificationChannel>();
+  private readonly classifiers: FailureClassifier[] = [];
 
   /** @internal */
   readonly link: RegistryLink = {
@@ -170,6 +180,7 @@ export class ActionRegistry {
     listener: undefined,
     channel: (name) => this.channels.get(name),
     channelNames: () => [...this.channels.keys()],
+    classifiers: this.classifiers,
   };
 
   constructor(options: { builtIns?: boolean } = {}) {
@@ -214,6 +225,18 @@ export class ActionRegistry {
   }
 
   /**
+   * Has a say in what another attempt at an action is worth, before what is known of PostgreSQL, SQLite,
+   * Node.js and HTTP. Those that are registered later are asked first; the first to name a class decides.
+   * One that throws has nothing to say.
+   */
+  registerFailureClassifier(classifier: FailureClassifier): void {
+    if (typeof classifier !== 'function') {
+      throw new InvalidArgumentError('A classifier of failures must be a function');
+    }
+    this.classifiers.unshift(classifier);
+  }
+
+  /**
    * Runs an action outside of any workflow and gives its result. Done once per tenant and
    * idempotency key. For an action in {@link ActionTypes}, parameters and result are typed.
    *
@@ -252,6 +275,14 @@ export class ActionRegistry {
     checkDeclaration(name, declared);
     if (action.unknown !== undefined && action.unknown !== 'strip' && action.unknown !== 'allow') {
       throw new InvalidArgumentError(`Action '${name}': unknown can be 'strip' or 'allow'`);
+    }
+    if (action.result !== undefined) {
+      if (!isStandardSchema(action.result)) {
+        throw new InvalidArgumentError(
+          `Action '${name}': result must be a schema that implements Standard Schema`,
+        );
+      }
+      checkDeclaration(name, action.result);
     }
     const description = checkText(`Action '${name}': its description`, action.description);
     checkText(`Action '${name}': its category`, action.category);
@@ -295,6 +326,7 @@ export class ActionRegistry {
       }),
       declared: isStandardSchema(declared) ? declared : declared.map((one) => ({ ...one })),
       unknown: action.unknown ?? 'refuse',
+      result: action.result,
       handler,
     };
     this.actions.set(folded, registered);

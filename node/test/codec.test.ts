@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runInNewContext } from 'node:vm';
 import { decode, deepFreeze, encode, encodeDetails } from '../dist/codec.js';
-import { errorFromFailure, writeFailure, classify } from '../dist/failures.js';
+import { classify } from '../dist/classification.js';
+import { errorFromFailure, writeFailure } from '../dist/failures.js';
 import { NonRetryableError, PayloadError, TimeoutError, ValidationError } from 'pawl';
 
 const through = (value: unknown) => decode(encode(value));

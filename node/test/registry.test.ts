@@ -45,7 +45,7 @@ test('a second action under a name is refused, the same handler again is not', (
 test('metadata, categories, built-ins', () => {
   const registry = createActionRegistry();
   const builtIns = registry.getAllActions().map(({ name }) => name);
-  assert.deepEqual(builtIns.sort(), ['log_audit_event', 'log_event', 'send_notification', 'wait']);
+  assert.deepEqual(builtIns.sort(), ['http_request', 'log_audit_event', 'log_event', 'send_notification', 'wait']);
   registry.registerAction({ name: 'Charge', category: 'money', tags: ['a'], timeout: '5s', retry: { maxAttempts: 2 } }, nothing);
   assert.deepEqual(registry.getActionsByCategory('money').map(({ name }) => name), ['Charge']);
   assert.deepEqual(registry.getActionMetadata('charge')?.retry, { maxAttempts: 2 });
