@@ -102,6 +102,18 @@ class LongHistory {
     return median(std::move(taken));
   }
 
+  static void send(pawl::WorkflowRuntime& runtime, std::function<void()> done) {
+    pawl::EventRequest request;
+    request.tenant = kTenant;
+    request.execution_id = "long";
+    request.name = "Tick";
+    runtime.engine().submit_event(std::move(request),
+                                  [done = std::move(done)](pawl::Result<pawl::EventReply> reply) {
+                                    if (!reply) give_up(reply.error().message);
+                                    done();
+                                  });
+  }
+
   // Many at once.
   static void grow(pawl::WorkflowRuntime& runtime, const int events) {
     constexpr int kAtOnce = 256;
@@ -114,12 +126,7 @@ class LongHistory {
         changed.wait(lock, [&] { return under_way < kAtOnce; });
         ++under_way;
       }
-      pawl::EventRequest request;
-      request.tenant = kTenant;
-      request.execution_id = "long";
-      request.name = "Tick";
-      runtime.engine().submit_event(std::move(request), [&](pawl::Result<pawl::EventReply> reply) {
-        if (!reply) give_up(reply.error().message);
+      send(runtime, [&] {
         const std::lock_guard lock(mutex);
         --under_way;
         changed.notify_one();
@@ -134,14 +141,7 @@ class LongHistory {
     event(runtime, "beside");
     std::atomic<bool> over = false;
     return milliseconds([&] {
-      pawl::EventRequest request;
-      request.tenant = kTenant;
-      request.execution_id = "long";
-      request.name = "Tick";
-      runtime.engine().submit_event(std::move(request), [&](pawl::Result<pawl::EventReply> reply) {
-        if (!reply) give_up(reply.error().message);
-        over = true;
-      });
+      send(runtime, [&] { over = true; });
       while (!over) beside.push_back(event(runtime, "beside"));
     });
   }

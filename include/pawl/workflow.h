@@ -318,7 +318,8 @@ class Context {
   //
   // R is what its result is read as. Unless `options.parent_close` says otherwise it is cancelled when
   // this execution ends, is cancelled or goes on as new before it. Where nobody has registered the
-  // workflow, it waits until somebody does ("no_worker"). Throws ErrorException where JSON can't carry the input.
+  // workflow, it waits until somebody does ("no_worker"). Throws ErrorException where JSON can't carry
+  // the input.
   template <class R = Json, class I>
   Child<R> start_child(std::string_view workflow, const I& input, const ChildOptions& options = {},
                        Here here = Here::current()) {

@@ -183,7 +183,7 @@ function ofCode(code: string): FailureClass | undefined {
 }
 
 /** Of an answer by HTTP. */
-export function classOfStatus(status: number): FailureClass | undefined {
+function classOfStatus(status: number): FailureClass | undefined {
   if (!Number.isInteger(status) || status < 300 || status > 599) return undefined;
   return byStatus[status] ?? (status >= 500 ? 'external' : 'permanent');
 }

@@ -1,5 +1,4 @@
 /** The built-in action that calls somebody by HTTP. */
-import { classOfStatus } from './classification.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import { NonRetryableError, ValidationError } from './errors.js';
 import type { ActionContext, ActionOptions } from './registry.js';
@@ -34,7 +33,8 @@ export interface HttpResponse {
 class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly code: string;
-  readonly failureClass: string;
+  /** By which it is classified. */
+  readonly status: number;
 
   constructor(
     request: string,
@@ -42,7 +42,7 @@ class HttpError extends Error {
   ) {
     super(`${request} was answered with ${details.status}`);
     this.code = `HTTP_${details.status}`;
-    this.failureClass = classOfStatus(details.status) ?? 'external';
+    this.status = details.status;
   }
 }
 

@@ -13,9 +13,7 @@ std::size_t whole_until(const std::vector<HistoryEvent>& history, const std::int
   bool open = false;
   for (std::size_t index = 0; index < history.size() && history[index].sequence <= at; ++index) {
     const HistoryEvent& event = history[index];
-    const bool buffered = event.type == EventType::event_received && event.position == 0;
-    const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
-    if (!stands_alone) open = !event.ends_activation;
+    if (!stands_alone(event)) open = !event.ends_activation;
     if (!open) whole = index + 1;
   }
   return whole;
@@ -34,6 +32,14 @@ bool VoidRecords::contains(const HistoryEvent& event) const {
   return std::any_of(ranges_.begin(), ranges_.end(), [&event](const auto& range) {
     return event.sequence >= range.first && event.sequence < range.second;
   });
+}
+
+Error history_cut_short(const ExecutionRecord& execution, const std::int64_t read,
+                        const std::int64_t end) {
+  return {ErrorCode::store_invalid,
+          fmt::format("the history of execution {} should go to {}, and can't be read beyond {}",
+                      execution.execution_id, end, read),
+          execution.execution_id};
 }
 
 Result<void> fold_history(ExecutionFold& fold, const std::span<const HistoryEvent> history) {
@@ -61,10 +67,8 @@ std::size_t with_own_events(const StoredExecution& source, const std::size_t who
   std::size_t end = whole;
   for (std::size_t index = whole; index < history.size(); ++index) {
     const HistoryEvent& event = history[index];
-    const bool buffered = event.type == EventType::event_received && event.position == 0;
-    const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
-    if (!stands_alone || event.at != history[whole - 1].at) break;
-    if (!buffered) continue;
+    if (!stands_alone(event) || event.at != history[whole - 1].at) break;
+    if (!is_buffered(event)) continue;
     const auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
     if (!attributes) break;
     const bool own = std::any_of(ids.begin(), ids.end(), [&](const std::string& id) {

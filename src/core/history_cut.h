@@ -30,6 +30,9 @@ class VoidRecords {
   std::vector<std::pair<std::int64_t, std::int64_t>> ranges_;  // [from, until)
 };
 
+// Of one that should go to `end`.
+Error history_cut_short(const ExecutionRecord& execution, std::int64_t read, std::int64_t end);
+
 // Folds what counts of a history, from its first record.
 Result<void> fold_history(ExecutionFold& fold, std::span<const HistoryEvent> history);
 

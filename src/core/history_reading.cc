@@ -1,7 +1,5 @@
 #include "core/history_reading.h"
 
-#include <fmt/format.h>
-
 #include <iterator>
 #include <utility>
 
@@ -28,11 +26,7 @@ HistoryReading::HistoryReading(StoredExecution stored, const Wanted wanted)
 Result<void> HistoryReading::add(std::vector<HistoryEvent> page) {
   const bool first = last_ == 0;
   if (page.empty()) {
-    return Error{ErrorCode::store_invalid,
-                 fmt::format("the history of execution {} should go to {}, and can't be read "
-                             "beyond {}",
-                             stored_.record.execution_id, stored_.history_end, last_),
-                 stored_.record.execution_id};
+    return history_cut_short(stored_.record, last_, stored_.history_end);
   }
   last_ = page.back().sequence;
   complete_ = !folds_ || last_ >= stored_.history_end;

@@ -232,13 +232,12 @@ Result<void> ActivationSplitter::add(const HistoryEvent& event, std::deque<Repla
     start_.generation = std::max(start_.generation, attributes->generation);
   }
   const RecordRole role = role_of(event.type);
-  const bool buffers = event.type == EventType::event_received && event.position == 0;
-  if (buffers) {
+  if (is_buffered(event)) {
     auto job = job_of(execution_, event, nullptr);
     if (!job) return job.error();
     start_.buffered.emplace(event.sequence, std::get<EventJob>(std::move(*job)).event);
   }
-  if (role == RecordRole::bookkeeping || buffers) {
+  if (stands_alone(event)) {
     if (open_) {
       return broken(fmt::format("record {} ({}) stands inside an activation", event.sequence,
                                 to_string(event.type)));

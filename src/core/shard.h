@@ -486,7 +486,9 @@ class Shard {
   void commit(Execution& execution);
   void get_stuck(Execution& execution, const std::string& report);
 
-  // Rebuilding its code: see shard_replay.cc.
+  // Its code, begun or rebuilt: see shard_replay.cc.
+  void take_code(Execution& execution);
+  void begin_code(Execution& execution);
   bool rebuild(Execution& execution);
   void ask_for_page(Execution& execution);
   bool hand_over_page(Execution& execution);

@@ -148,9 +148,7 @@ namespace {
 std::size_t activation_of(const std::vector<HistoryEvent>& history, std::size_t index) {
   while (index > 0) {
     const HistoryEvent& before = history[index - 1];
-    const bool buffered = before.type == EventType::event_received && before.position == 0;
-    if (before.ends_activation || buffered || role_of(before.type) == RecordRole::bookkeeping)
-      break;
+    if (before.ends_activation || stands_alone(before)) break;
     --index;
   }
   return index;
@@ -301,10 +299,7 @@ void Shard::begin_again(Execution& execution, HistoryEvent start) {
   auto job = job_of(execution.fold.record(), start, nullptr);
   execution.cause = start.cause;
   add_job(execution, std::move(start), std::move(*job));
-  const ExecutionRecord& record = execution.fold.record();
-  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
-  execution.built_with = registrations_[execution.fold.record().workflow];
-  execution.hosted = true;
+  begin_code(execution);
   activate(execution);
 }
 

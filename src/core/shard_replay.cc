@@ -10,30 +10,29 @@
 #include "core/shard_execution.h"
 
 namespace pawl {
-namespace {
 
-Result<void> history_ends(const ExecutionRecord& execution, const std::int64_t read,
-                          const std::int64_t end) {
-  return Error{
-      ErrorCode::store_invalid,
-      fmt::format("the history of execution {} should go to {}, and can't be read beyond {}",
-                  execution.execution_id, end, read),
-      execution.execution_id};
+// What is registered now is what runs from here on.
+void Shard::take_code(Execution& execution) {
+  const ExecutionRecord& record = execution.fold.record();
+  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  execution.built_with = registrations_[record.workflow];
 }
 
-}  // namespace
+// From its first activation: there is nothing to rebuild.
+void Shard::begin_code(Execution& execution) {
+  take_code(execution);
+  execution.hosted = true;
+  execution.history = {};
+}
 
 // Has the host build the instance anew. False if the history itself can't be read so; the execution is
 // stuck then.
 bool Shard::rebuild(Execution& execution) {
-  const ExecutionRecord& record = execution.fold.record();
-  const Catalog::Workflow* const workflow = catalog_.find_workflow(record.workflow, record.version);
-  execution.host = workflow->host;
-  execution.built_with = registrations_[record.workflow];
+  take_code(execution);
   execution.phase = Execution::Phase::activating;
   const std::int64_t after = execution.replay_start.after;
-  execution.rebuild = std::make_unique<Execution::Rebuild>(
-      Execution::Rebuild{{record, std::move(execution.replay_start)}, after, 0, {}, {}});
+  execution.rebuild = std::make_unique<Execution::Rebuild>(Execution::Rebuild{
+      {execution.fold.record(), std::move(execution.replay_start)}, after, 0, {}, {}});
   if (execution.history.empty()) {
     ask_for_page(execution);
     return true;
@@ -58,9 +57,9 @@ bool Shard::hand_over_page(Execution& execution) {
   const std::vector<HistoryEvent> page = std::exchange(rebuild.page, {});
   const bool last = rebuild.read >= execution.history_end;
   std::deque<ReplayStep> steps;
-  auto cut = page.empty()
-                 ? history_ends(execution.fold.record(), rebuild.read, execution.history_end)
-                 : rebuild.splitter.add(page, steps);
+  Result<void> cut =
+      history_cut_short(execution.fold.record(), rebuild.read, execution.history_end);
+  if (!page.empty()) cut = rebuild.splitter.add(page, steps);
   if (cut && last) cut = rebuild.splitter.finish();
   if (!cut) {
     get_stuck(execution, cut.error().message);

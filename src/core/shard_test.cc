@@ -697,6 +697,44 @@ TEST(ShardEviction, GetsPastExecutionsThatCannotBeEvictedNow) {
   EXPECT_EQ(around.cached(), kBusy);
 }
 
+// While the code has still to take what it has, all of a burst would find somebody who waits.
+// rule: 26
+TEST(ShardLimits, ABurstOfWhatIsAwaitedDoesNotOverfillTheBuffer) {
+  Limits limits;
+  limits.events_buffered_max = 2;
+  Surroundings around(
+      [](Script& script) -> std::string {
+        const Position go = script.start_wait({"Go"});
+        script.wait_for({"Begin"});
+        script.wait_for({"Kept"});
+        script.event(go);
+        for (;;) script.wait_for({"Never"});
+      },
+      limits);
+  around.start("a");
+  around.settle();
+  around.submit("a", "Kept");
+  around.settle();
+  around.submit("a", "Other");
+  around.settle();
+  std::vector<RequestId> sent;
+  around.submit("a", "Begin");  // its activation is under way as the others come
+  for (int count = 0; count < 5; ++count) {
+    EventSubmitted input;
+    sent.push_back(input.request = static_cast<RequestId>(1'000 + count));
+    input.event = EventRequest{kTenant, "a", "Go", Payload::json("{}"), "", ""};
+    input.event_id = "go-" + std::to_string(count);
+    input.accepted_at = around.now;
+    input.enqueue = true;
+    around.give(std::move(input));
+  }
+  around.settle();
+  std::size_t refused = 0;
+  for (const RequestId request : sent) refused += around.error_told(request) == "none" ? 0U : 1U;
+  EXPECT_EQ(refused, 4U) << "one is what the code waits for";
+  EXPECT_EQ(around.names("a", EventType::event_received).size(), 4U);
+}
+
 // ---- code that was mended, and calls behind what fails
 
 // The instance was there before the mended code was registered, and departs only afterwards.

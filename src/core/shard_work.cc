@@ -202,9 +202,6 @@ void Shard::begin(const StartRequested& input) {
   record.created_at = now_;
   record.updated_at = now_;
   Execution& execution = add(record);
-  if (workflow != nullptr) execution.host = workflow->host;
-  execution.built_with = registrations_[record.workflow];
-  execution.hosted = workflow != nullptr;
   execution.start_request = input.request;
   if (input.mail != 0) {
     execution.open.inbox_completed.push_back(
@@ -228,7 +225,6 @@ void Shard::begin(const StartRequested& input) {
   execution.cause = 1;
   const bool later = start.start_at && *start.start_at > now_;
   if (later || workflow == nullptr) {
-    execution.hosted = false;
     attributes.start_at = later ? *start.start_at : now_;
     event.type = EventType::execution_scheduled;
     event.attributes = encode(attributes);
@@ -249,6 +245,7 @@ void Shard::begin(const StartRequested& input) {
     }
     return commit(execution);
   }
+  begin_code(execution);
   event.attributes = encode(attributes);
   add_job(execution, std::move(event),
           StartJob{record.tenant, record.execution_id, record.workflow, record.version,
@@ -281,11 +278,7 @@ void Shard::start_scheduled(Execution& execution) {
   event.type = EventType::execution_started;
   event.cause = execution.fold.last_sequence() + 1;
   execution.cause = event.cause;
-  // There is nothing to rebuild.
-  execution.host = workflow.host;
-  execution.built_with = registrations_[record.workflow];
-  execution.hosted = true;
-  execution.history.clear();
+  begin_code(execution);
   StartJob job{record.tenant,       record.execution_id,        record.workflow, workflow.version,
                attributes->user_id, attributes->correlation_id, event.payload,   attributes->seed};
   add_job(execution, std::move(event), std::move(job));
@@ -315,11 +308,7 @@ void Shard::start_as_new(Execution& execution) {
   event.cause = execution.fold.last_sequence() + 1;
   event.attributes = encode(attributes);
   execution.cause = event.cause;
-  // There is nothing to rebuild.
-  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
-  execution.built_with = registrations_[record.workflow];
-  execution.hosted = true;
-  execution.history.clear();
+  begin_code(execution);
   StartJob job{record.tenant,      record.execution_id, record.workflow,
                record.version,     record.user_id,      record.correlation_id,
                continuation.input, attributes.seed,     attributes.first_position};
@@ -430,16 +419,16 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
   }
   // What nobody takes must not keep out what the code waits for. A filter may still say no: then it is
   // refused after all, unless it lies in the inbox by then.
+  const bool others_first =
+      std::any_of(execution.work.begin(), execution.work.end(),
+                  [](const Work& work) { return std::holds_alternative<InboxEvent>(work); });
   const Takers takers = execution.fold.takers_of(event.event.name);
-  const bool awaited =
-      can_run(execution) && (takers.position || (!takers.to_ask.empty() && !event.enqueue));
+  const bool awaited = can_run(execution) && !others_first &&
+                       (takers.position || (!takers.to_ask.empty() && !event.enqueue));
   if (!awaited && execution.fold.buffer().size() + execution.work.size() >=
                       options_.limits.events_buffered_max) {
     return answer(execution, Reply{event.request, too_many_events(execution)});
   }
-  const bool others_first =
-      std::any_of(execution.work.begin(), execution.work.end(),
-                  [](const Work& work) { return std::holds_alternative<InboxEvent>(work); });
   if (event.enqueue || others_first || !can_run(execution)) {
     return add_to_inbox(execution, event, event.enqueue);
   }

@@ -60,10 +60,9 @@ Result<void> StateFold::add(const HistoryEvent& event) {
   last_sequence_ = event.sequence;
   // What it begins with holds from before its first activation, and through a retry of that.
   if (event.sequence == 1) take_input(event.payload);
-  const bool buffered = event.type == EventType::event_received && event.position == 0;
-  const bool stands_alone = role_of(event.type) == RecordRole::bookkeeping || buffered;
-  if (stands_alone && !open_) return apply(event);
-  if (!stands_alone) open_ = !event.ends_activation;
+  const bool alone = stands_alone(event);
+  if (alone && !open_) return apply(event);
+  if (!alone) open_ = !event.ends_activation;
   pending_.push_back(event);
   return open_ ? Result<void>{} : apply_pending();
 }

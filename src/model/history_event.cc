@@ -75,6 +75,14 @@ std::optional<EventType> event_type_from(const std::string_view text) {
   return std::nullopt;
 }
 
+bool is_buffered(const HistoryEvent& event) {
+  return event.type == EventType::event_received && event.position == 0;
+}
+
+bool stands_alone(const HistoryEvent& event) {
+  return role_of(event.type) == RecordRole::bookkeeping || is_buffered(event);
+}
+
 std::size_t size_in_bytes(const HistoryEvent& event) {
   return event.name.size() + event.payload.bytes.size() + event.attributes.size() +
          event.site.size();

@@ -101,6 +101,11 @@ struct HistoryEvent {
   friend bool operator==(const HistoryEvent&, const HistoryEvent&) = default;
 };
 
+// An event that nobody took when it came.
+bool is_buffered(const HistoryEvent& event);
+// Such a one, or bookkeeping: it belongs to no activation.
+bool stands_alone(const HistoryEvent& event);
+
 // Of what it carries.
 std::size_t size_in_bytes(const HistoryEvent& event);
 std::size_t size_in_bytes(const std::vector<HistoryEvent>& history);
