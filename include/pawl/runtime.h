@@ -61,6 +61,9 @@ struct RuntimeOptions {
   std::function<void(const LogLine&)> log;
   // How long close() and the destructor wait for what is under way, unless close() is told otherwise.
   std::chrono::milliseconds drain = std::chrono::seconds(5);
+  // False: nothing is taken up before Runtime::begin(), and calls are refused, so that all definitions are
+  // there when the first is needed. A start that was left without a version has the highest of them.
+  bool begin_at_once = true;
 };
 
 struct StartRequest {
@@ -230,6 +233,10 @@ class Runtime {
   // Errors: invalid_argument; already_exists without `replace`.
   Result<void> register_action(ActionDescription description, ActionHost& host,
                                bool replace = false);
+
+  // Takes up what was under way, and calls from now on. Again: no effect. See
+  // RuntimeOptions::begin_at_once.
+  void begin();
 
   // Reports the execution id once the start is durable.
   // Errors: invalid_argument, unknown_workflow, already_exists (same id or idempotency key, other

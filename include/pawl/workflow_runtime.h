@@ -44,6 +44,9 @@ struct WorkflowRuntimeOptions {
   std::function<void(const LogLine&)> log = {};
   // How long close() and the destructor wait for what is under way, unless close() is told otherwise.
   std::chrono::milliseconds drain = std::chrono::seconds(5);
+  // False: nothing is taken up before begin(), and calls are refused, so that all workflows are there when
+  // the first is needed. A start that was left without a version has the highest of them.
+  bool begin_at_once = true;
 };
 
 struct StartOptions {
@@ -158,6 +161,10 @@ class WorkflowRuntime {
     return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
                       replace);
   }
+
+  // Takes up what was under way, and calls from now on. Again: no effect. See
+  // WorkflowRuntimeOptions::begin_at_once.
+  void begin();
 
   // Gives the id of the execution.
   // Errors: invalid_argument, unknown_workflow, already_exists (that id, other input),

@@ -103,21 +103,27 @@ struct Engine::OpenSlot {
 };
 
 Napi::Function Engine::define(Napi::Env env) {
-  return DefineClass(
-      env, "Engine",
-      {InstanceMethod("open", &Engine::open),
-       InstanceMethod("registerWorkflow", &Engine::register_workflow),
-       InstanceMethod("registerAction", &Engine::register_action),
-       InstanceMethod("start", &Engine::start), InstanceMethod("submit", &Engine::submit),
-       InstanceMethod("enqueue", &Engine::enqueue), InstanceMethod("wait", &Engine::wait),
-       InstanceMethod("state", &Engine::state), InstanceMethod("history", &Engine::history),
-       InstanceMethod("list", &Engine::list), InstanceMethod("control", &Engine::control),
-       InstanceMethod("fork", &Engine::fork), InstanceMethod("backup", &Engine::backup),
-       InstanceMethod("checkIntegrity", &Engine::check_integrity),
-       InstanceMethod("executeAction", &Engine::execute_action),
-       InstanceMethod("actionsFinished", &Engine::actions_finished),
-       InstanceMethod("counters", &Engine::counters), InstanceMethod("close", &Engine::close),
-       InstanceMethod("closeNow", &Engine::close_now)});
+  return DefineClass(env, "Engine",
+                     {InstanceMethod("open", &Engine::open),
+                      InstanceMethod("begin", &Engine::begin),
+                      InstanceMethod("registerWorkflow", &Engine::register_workflow),
+                      InstanceMethod("registerAction", &Engine::register_action),
+                      InstanceMethod("start", &Engine::start),
+                      InstanceMethod("submit", &Engine::submit),
+                      InstanceMethod("enqueue", &Engine::enqueue),
+                      InstanceMethod("wait", &Engine::wait),
+                      InstanceMethod("state", &Engine::state),
+                      InstanceMethod("history", &Engine::history),
+                      InstanceMethod("list", &Engine::list),
+                      InstanceMethod("control", &Engine::control),
+                      InstanceMethod("fork", &Engine::fork),
+                      InstanceMethod("backup", &Engine::backup),
+                      InstanceMethod("checkIntegrity", &Engine::check_integrity),
+                      InstanceMethod("executeAction", &Engine::execute_action),
+                      InstanceMethod("actionsFinished", &Engine::actions_finished),
+                      InstanceMethod("counters", &Engine::counters),
+                      InstanceMethod("close", &Engine::close),
+                      InstanceMethod("closeNow", &Engine::close_now)});
 }
 
 Engine::Engine(const Napi::CallbackInfo& info)
@@ -145,6 +151,7 @@ void Engine::open(const Napi::CallbackInfo& info) {
   const auto call = integer_of(info, 0);
   RuntimeOptions options;
   options.store = text_of(info, 1);
+  options.begin_at_once = false;
   options.limits = read_limits(info.Env(), info[2]);
   options.log = [thread = thread_](const LogLine& line) {
     std::string text;
@@ -183,6 +190,8 @@ Runtime& Engine::runtime(Napi::Env env) const {
   if (slot_->runtime == nullptr) throw Napi::Error::New(env, "the engine is not open");
   return *slot_->runtime;
 }
+
+void Engine::begin(const Napi::CallbackInfo& info) { runtime(info.Env()).begin(); }
 
 Napi::Value Engine::register_workflow(const Napi::CallbackInfo& info) {
   WorkflowDescription description;

@@ -34,6 +34,7 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   struct OpenSlot;
 
   void open(const Napi::CallbackInfo& info);
+  void begin(const Napi::CallbackInfo& info);
   Napi::Value register_workflow(const Napi::CallbackInfo& info);
   Napi::Value register_action(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);

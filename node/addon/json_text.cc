@@ -1,5 +1,6 @@
 #include "json_text.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace pawl::node {
@@ -127,6 +128,33 @@ void append_number_field(std::string& out, std::string_view name, std::int64_t v
   append_number(out, value);
 }
 
+// The attributes of a record. Whole numbers that JavaScript would round (seeds have 64 bits) become texts.
+void append_attributes(std::string& out, const std::string_view json) {
+  constexpr std::size_t kDigitsSafe = 15;
+  if (json.empty()) {
+    out += "{}";
+    return;
+  }
+  bool in_text = false;
+  for (std::size_t at = 0; at < json.size();) {
+    const std::size_t digits = in_text ? 0 : json.substr(at).find_first_not_of("0123456789");
+    const std::size_t length = std::min(digits, json.size() - at);
+    if (length > kDigitsSafe) {
+      out += '"';
+      out += json.substr(at, length);
+      out += '"';
+    } else if (length > 0) {
+      out += json.substr(at, length);
+    } else if (in_text && json[at] == '\\') {
+      out += json.substr(at, 2);
+    } else {
+      if (json[at] == '"') in_text = !in_text;
+      out += json[at];
+    }
+    at += length > 0 ? length : (in_text && json[at] == '\\') ? 2 : 1;
+  }
+}
+
 void append_history_record(std::string& out, const HistoryRecord& record) {
   out += '{';
   append_number_field(out, "sequence", record.sequence);
@@ -140,7 +168,7 @@ void append_history_record(std::string& out, const HistoryRecord& record) {
   append_field(out, "payload");
   append_payload(out, record.payload);
   append_field(out, "attributes");
-  out += record.attributes_json.empty() ? "{}" : record.attributes_json;
+  append_attributes(out, record.attributes_json);
   if (!record.site.empty()) append_text_field(out, "site", record.site);
   out += '}';
 }

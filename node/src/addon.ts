@@ -18,6 +18,8 @@ export type Refusal = [code: number, message: string];
 /** `call` is the number under which Bridge.settle reports. Absent texts are ''. */
 export interface NativeEngine {
   open(call: number, store: string, limits: FlatWriter, watchdogMs: number): void;
+  /** Takes up what was under way: once what it needs is registered. */
+  begin(): void;
   registerWorkflow(
     name: string,
     version: string,

@@ -61,6 +61,7 @@ export interface HistoryRecord {
   /** Of the event, action, state or key. */
   name: string;
   payload?: any;
+  /** By type. Whole numbers of more than 15 digits are texts, so that none is rounded. */
   attributes: Record<string, any>;
   /**
    * Of what the code asked for: where that stands in its source, as 'approval.ts:41:9'; where it is

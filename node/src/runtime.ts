@@ -684,6 +684,7 @@ export class WorkflowRuntime {
       link.listener = (action) => this.tellAction(engine, action);
       for (const action of link.all()) this.tellAction(engine, action);
       for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
+      engine.begin();
     } catch (error) {
       // Half of what was registered must not go on alone.
       this.release();

@@ -1,7 +1,7 @@
 // What a start can ask for, and versions side by side, on the real engine and a real file.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AlreadyExistsError, defineWorkflow, InvalidArgumentError, type WorkflowContext } from 'pawl';
+import { AlreadyExistsError, defineWorkflow, InvalidArgumentError, openClient, type WorkflowContext } from 'pawl';
 import { setUp, until } from './support/runtime.js';
 
 const tenant = 'acme';
@@ -26,6 +26,25 @@ test('a new execution begins on the highest version, and each stays on its own',
     assert.equal(ended.version, number);
     assert.equal(ended.result, number);
   }
+});
+
+// rule: 21
+test('what was started meanwhile without a version begins on the highest of those registered at the opening', async (t) => {
+  const setting = setUp(t);
+  setting.runtime.registerWorkflow(version('1.0.0'));
+  await setting.runtime.startWorker();
+  await setting.runtime.close();
+  const client = await openClient(setting.store);
+  t.after(() => client.close());
+  const id = await client.startWorkflow('Order', { tenant });
+  const runtime = await setting.reopen();
+  for (const number of ['1.0.0', '3.0.0', '2.0.0']) runtime.registerWorkflow(version(number));
+  await runtime.startWorker();
+  const started = await until(
+    () => runtime.getExecutionState(id, tenant).catch(() => undefined),
+    (state) => state?.condition === 'waiting',
+  );
+  assert.equal(started!.version, '3.0.0');
 });
 
 // rules: 5, 21

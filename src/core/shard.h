@@ -376,6 +376,7 @@ class Shard {
   void give(std::string_view tenant, std::string_view execution_id, Work work);
   void give(ExecutionRef ref, Work work);
   void load(ExecutionRef ref);
+  void fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error);
   void resume_some();
   HistoryBounds page() const;
   Loading* find_loading(const LoadExecution& asked);
@@ -383,6 +384,7 @@ class Shard {
   void load_again(const LoadExecution& asked, Loading stale);
   void read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>> page);
   void install(HistoryReading reading, std::deque<Work> work);
+  std::deque<Work> in_order(StoredExecution& stored, std::deque<Work> work);
   static bool starts_child(const Work& work);
   static HistoryReading::Wanted wanted_of(const std::deque<Work>& work);
   void refuse(std::deque<Work>& work, const Error& error);
@@ -400,7 +402,8 @@ class Shard {
   void await_code(Execution& execution);
   std::string name_meant(const std::string& workflow) const;
   void take_event(Execution& execution, EventSubmitted event);
-  void accept_event(Execution& execution, EventSubmitted event);
+  // `ahead`: how much of what waits came before it.
+  void accept_event(Execution& execution, EventSubmitted event, std::size_t ahead = 0);
   void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
   void take_actions(Execution& execution, const AttemptFinished& finished);
   void take_timer(Execution& execution, const TimerRecord& timer);
@@ -422,7 +425,7 @@ class Shard {
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);
   Error too_many_events(const Execution& execution) const;
-  void add_to_inbox(Execution& execution, const EventSubmitted& event, bool reply_enqueued);
+  void add_to_inbox(Execution& execution, const EventSubmitted& event, std::size_t ahead);
   void answer_event(Execution& execution);
   EventReply event_reply(const Execution& execution, const std::string& event_id,
                          bool consumed) const;
@@ -436,6 +439,10 @@ class Shard {
   // What was sent from here, and is durable now.
   void post(std::vector<InboxRecord> mail);
   void deliver_mail(InboxRecord row);
+  // Whether it is to stay in the inbox, since its receiver has as many events as there may be.
+  bool is_kept_back(const InboxRecord& row) const;
+  // What a row asks for; an error where it can't be read.
+  static Result<Work> work_of(InboxRecord row);
   void send(Execution& from, InboxRecord mail);
   void leave_child(Execution& parent, const PendingChild& child);
   void start_child(Execution& parent, const StartChildCommand& command);
@@ -565,6 +572,8 @@ class Shard {
   };
   std::unordered_map<std::string, Loading> loading_ids_;
   std::unordered_map<ExecutionRef, Loading> loading_refs_;
+  // What actions did whose executions could not be read: until they can.
+  std::unordered_map<ExecutionRef, std::deque<Work>> outcomes_kept_;
   std::uint64_t next_page_ = 1;
   std::deque<ExecutionRef> to_resume_;
   // Stuck executions that are to be tried again when they are loaded.

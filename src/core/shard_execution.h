@@ -82,6 +82,7 @@ struct Shard::Execution {
   bool wants_code = false;  // something waits for its code to run, which could not when last tried
   // The event that is being delivered or looked up.
   std::optional<EventSubmitted> event;
+  std::size_t ahead = 0;        // while it is looked up: how much of `work` came before it
   InboxId event_inbox = 0;      // its row
   bool event_in_inbox = false;  // which it had before it is delivered
   bool event_consumed = false;

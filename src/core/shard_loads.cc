@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "core/shard.h"
@@ -129,11 +130,9 @@ void Shard::on(ExecutionLoaded input) {
     return read_on(asked, std::move(page));
   }
   std::deque<Work> work = take_loading(asked).work;
-  if (!input.found) {
-    if (asked.ref != 0) reload_later({asked.ref});
-    return refuse(work, input.found.error());
-  }
+  if (!input.found) return fail_load(asked, std::move(work), input.found.error());
   if (asked.ref != 0) {
+    outcomes_kept_.erase(asked.ref);
     retry_stuck_.erase(asked.ref);
     without_handler_erase(asked.ref);
     answer_waiters(asked.ref, false);
@@ -195,12 +194,24 @@ void Shard::read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>
   }
   Loading done = take_loading(asked);
   if (read) return install(std::move(*done.reading), std::move(done.work));
-  if (!page) {
-    if (asked.ref != 0) reload_later({asked.ref});
-  } else {
-    log_engine(LogLevel::error, read.error().message, done.reading->stored().record);
-  }
+  if (!page) return fail_load(asked, std::move(done.work), page.error());
+  log_engine(LogLevel::error, read.error().message, done.reading->stored().record);
   refuse(done.work, read.error());
+}
+
+// It could not be read. What was asked for its number is read again later: what actions did, which would be
+// done once more if it were forgotten, waits for that.
+void Shard::fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error) {
+  if (asked.ref != 0) {
+    for (Work& item : work) {
+      if (!std::holds_alternative<AttemptFinished>(item)) continue;
+      outcomes_kept_[asked.ref].push_back(std::move(item));
+    }
+    std::erase_if(work,
+                  [](const Work& item) { return std::holds_alternative<AttemptFinished>(item); });
+    reload_later({asked.ref});
+  }
+  refuse(work, error);
 }
 
 bool Shard::starts_child(const Work& work) {
@@ -212,6 +223,45 @@ HistoryReading::Wanted Shard::wanted_of(const std::deque<Work>& work) {
   if (std::any_of(work.begin(), work.end(), is_retry)) return HistoryReading::Wanted::all;
   if (std::any_of(work.begin(), work.end(), starts_child)) return HistoryReading::Wanted::parent;
   return HistoryReading::Wanted::nothing;
+}
+
+// What waits for an execution that was loaded: what lies in the store, by the time at which it was accepted,
+// whoever sent it; then what has come since.
+std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work> work) {
+  std::vector<std::pair<Timestamp, Work>> stored_work;
+  for (InboxRecord& row : stored.inbox) {
+    const Timestamp at = row.accepted_at;
+    stored_work.emplace_back(at, InboxEvent{std::move(row)});
+  }
+  std::set<InboxId> brought;  // by mail, and handed on already
+  for (const Work& item : work) {
+    if (const InboxId id = mail_of(item); id != 0) brought.insert(id);
+  }
+  std::set<InboxId> placed;
+  for (InboxRecord& row : stored.mail) {
+    const InboxId id = row.id;
+    const Timestamp at = row.accepted_at;
+    const bool waits_here = brought.contains(id);
+    if (!waits_here && (draining_ || mail_.contains(id) || is_kept_back(row))) continue;
+    auto wanted = work_of(std::move(row));
+    mail_.insert(id);
+    if (!wanted) {
+      settle_mail(id, wanted.error().message);
+      continue;
+    }
+    placed.insert(id);
+    stored_work.emplace_back(at, std::move(*wanted));
+  }
+  std::stable_sort(stored_work.begin(), stored_work.end(),
+                   [](const auto& one, const auto& other) { return one.first < other.first; });
+  std::deque<Work> ordered;
+  for (auto& [at, item] : stored_work) ordered.push_back(std::move(item));
+  for (Work& item : work) {
+    if (const InboxId id = mail_of(item); id == 0 || !placed.contains(id)) {
+      ordered.push_back(std::move(item));
+    }
+  }
+  return ordered;
 }
 
 void Shard::install(HistoryReading reading, std::deque<Work> work) {
@@ -235,8 +285,10 @@ void Shard::install(HistoryReading reading, std::deque<Work> work) {
   execution.history = reading.take_history();
   execution.history_end = reading.last_sequence();
   execution.replay_start = reading.take_replay_start();
-  for (InboxRecord& row : stored.inbox) execution.work.push_back(InboxEvent{std::move(row)});
-  for (Work& item : work) execution.work.push_back(std::move(item));
+  execution.work = in_order(stored, std::move(work));
+  if (auto kept = outcomes_kept_.extract(ref)) {
+    for (Work& item : kept.mapped()) execution.work.push_back(std::move(item));
+  }
   const auto take_from = [&execution](Loading& other) {
     for (Work& item : other.work) execution.work.push_back(std::move(item));
     other.work.clear();

@@ -67,72 +67,85 @@ void Shard::post(std::vector<InboxRecord> mail) {
   for (InboxRecord& row : mail) deliver_mail(std::move(row));
 }
 
+bool Shard::is_kept_back(const InboxRecord& row) const {
+  if (row.kind != InboxKind::event || full_.empty()) return false;
+  const auto full = full_.find(execution_key(row.tenant, row.execution_id));
+  return full != full_.end() && full->second.stage != FullReceiver::Stage::takes;
+}
+
 void Shard::deliver_mail(InboxRecord row) {
+  if (is_kept_back(row)) return;
   const InboxId id = row.id;
   const std::string tenant = row.tenant;
   const std::string execution_id = row.execution_id;
-  if (row.kind == InboxKind::event && !full_.empty()) {
-    const auto full = full_.find(execution_key(tenant, execution_id));
-    if (full != full_.end() && full->second.stage != FullReceiver::Stage::takes) return;
-  }
   mail_.insert(id);
+  auto work = work_of(std::move(row));
+  if (!work) return settle_mail(id, work.error().message);
+  if (auto* const start = std::get_if<StartRequested>(&*work)) return on(std::move(*start));
+  give(tenant, execution_id, std::move(*work));
+}
+
+Result<Shard::Work> Shard::work_of(InboxRecord row) {
   switch (row.kind) {
     case InboxKind::event: {
       EventSubmitted event;
-      event.event = EventRequest{row.tenant,  row.execution_id, row.event_name,
-                                 row.payload, row.user_id,      row.idempotency_key};
+      event.event = EventRequest{std::move(row.tenant),     std::move(row.execution_id),
+                                 std::move(row.event_name), std::move(row.payload),
+                                 std::move(row.user_id),    std::move(row.idempotency_key)};
       event.event_id = std::move(row.event_id);
       event.accepted_at = row.accepted_at;
-      event.mail = id;
-      return give(tenant, execution_id, std::move(event));
+      event.mail = row.id;
+      return Work{std::move(event)};
     }
     case InboxKind::start: {
       auto attributes = decode<StartedAttributes>(row.attributes, kHistoryCodec);
-      if (!attributes) return settle_mail(id, attributes.error().message);
+      if (!attributes) return attributes.error();
       StartRequested start;
       start.start.workflow = std::move(row.event_name);
-      start.start.tenant = tenant;
+      start.start.tenant = std::move(row.tenant);
       start.start.input = std::move(row.payload);
       start.start.version = std::move(attributes->version);
-      start.start.execution_id = execution_id;
+      start.start.execution_id = std::move(row.execution_id);
       start.start.user_id = std::move(attributes->user_id);
       start.start.correlation_id = std::move(attributes->correlation_id);
       start.start.idempotency_key = std::move(attributes->idempotency_key);
       if (attributes->start_at != 0) start.start.start_at = attributes->start_at;
       if (attributes->deadline != 0) start.start.deadline = attributes->deadline;
       start.seed = attributes->seed;
-      start.mail = id;
+      start.mail = row.id;
       start.parent = std::move(attributes->parent);
       start.parent_position = attributes->parent_position;
-      return on(std::move(start));
+      return Work{std::move(start)};
     }
     case InboxKind::cancel:
     case InboxKind::terminate: {
-      const auto attributes = decode<OperatorAttributes>(row.attributes, kHistoryCodec);
-      if (!attributes) return settle_mail(id, attributes.error().message);
+      auto attributes = decode<OperatorAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return attributes.error();
       ControlRequested control;
       control.verb = row.kind == InboxKind::cancel ? ControlVerb::cancel : ControlVerb::terminate;
-      control.control = ControlRequest{tenant, execution_id, attributes->by, attributes->reason};
-      control.mail = id;
-      control.parent = attributes->parent;
-      return give(tenant, execution_id, std::move(control));
+      control.control = ControlRequest{std::move(row.tenant), std::move(row.execution_id),
+                                       std::move(attributes->by), std::move(attributes->reason)};
+      control.mail = row.id;
+      control.parent = std::move(attributes->parent);
+      return Work{std::move(control)};
     }
     case InboxKind::retry: {
-      const auto attributes = decode<ChildEndedAttributes>(row.attributes, kHistoryCodec);
-      if (!attributes) return settle_mail(id, attributes.error().message);
+      auto attributes = decode<ChildEndedAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return attributes.error();
       ControlRequested control;
       control.verb = ControlVerb::retry;
-      control.control = ControlRequest{tenant, execution_id,
+      control.control = ControlRequest{std::move(row.tenant), std::move(row.execution_id),
                                        fmt::format("execution {}", attributes->execution_id),
                                        "its parent was retried"};
-      control.mail = id;
-      control.parent = attributes->execution_id;
+      control.mail = row.id;
+      control.parent = std::move(attributes->execution_id);
       control.parent_position = attributes->position;
       control.only_tell = attributes->status.empty();
-      return give(tenant, execution_id, std::move(control));
+      return Work{std::move(control)};
     }
-    case InboxKind::child_ended: return give(tenant, execution_id, ChildEnded{std::move(row)});
+    case InboxKind::child_ended: break;
   }
+  return Work{ChildEnded{std::move(row)}};
 }
 
 // ---- what becomes of it

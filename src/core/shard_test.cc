@@ -371,6 +371,26 @@ TEST(ShardLoads, OneThatIsOutOfDateDoesNotAnswerWhoeverAskedLater) {
   EXPECT_NE(around.reply_to(started), nullptr);
 }
 
+TEST(ShardLoads, WhatAnActionDidOutlivesOneThatFails) {
+  Surroundings around(charge_then_wait, no_cache());
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  EXPECT_EQ(around.cached(), 0U);
+  around.finish(around.asked.actions[0].task, "7");
+  ASSERT_EQ(around.asked.loads.size(), 1U);
+  ExecutionLoaded failed = around.take_load();
+  failed.found = Error{ErrorCode::store_unavailable, "the disk is gone, says the test", {}};
+  around.give(failed);
+  around.settle();
+  EXPECT_TRUE(around.names("a", EventType::action_completed).empty());
+  around.advance_to_tick();
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 1U) << "it did its work already";
+  EXPECT_EQ(around.names("a", EventType::action_completed), std::vector<std::string>{"charge"});
+}
+
 TEST(ShardLoads, OneThatIsOutOfDateChangesNothing) {
   for (const bool by_id_first : {true, false}) {
     LoadedTwice twice(by_id_first);

@@ -149,6 +149,9 @@ void Shard::proceed(Execution& execution) {
   }
   execution.work.insert(execution.work.begin(), std::make_move_iterator(blocked.begin()),
                         std::make_move_iterator(blocked.end()));
+  if (execution.phase == Execution::Phase::looking_up && !blocked.empty()) {
+    execution.ahead = blocked.size();
+  }
   // One of those behind it was the resumption.
   if (!blocked.empty() && execution.phase == Execution::Phase::idle && can_run(execution)) {
     return proceed(execution);
@@ -379,6 +382,7 @@ void Shard::on(InboxFound input) {
   execution->phase = Execution::Phase::idle;
   EventSubmitted event = std::move(*execution->event);
   execution->event.reset();
+  const std::size_t ahead = std::exchange(execution->ahead, 0);
   if (!input.found) {
     if (event.mail != 0) return_mail(event.mail);
     reply(event.request, input.found.error());
@@ -398,12 +402,12 @@ void Shard::on(InboxFound input) {
     }
   } else {
     event.key_checked = true;
-    accept_event(*execution, std::move(event));
+    accept_event(*execution, std::move(event), ahead);
   }
   proceed(*execution);
 }
 
-void Shard::accept_event(Execution& execution, EventSubmitted event) {
+void Shard::accept_event(Execution& execution, EventSubmitted event, const std::size_t ahead) {
   const ExecutionRecord& record = execution.fold.record();
   if (event.mail != 0) {
     const InboxId id = event.mail;
@@ -430,7 +434,7 @@ void Shard::accept_event(Execution& execution, EventSubmitted event) {
     return answer(execution, Reply{event.request, too_many_events(execution)});
   }
   if (event.enqueue || others_first || !can_run(execution)) {
-    return add_to_inbox(execution, event, event.enqueue);
+    return add_to_inbox(execution, event, ahead);
   }
   deliver_event(execution, std::move(event), 0);
 }
@@ -462,26 +466,27 @@ InboxRecord Shard::inbox_row(const Execution& execution, const EventSubmitted& e
 
 // Makes the event durable where it waits, ahead of its turn.
 void Shard::add_to_inbox(Execution& execution, const EventSubmitted& event,
-                         const bool reply_enqueued) {
+                         const std::size_t ahead) {
   InboxRecord row = inbox_row(execution, event, next_inbox_id_());
   row.payload = event.event.payload;
   const EventReply submitted = event_reply(execution, event.event_id, false);
   if (event.request != 0) {
     const std::string processing_id = std::to_string(row.id);
     execution.effects.replies.push_back(
-        reply_enqueued ? Reply{event.request, EnqueueReply{event.event_id, processing_id}}
-                       : Reply{event.request, submitted});
+        event.enqueue ? Reply{event.request, EnqueueReply{event.event_id, processing_id}}
+                      : Reply{event.request, submitted});
   }
   if (!row.idempotency_key.empty()) {
     execution.recent_keys.push_back({row.idempotency_key, submitted, std::to_string(row.id)});
   }
   execution.open.inbox_added.push_back(row);
-  // Behind those that lie in the inbox already, before all that came later.
+  // Behind what came before it, and what lies in the inbox already; before all that came later.
   const auto last =
       std::find_if(execution.work.rbegin(), execution.work.rend(),
                    [](const Work& work) { return std::holds_alternative<InboxEvent>(work); });
-  const auto at = last == execution.work.rend() ? execution.work.begin() : last.base();
-  execution.work.insert(at, InboxEvent{std::move(row)});
+  const auto before =
+      std::max<std::ptrdiff_t>(execution.work.rend() - last, static_cast<std::ptrdiff_t>(ahead));
+  execution.work.insert(execution.work.begin() + before, InboxEvent{std::move(row)});
   commit(execution);
 }
 

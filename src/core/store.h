@@ -98,7 +98,11 @@ struct StoredExecution {
   // The ExecutionRetried records behind those of `history`: what they make void comes before them.
   std::vector<HistoryEvent> retries;
   std::vector<InboxRecord> inbox;  // those not completed or failed, by id
+  // Open rows that are addressed to it by its id, by id: the first kMailOfExecutionMax. None if no history
+  // was asked for.
+  std::vector<InboxRecord> mail;
 };
+inline constexpr int kMailOfExecutionMax = 256;
 
 struct ExecutionQuery {
   std::string tenant;

@@ -41,6 +41,13 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
           [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
           [this] { return store_->next_inbox_id(); }) {
   store_->start(*this);
+  if (options_.begin_at_once) begin();
+}
+
+void Engine::begin() {
+  const std::lock_guard lock(mutex_);
+  if (begun_ || closing_) return;
+  begun_ = true;
   thread_ = std::thread([this] { run(); });
   readers_.post([this] { resume(); });
 }
@@ -128,6 +135,8 @@ std::optional<RequestId> Engine::admit(Callback<T>& done) {
     const std::lock_guard lock(mutex_);
     if (closing_) {
       refused = closed();
+    } else if (!begun_) {
+      refused = invalid("The runtime has not begun: register what it runs, then call begin().");
     } else if (waiting_.size() >= options_.limits.requests_queued_max) {
       refused = Error{ErrorCode::overloaded,
                       fmt::format("{} calls are under way, the most that are taken at once "
@@ -373,7 +382,10 @@ void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
   if (!posted) done(closed());
 }
 
-void Engine::look_for_mail() { mailbox_->post(MailPosted{}); }
+void Engine::look_for_mail() {
+  const std::lock_guard lock(mutex_);
+  if (begun_) mailbox_->post(MailPosted{});
+}
 
 Runtime::Counters Engine::counters() const {
   return {commits_,         commit_batches_,    activations_,        replays_,
@@ -616,6 +628,7 @@ void Engine::begin_close(const std::optional<std::chrono::milliseconds> drain) {
     const std::lock_guard lock(mutex_);
     first = !closing_;
     closing_ = true;
+    if (!begun_) drained_ = true;
     drain_until_ = std::min(drain_until_, std::chrono::steady_clock::now() + most);
   }
   closing_changed_.notify_all();

@@ -29,7 +29,7 @@ namespace pawl {
 
 class Engine final : public CommitSink {
  public:
-  // Takes up what the store says was under way.
+  // Takes up what the store says was under way: at once, or with begin().
   Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock);
   ~Engine() override;
 
@@ -37,6 +37,8 @@ class Engine final : public CommitSink {
                                  bool replace);
   Result<void> register_action(const ActionDescription& description, ActionHost& host,
                                bool replace);
+
+  void begin();
 
   void start_workflow(StartRequest request, Callback<std::string> done);
   void submit_event(EventRequest request, Callback<EventReply> done);
@@ -112,6 +114,7 @@ class Engine final : public CommitSink {
     std::function<std::optional<Failure>(const Payload&)> check;
   };
   std::unordered_map<std::string, RegisteredAction> actions_;  // under mutex_; by meeting name
+  bool begun_ = false;                                         // under mutex_
   bool closing_ = false;                                       // under mutex_
   bool drained_ = false;                                       // under mutex_
   // Under mutex_: when what is not drained is left.

@@ -64,6 +64,8 @@ Result<void> Runtime::register_action(ActionDescription description, ActionHost&
   return impl_->engine.register_action(description, host, replace);
 }
 
+void Runtime::begin() { impl_->engine.begin(); }
+
 void Runtime::start_workflow(StartRequest request, Callback<std::string> done) {
   impl_->engine.start_workflow(std::move(request), std::move(done));
 }

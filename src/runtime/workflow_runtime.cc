@@ -62,6 +62,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   below.limits = options.limits;
   below.log = options.log ? std::move(options.log) : log_to_standard_error;
   below.drain = options.drain;
+  below.begin_at_once = options.begin_at_once;
   PoolOptions pool;
   pool.threads = options.action_threads;
   pool.abandoned_threads_max = options.abandoned_threads_max;
@@ -126,6 +127,8 @@ Result<void> WorkflowRuntime::add_action(ActionDescription description,
   if (registered) impl_->actions.insert(met);
   return registered;
 }
+
+void WorkflowRuntime::begin() { impl_->runtime->begin(); }
 
 Result<std::string> WorkflowRuntime::start(std::string_view workflow, Payload input,
                                            const StartOptions& options) {

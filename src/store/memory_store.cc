@@ -301,6 +301,11 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
     if (record.execution == ref && is_open(record)) {
       stored.inbox.push_back(record);
     }
+    if (record.execution == 0 && record.tenant == stored.record.tenant &&
+        record.execution_id == stored.record.execution_id && is_open(record) &&
+        stored.mail.size() < std::size_t{kMailOfExecutionMax}) {
+      stored.mail.push_back(record);
+    }
   }
   return std::optional<StoredExecution>{std::move(stored)};
 }

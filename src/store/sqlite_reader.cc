@@ -50,6 +50,7 @@ enum Which : std::size_t {
   kFindResult,
   kFindInbox,
   kMail,
+  kMailOf,
   kResults,
   kHistoryEnd,
   kRetries,
@@ -82,6 +83,8 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "WHERE execution = ?1 AND execution > 0 AND idempotency_key = ?2",
     "SELECT " INBOX_COLUMNS " FROM workflow_event_processing WHERE execution = 0 AND " INBOX_OPEN
     " AND id > ?1 ORDER BY id LIMIT ?2",
+    "SELECT " INBOX_COLUMNS " FROM workflow_event_processing WHERE execution = 0 AND " INBOX_OPEN
+    " AND tenant = ?1 AND execution_id = ?2 ORDER BY id LIMIT ?3",
     "SELECT " RESULT_COLUMNS
     " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
@@ -364,6 +367,18 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
     return inbox.error();
   }
   stored.inbox = std::move(*inbox);
+  auto mail_statement = statement(kMailOf);
+  if (!mail_statement) {
+    return mail_statement.error();
+  }
+  (*mail_statement)->bind(1, stored.record.tenant);
+  (*mail_statement)->bind(2, stored.record.execution_id);
+  (*mail_statement)->bind(3, std::int64_t{kMailOfExecutionMax});
+  auto mail = collect<InboxRecord>(**mail_statement, inbox_of);
+  if (!mail) {
+    return mail.error();
+  }
+  stored.mail = std::move(*mail);
   return std::optional<StoredExecution>{std::move(stored)};
 }
 

@@ -59,6 +59,48 @@ class Beside : public ::testing::Test {
   const std::string store_ = "sqlite:" + path_;
 };
 
+// rule: 21
+TEST_F(Beside, AnEngineThatBeginsWhenItIsToldHasAllDefinitionsBeforeTheFirstIsNeeded) {
+  open_engine().close();
+  auto client = Client::open(store_).value();
+  StartRequest start;
+  start.workflow = "Ticks";
+  start.tenant = kTenant;
+  start.execution_id = "a";
+  start.input = Payload::json("1");
+  ASSERT_TRUE(client.start_workflow(start));
+
+  WorkflowRuntimeOptions options;
+  options.store = store_;
+  options.log = [](const LogLine&) {};
+  options.begin_at_once = false;
+  auto runtime = WorkflowRuntime::open(options).value();
+  for (const char* const version : {"1.0.0", "10.0.0", "9.0.0"}) {
+    WorkflowDescription description;
+    description.name = "Ticks";
+    description.version = version;
+    ASSERT_TRUE(runtime.register_workflow(description, &ticks));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // in which it could have begun
+  }
+  const auto early = runtime.submit_event("a", "Tick", {.tenant = kTenant});
+  EXPECT_EQ(early.error().code, ErrorCode::invalid_argument) << "it has not begun";
+  EXPECT_EQ(runtime.get_execution_state("a", {.tenant = kTenant}).error().code,
+            ErrorCode::invalid_argument);
+  runtime.begin();
+  runtime.begin();
+  while (!runtime.get_execution_state("a", {.tenant = kTenant})) std::this_thread::yield();
+  tick(runtime, "a");
+  const auto ended = runtime.wait_for_workflow_completion<int>("a", {.tenant = kTenant});
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->state.version, "10.0.0");
+  runtime.close();
+
+  auto never = WorkflowRuntime::open(options).value();
+  never.close();
+  never.begin();
+  EXPECT_EQ(never.submit_event("a", "Tick", {.tenant = kTenant}).error().code, ErrorCode::closed);
+}
+
 TEST_F(Beside, AClientReadsWhatTheEngineWrites) {
   WorkflowRuntime runtime = open_engine();
   auto client = Client::open(store_).value();

@@ -613,6 +613,43 @@ TEST(EmitToOthers, APausedExecutionGetsItWhenItIsResumed) {
        [](const World& world) { EXPECT_EQ(world.state(kTenant, "c").result.bytes, "1"); }});
 }
 
+// rule: 7
+TEST(EmitToOthers, WhatWaitsTogetherHasItsTurnAsItWasAcceptedWhoeverSentIt) {
+  tell_four_ways(
+      {family({{"Parent",
+                [](Script& script) {
+                  script.emit_event("Go", script.started().input.bytes, "c");
+                  return std::string("1");
+                }},
+               {"Child",
+                [](Script& script) {
+                  std::string taken;
+                  for (int n = 0; n < 5; ++n) taken += script.wait_for({"Go"}).payload.bytes;
+                  return taken;
+                }}}),
+       register_family,
+       [](World& world) {
+         StartRequest child = start_of("c");
+         child.workflow = "Child";
+         start_until_told(world, child);
+         control_until_told(world, ControlVerb::pause, "c");
+         for (int n = 1; n <= 5; ++n) {
+           world.advance(10);
+           const std::string number = std::to_string(n);
+           if (n % 2 == 0) {
+             submit_until_told(world, event_of("c", "Go", number, number), true);
+           } else {
+             StartRequest parent = parent_of("p" + number);
+             parent.input = Payload::json(number);
+             start_until_told(world, parent);
+           }
+         }
+         world.advance(10);
+         control_until_told(world, ControlVerb::resume, "c");
+       },
+       [](const World& world) { EXPECT_EQ(world.state(kTenant, "c").result.bytes, "12345"); }});
+}
+
 // ---- continue as new
 
 std::string counts_to_three(Script& script) {

@@ -472,6 +472,9 @@ TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
   auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
   EXPECT_TRUE((*stored)->inbox.empty()) << "it belongs to nobody yet";
+  ASSERT_EQ((*stored)->mail.size(), 1u) << "that is addressed to it";
+  expect_same((*stored)->mail.front(), sent[1]);
+  EXPECT_TRUE((*self.store->load_execution(ref, kNoHistory))->mail.empty());
   EXPECT_FALSE(*self.store->find_inbox(0, "key"));
   auto found = self.store->mail_after(0, 100);
   ASSERT_TRUE(found);
@@ -498,6 +501,9 @@ TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
   const auto row = self.store->find_inbox(ref, "key");
   ASSERT_TRUE(row && *row);
   EXPECT_EQ((*row)->id, sent[1].id);
+  stored = self.store->load_execution(ref, kWholeHistory);
+  ASSERT_TRUE(stored && *stored);
+  EXPECT_TRUE((*stored)->mail.empty()) << "it is taken";
   Transition refused;
   refused.inbox_completed.push_back({sent[0].id, InboxStatus::failed, "nobody", ""});
   ASSERT_FALSE(self.commit(refused));
