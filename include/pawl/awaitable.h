@@ -32,6 +32,7 @@
 #include <pawl/action.h>
 #include <pawl/describe.h>
 #include <pawl/error.h>
+#include <pawl/graph.h>
 #include <pawl/host.h>
 #include <pawl/json.h>
 
@@ -225,6 +226,16 @@ class [[nodiscard]] ActionCall : public detail::PendingAwaitable {
       return detail::validation_failure("the action's result is of another shape: " +
                                         value.error().message);
     }
+  }
+};
+
+// A graph of actions. Gives GraphOutcomes once all is over; a failure of an action is no error of it.
+class [[nodiscard]] GraphCall : public detail::PendingAwaitable {
+ public:
+  explicit GraphCall(detail::PendingPointer pending) : PendingAwaitable(std::move(pending)) {}
+  GraphOutcomes take() {
+    detail::Pending::Outcome outcome = take_outcome();
+    return GraphOutcomes::read(std::get<Payload>(outcome)).value();
   }
 };
 

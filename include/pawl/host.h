@@ -152,6 +152,54 @@ struct ScheduleActionCommand {
   ActionOptions options;
 };
 
+// What becomes of a graph when an action in it has failed for good.
+enum class ErrorStrategy : std::uint8_t {
+  stop = 0,   // what depends on it does not run, and nothing else begins; what runs ends
+  go_on = 1,  // it counts as done ("continue")
+  retry = 2,  // it is tried so many times more (`retries`), then as with `stop`
+  compensate =
+      3,  // as with `stop`; then the compensations of what had succeeded run, the last first
+};
+
+// What undoes an action.
+struct Compensation {
+  std::string name;
+  Payload parameters;
+  ActionOptions options;
+};
+
+struct GraphAction {
+  std::string id;  // unique in the graph
+  std::string name;
+  Payload parameters;
+  ActionOptions options;
+  // Ids of actions, sync points and groups: it begins when all of them are done.
+  std::vector<std::string> depends_on;
+  std::string group;       // done when all actions in it are; empty: none
+  std::string sync_point;  // the same, and kept visibly in the store; empty: none
+  ErrorStrategy on_error = ErrorStrategy::stop;
+  int retries = 0;  // with ErrorStrategy::retry: attempts after the first, whatever the failure
+  std::vector<Compensation> compensations;  // one after the other
+};
+
+// Actions that run as their dependencies let them, without code in between. They have the positions behind
+// that of the graph: first the actions, in order, then their compensations. The end comes as an ActionJob
+// whose result is an array with what became of each, in order; it is never a failure:
+//   {"actionId","actionName","success","result"?,"error"?,"attempts","compensations"?:[{"actionName", …}]}
+struct StartGraphCommand {
+  Position position = 0;
+  std::vector<GraphAction> actions;  // at least one
+  int concurrency_max = 10;          // so many run at once
+};
+
+// How many positions it takes, with its own.
+Position positions_of(const StartGraphCommand& graph);
+
+struct Limits;
+
+// What is wrong with it, if anything is: for hosts, to be told to who asks before anything begins.
+std::optional<Error> check_graph(const StartGraphCommand& graph, const Limits& limits);
+
 // Events are offered in order of position. No timeout: for ever. No names: until it is withdrawn.
 struct WaitCommand {
   Position position = 0;
@@ -241,10 +289,11 @@ struct CancelCommand {
   Failure failure;
 };
 
-using Command = std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
-                             SetStateCommand, SetDataCommand, EmitCommand, LogCommand,
-                             CompleteCommand, FailCommand, CancelCommand, PatchedCommand,
-                             StartChildCommand, CancelChildCommand, ContinueAsNewCommand>;
+using Command =
+    std::variant<ScheduleActionCommand, WaitCommand, WithdrawCommand, StartTimerCommand,
+                 SetStateCommand, SetDataCommand, EmitCommand, LogCommand, CompleteCommand,
+                 FailCommand, CancelCommand, PatchedCommand, StartChildCommand, CancelChildCommand,
+                 ContinueAsNewCommand, StartGraphCommand>;
 
 // Where in the source of a workflow something was asked for: "approval.cc:41:9", the file as far as it is
 // below the working directory. For people: nothing depends on it. Empty: not known. The text lives as

@@ -7,6 +7,7 @@
 #include <pawl/compensations.h>
 #include <pawl/describe.h>
 #include <pawl/error.h>
+#include <pawl/graph.h>
 #include <pawl/json.h>
 #include <pawl/workflow.h>
 #include <pawl/workflow_runtime.h>

@@ -246,6 +246,13 @@ class Context {
         start_action(name, to_payload(parameters).value(), action_options(options), here));
   }
 
+  // Runs actions as their dependencies let them, without this code in between; see pawl/graph.h. Throws
+  // ErrorException, before anything runs, for a graph that can't: no action in it, an id that comes twice, a
+  // dependency that is unknown, actions that wait for one another, or more than Limits allows.
+  GraphCall execute_actions(const Graph& graph, Here here = Here::current()) {
+    return GraphCall(start_graph(graph, here));
+  }
+
   // Waits for the first event of one of these names; one that came before is taken first. Add
   // .within(72h) for a bound.
   template <std::convertible_to<std::string_view>... Names>
@@ -401,6 +408,7 @@ class Context {
   }
   detail::PendingPointer start_action(std::string_view name, Payload parameters,
                                       ActionOptions options, Here here);
+  detail::PendingPointer start_graph(const Graph& graph, Here here);
   detail::PendingPointer start_wait(std::vector<std::string> names, Here here);
   detail::PendingPointer start_condition(std::function<bool()> predicate, Here here);
   detail::PendingPointer start_timer(std::chrono::milliseconds duration, Here here);

@@ -51,20 +51,6 @@ std::vector<std::string> texts_of(Napi::Array array) {
   return texts;
 }
 
-// In the order of node/src/runtime.ts; -1 leaves the default.
-Limits read_limits(Napi::Env env, napi_value array) {
-  FlatReader reader(env, array);
-  Limits limits;
-  for (std::size_t* limit :
-       {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
-        &limits.executions_cached_max, &limits.awaitables_pending_max,
-        &limits.actions_in_flight_max, &limits.history_page_records_max}) {
-    const auto value = reader.integer();
-    if (value > 0) *limit = static_cast<std::size_t>(value);
-  }
-  return limits;
-}
-
 void append_log_line(std::string& out, const LogLine& line) {
   out += R"({"level":)";
   append_number(out, static_cast<int>(line.level));
@@ -152,7 +138,7 @@ void Engine::open(const Napi::CallbackInfo& info) {
   RuntimeOptions options;
   options.store = text_of(info, 1);
   options.begin_at_once = false;
-  options.limits = read_limits(info.Env(), info[2]);
+  options.limits = FlatReader(info.Env(), info[2]).limits();
   options.log = [thread = thread_](const LogLine& line) {
     std::string text;
     append_log_line(text, line);

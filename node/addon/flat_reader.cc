@@ -26,6 +26,7 @@ enum class CommandKind : int {
   start_child = 12,
   cancel_child = 13,
   continue_as_new = 14,
+  start_graph = 15,
 };
 
 // The element is the kind plus that many times the number of the call's site.
@@ -141,6 +142,43 @@ ActionOptions FlatReader::action_options() {
   return options;
 }
 
+Limits FlatReader::limits() {
+  Limits limits;
+  for (std::size_t* limit :
+       {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
+        &limits.executions_cached_max, &limits.awaitables_pending_max,
+        &limits.actions_in_flight_max, &limits.history_page_records_max, &limits.graph_actions_max,
+        &limits.graph_bytes_max}) {
+    const auto value = integer();
+    if (value > 0) *limit = static_cast<std::size_t>(value);
+  }
+  return limits;
+}
+
+StartGraphCommand FlatReader::graph() {
+  StartGraphCommand graph;
+  graph.concurrency_max = static_cast<int>(integer());
+  graph.actions.resize(count());
+  for (GraphAction& action : graph.actions) {
+    action.id = text();
+    action.name = text();
+    action.parameters = payload();
+    action.options = action_options();
+    action.depends_on = texts();
+    action.group = text();
+    action.sync_point = text();
+    action.on_error = static_cast<ErrorStrategy>(integer());
+    action.retries = static_cast<int>(integer());
+    action.compensations.resize(count());
+    for (Compensation& compensation : action.compensations) {
+      compensation.name = text();
+      compensation.parameters = payload();
+      compensation.options = action_options();
+    }
+  }
+  return graph;
+}
+
 Command FlatReader::command(CallSite& site) {
   const std::int64_t kind = integer();
   site = call_site(kind / kCommandKindsEnd);
@@ -187,6 +225,12 @@ Command FlatReader::command(CallSite& site) {
       command.level = static_cast<LogLevel>(integer());
       command.message = text();
       command.details = payload();
+      return command;
+    }
+    case CommandKind::start_graph: {
+      const auto position = static_cast<Position>(integer());
+      StartGraphCommand command = graph();
+      command.position = position;
       return command;
     }
     case CommandKind::complete: return CompleteCommand{payload()};

@@ -12,6 +12,7 @@
 #include <node_api.h>
 
 #include <pawl/host.h>
+#include <pawl/runtime.h>
 
 namespace pawl::node {
 
@@ -28,6 +29,8 @@ class FlatReader {
 
   Failure failure();
   ActionOptions action_options();
+  Limits limits();            // in the order of node/src/runtime.ts; -1 leaves the default
+  StartGraphCommand graph();  // from its concurrency on
   Command command(CallSite& site);
   // Reads execution, sequence, violation (or ""), how many commands there are, how many elements
   // they have, and the commands. What is no command there is a violation of this result alone: the

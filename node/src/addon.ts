@@ -101,6 +101,8 @@ interface Addon {
   checkStore(store: string, findingsMax: number): Promise<string>;
   /** The number of a place in the source, for the commands that stand there; 0 when there are too many. */
   defineSite(site: string): number;
+  /** What is wrong with a graph, written from its concurrency on; undefined: nothing. */
+  checkGraph(graph: FlatWriter, limits: FlatWriter): Refusal | undefined;
   Engine: new (bridge: Bridge) => NativeEngine;
 }
 

@@ -4,6 +4,7 @@ import { makeCompensations, type WorkflowCompensations } from './compensations.j
 import { decode, deepFreeze, encodeDetails, hasTags, type Encoded } from './codec.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
+import { executeActions, type ActionExecutionResult, type ActionToExecute, type GraphOptions } from './graphs.js';
 import { prepareAction, type Instance } from './instance.js';
 import { checkName } from './names.js';
 import { checkOptions, describeKind } from './options.js';
@@ -133,6 +134,14 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   readonly input: Input;
   readonly actions: WorkflowActions;
   /** initialData's members are its first content. */
+  /**
+   * Runs actions as their dependencies let them, as parallel as that allows, without this code in between,
+   * and gives what became of each, in the order given. A failure of an action is a result with `success:
+   * false`, not a rejection. Rejects with an InvalidArgumentError, before anything runs, where an id comes
+   * twice, a dependency is unknown or actions wait for one another; with a PayloadError for what can't be
+   * carried.
+   */
+  executeActions(actions: readonly ActionToExecute[], options?: GraphOptions): Promise<ActionExecutionResult[]>;
   readonly data: WorkflowData;
   readonly events: WorkflowEvents<Events>;
   readonly logger: WorkflowLogger;
@@ -451,6 +460,16 @@ export function makeContext(instance: Instance): WorkflowContext {
       return input.value;
     },
     actions: makeActions(instance),
+    executeActions(actions, options) {
+      if (!instance.enter('executeActions')) return never();
+      try {
+        const results = executeActions(instance, actions, options);
+        results.catch(() => {});
+        return results;
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
     data: makeData(instance),
     events: {
       waitFor: (names: string | readonly string[], options?: WaitOptions) =>

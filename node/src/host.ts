@@ -9,7 +9,7 @@ import { makeContext, type ReceivedEvent } from './context.js';
 import type { WorkflowDefinition } from './definition.js';
 import { ChildFailedError, TimeoutError } from './errors.js';
 import { errorFromFailure, type Failure } from './failures.js';
-import { currentInstance, Instance, setCurrentInstance } from './instance.js';
+import { currentInstance, Instance, setCurrentInstance, type InstanceStart } from './instance.js';
 import { SeededRandom } from './random.js';
 import { JobKind, type CarriedPayload, type FlatWriter } from './wire.js';
 
@@ -54,6 +54,7 @@ export class WorkflowHost {
   constructor(
     private readonly payloadBytesMax: number,
     private readonly defineSite: (site: string) => number,
+    private readonly checkGraph: InstanceStart['checkGraph'] = () => undefined,
   ) {}
 
   define(definition: WorkflowDefinition): void {
@@ -168,6 +169,7 @@ export class WorkflowHost {
       firstPosition,
       payloadBytesMax: this.payloadBytesMax,
       sites: defined.sites,
+      checkGraph: this.checkGraph,
     });
     this.instances.set(ref, instance);
     instance.generation = generation;

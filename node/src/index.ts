@@ -33,6 +33,16 @@ export type {
   WorkflowEvents,
   WorkflowLogger,
 } from './context.js';
+export type {
+  ActionExecutionResult,
+  ActionToExecute,
+  CompensationAction,
+  CompensationResult,
+  ErrorStrategy,
+  GraphOptions,
+} from './graphs.js';
+export { ActionExecutor, createActionExecutor } from './executor.js';
+export type { CausingEvent, ExecutorOptions } from './executor.js';
 export type { EngineCounters } from './addon.js';
 export { openClient, WorkflowClient } from './client.js';
 export type {

@@ -1,6 +1,7 @@
 import type { CallSites } from './call_sites.js';
 import { encode, type Encoded } from './codec.js';
-import { CancelledError, InvalidArgumentError, NotDeterministicError, PayloadError } from './errors.js';
+import type { Refusal } from './addon.js';
+import { CancelledError, errorFromCode, InvalidArgumentError, NotDeterministicError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { SeededRandom } from './random.js';
 import { checkName } from './names.js';
@@ -55,6 +56,8 @@ export interface InstanceStart {
   readonly firstPosition: number;
   readonly payloadBytesMax: number;
   readonly sites: CallSites;
+  /** What is wrong with a graph as it is written, if anything is. */
+  readonly checkGraph: (graph: FlatWriter) => Refusal | undefined;
 }
 
 /** One execution's code, live in this process: what it waits for and what it has commanded. */
@@ -190,6 +193,18 @@ export class Instance {
     const { position, promise } = this.awaitable<any>('action');
     const at = site ?? this.start.sites.find(CommandKind.scheduleAction, name);
     this.command(CommandKind.scheduleAction + commandKindsEnd * at, position, name, parameters, ...options);
+    return promise;
+  }
+
+  /** A graph of actions, written from its concurrency on, that takes so many positions behind its own. */
+  runGraph(written: FlatWriter, positions: number): Promise<any> {
+    const refusal = this.start.checkGraph(written);
+    if (refusal !== undefined) throw errorFromCode(refusal[0], refusal[1], '');
+    const { position, promise } = this.awaitable<any>('action');
+    this.lastPosition += positions;
+    this.ask(CommandKind.startGraph, 'executeActions', position);
+    // They may be more than a call takes arguments.
+    for (const each of written) this.out.push(each);
     return promise;
   }
 

@@ -13,6 +13,7 @@ import {
   ValidationError,
 } from './errors.js';
 import { errorFromFailure, type Failure } from './failures.js';
+import { graphWorkflow } from './graphs.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
 import { WorkflowHost } from './host.js';
@@ -79,6 +80,10 @@ export interface Limits {
   actionsInFlightMax?: number;
   /** A history is read so many records at a time, and fewer where they are large. Default 4,096. */
   historyPageRecordsMax?: number;
+  /** Of one graph: actions, with their compensations. Default 20,000. */
+  graphActionsMax?: number;
+  /** Of one graph: parameters, names and dependencies. Default 16 MiB. */
+  graphBytesMax?: number;
 }
 
 /** What getWorkflowRuntime takes. */
@@ -170,6 +175,8 @@ const limitNames = [
   'awaitablesPendingMax',
   'actionsInFlightMax',
   'historyPageRecordsMax',
+  'graphActionsMax',
+  'graphBytesMax',
 ] as const;
 
 const payloadBytesMaxDefault = 2 * 1024 * 1024;
@@ -253,7 +260,12 @@ export class WorkflowRuntime {
         process.emitWarning(`options.log threw: ${String(error)}`, 'PawlWarning');
       }
     };
-    this.host = new WorkflowHost(this.payloadBytesMax, (site) => loadAddon().defineSite(site));
+    this.host = new WorkflowHost(
+      this.payloadBytesMax,
+      (site) => loadAddon().defineSite(site),
+      (graph) => loadAddon().checkGraph(graph, this.limits),
+    );
+    this.registerWorkflow(graphWorkflow);
     this.runner = new ActionRunner(registry, this.log, this.payloadBytesMax, (outcomes) =>
       this.engine?.actionsFinished(outcomes),
     );

@@ -31,6 +31,7 @@ export const enum CommandKind {
   startChild = 12,
   cancelChild = 13,
   continueAsNew = 14,
+  startGraph = 15,
 }
 
 export const enum JobKind {

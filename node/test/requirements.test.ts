@@ -271,14 +271,37 @@ const frames: Record<string, Frame> = {
       assert.ok(result.user_id && result.payload.approvedBy === result.user_id);
       await finish();`,
   },
+  'action executor': {
+    sign: /\bcreateActionExecutor\(/,
+    before: `${tools}
+      const { createActionExecutor } = pawl;
+      const calls = recorder('CheckStock', 'ChargeCard');
+      pawl.getActionRegistry().registerSimpleAction('BookCourier', '', [], async () => {
+        throw new pawl.NonRetryableError('no courier today');
+      });
+      const event = { id: 'evt-1', name: 'Submit', payload: {} };
+      const actionsToExecute: pawl.ActionToExecute[] = [
+        { id: 'charge', name: 'ChargeCard', parameters: { amount: 5 }, dependsOn: ['stock'] },
+        { id: 'stock', name: 'check_stock' },
+        { id: 'courier', name: 'bookCourier', dependsOn: ['charge'] },
+      ];
+      const printed: string[] = [];
+      const { log, error } = console;
+      console.log = console.error = (line: string) => void printed.push(line);
+`,
+    after: `
+      Object.assign(console, { log, error });
+      assert.deepEqual(calls.map(([name]) => name), ['CheckStock', 'ChargeCard']);
+      assert.equal(printed.length, 4);
+      assert.match(printed[0]!, /3 actions/);
+      assert.match(printed[1]!, /ChargeCard.*"ChargeCard"/);
+      assert.match(printed[3]!, /bookCourier.*no courier today/);
+      await finish();`,
+  },
 };
 
 // What the package does not have yet, and the blocks that need it.
 const notYet: Record<string, { sign: RegExp; present: () => boolean }> = {
-  createActionExecutor: {
-    sign: /\bcreateActionExecutor\(/,
-    present: () => 'createActionExecutor' in pawl,
-  },
   registerDatabaseAction: {
     sign: /\bregisterDatabaseAction\(/,
     present: () => 'registerDatabaseAction' in pawl.ActionRegistry.prototype,

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/action_graph.h"
 #include "model/limit_checks.h"
 
 namespace pawl {
@@ -35,14 +36,21 @@ std::optional<Error> check_options(const std::string_view action, const ActionOp
       action, bytes, limits.payload_bytes_max));
 }
 
+std::optional<Error> check_call(const std::string_view name, const Payload& parameters,
+                                const ActionOptions& options, const Limits& limits) {
+  if (auto error = check_text("name of an action", name, limits)) return error;
+  if (auto error = check_options(name, options, limits)) return error;
+  return check_payload(fmt::format("parameters of action '{}'", name), parameters, limits);
+}
+
 struct CommandCheck {
   const Limits& limits;
 
   std::optional<Error> operator()(const ScheduleActionCommand& command) const {
-    if (auto error = check_text("name of an action", command.name, limits)) return error;
-    if (auto error = check_options(command.name, command.options, limits)) return error;
-    return check_payload(fmt::format("parameters of action '{}'", command.name), command.parameters,
-                         limits);
+    return check_call(command.name, command.parameters, command.options, limits);
+  }
+  std::optional<Error> operator()(const StartGraphCommand& command) const {
+    return check_graph(command, limits);
   }
   std::optional<Error> operator()(const WaitCommand& command) const {
     std::size_t bytes = 0;
@@ -103,6 +111,51 @@ struct CommandCheck {
 };
 
 }  // namespace
+
+std::optional<Error> check_graph(const StartGraphCommand& graph, const Limits& limits) {
+  std::size_t steps = 0;
+  std::size_t bytes = 0;
+  for (const GraphAction& action : graph.actions) {
+    if (auto error = check_text("id of an action in a graph", action.id, limits)) return error;
+    for (const auto& [what, text] : {std::pair{"group of an action", &action.group},
+                                     {"sync point of an action", &action.sync_point}}) {
+      if (auto error = check_text(what, *text, limits, true)) return error;
+      bytes += text->size();
+    }
+    if (auto error = check_call(action.name, action.parameters, action.options, limits)) {
+      return error;
+    }
+    if (action.retries < 0) {
+      return invalid(fmt::format("Action '{}' of the graph can't be tried {} times more.",
+                                 action.id, action.retries));
+    }
+    bytes += action.id.size() + action.name.size() + action.parameters.bytes.size();
+    for (const std::string& name : action.depends_on) bytes += name.size();
+    steps += 1 + action.compensations.size();
+    for (const Compensation& compensation : action.compensations) {
+      if (auto error = check_call(compensation.name, compensation.parameters, compensation.options,
+                                  limits)) {
+        return error;
+      }
+      bytes += compensation.name.size() + compensation.parameters.bytes.size();
+    }
+  }
+  if (steps > limits.graph_actions_max) {
+    return invalid(
+        fmt::format("The graph has {} actions with their compensations, the most is {} "
+                    "(graph_actions_max). Run it in parts.",
+                    steps, limits.graph_actions_max));
+  }
+  if (bytes > limits.graph_bytes_max) {
+    return invalid(
+        fmt::format("The graph has {} bytes, the most is {} (graph_bytes_max). Run it in "
+                    "parts.",
+                    bytes, limits.graph_bytes_max));
+  }
+  const auto possible = ActionGraph::check(graph);
+  if (!possible) return possible.error();
+  return std::nullopt;
+}
 
 std::optional<Error> check_command(const Command& command, const Limits& limits) {
   return std::visit(CommandCheck{limits}, command);

@@ -9,6 +9,7 @@
 #include "core/start_options.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
+#include "model/graph_codec.h"
 
 namespace pawl {
 namespace {
@@ -134,6 +135,65 @@ void ExecutionFold::retry_action(PendingAction& action, const std::optional<Time
   if (action.retry_at) --retries_;
   action.retry_at = at;
   if (action.retry_at) ++retries_;
+}
+
+std::optional<GraphStep> ExecutionFold::step_at(const Position position) const {
+  auto after = graphs_.lower_bound(position);
+  if (after == graphs_.begin()) return std::nullopt;
+  const auto& [graph, pending] = *std::prev(after);
+  const auto step = static_cast<ActionGraph::Step>(position - graph - 1);
+  if (step >= pending.actions.steps()) return std::nullopt;
+  return GraphStep{graph, step};
+}
+
+std::optional<Position> ExecutionFold::finished_graph() const {
+  if (finished_graphs_.empty()) return std::nullopt;
+  return *finished_graphs_.begin();
+}
+
+void ExecutionFold::note_progress(const Position graph) {
+  if (graphs_.at(graph).actions.is_done()) {
+    finished_graphs_.insert(graph);
+  } else {
+    finished_graphs_.erase(graph);
+  }
+}
+
+Result<void> ExecutionFold::open_graph(const HistoryEvent& event) {
+  auto command = decode_graph(event.payload.bytes);
+  if (!command) return misfit(event, command.error().message);
+  const Position positions = positions_of(*command);
+  auto graph = ActionGraph::make(std::move(*command));
+  if (!graph) return misfit(event, graph.error().message);
+  if (auto opened = open(event.position); !opened) return opened;
+  next_position_ += positions - 1;
+  graphs_.emplace(event.position, PendingGraph{std::move(*graph), event.cause});
+  return {};
+}
+
+Result<void> ExecutionFold::open_step(const HistoryEvent& event) {
+  const auto at = step_at(event.position);
+  if (!at) return misfit(event, "there is no graph with such an action");
+  ActionGraph& graph = graphs_.at(at->graph).actions;
+  if (graph.is_running(at->step)) return misfit(event, "it runs already");
+  graph.begin(at->step);
+  open_action(event.position,
+              PendingAction{graph.name(at->step), graph.parameters(at->step),
+                            graph.options(at->step), 0, std::nullopt, event.cause, event.at,
+                            std::nullopt, graph.generation(at->step), graph.retries(at->step)});
+  return {};
+}
+
+Result<void> ExecutionFold::close_step(const HistoryEvent& event) {
+  const auto attributes = decode<OutcomeAttributes>(event.attributes, event.codec);
+  if (!attributes) return attributes.error();
+  const auto at = step_at(event.position);
+  if (!at) return misfit(event, "there is no graph with such an action");
+  if (auto closed = close_action(event.position, event); !closed) return closed;
+  graphs_.at(at->graph).actions.end(at->step, {event.type == EventType::graph_action_completed,
+                                               attributes->attempts, event.payload.bytes});
+  note_progress(at->graph);
+  return {};
 }
 
 void ExecutionFold::skip(const HistoryEvent& event) {
@@ -285,6 +345,11 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
       for (const Position position : attributes->actions) {
+        if (const auto at = step_at(position)) {
+          graphs_.at(at->graph).actions.try_again(at->step);
+          note_progress(at->graph);
+          continue;
+        }
         const auto found = actions_.find(position);
         if (found == actions_.end()) return misfit(event, "there is no such action");
         PendingAction& action = found->second;
@@ -319,6 +384,14 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
                                 std::nullopt, event.cause, event.at});
       return {};
     }
+    case EventType::graph_started: return open_graph(event);
+    case EventType::graph_completed:
+      if (graphs_.erase(event.position) == 0) return misfit(event, "there is no such graph");
+      finished_graphs_.erase(event.position);
+      return {};
+    case EventType::graph_action_scheduled: return open_step(event);
+    case EventType::graph_action_completed:
+    case EventType::graph_action_failed: return close_step(event);
     case EventType::wait_started: {
       auto attributes = decode<WaitAttributes>(event.attributes, event.codec);
       if (!attributes) return attributes.error();
@@ -406,6 +479,8 @@ void ExecutionFold::close_all(const bool goes_on) {
   waits_.clear();
   sleeps_.clear();
   children_.clear();
+  graphs_.clear();
+  finished_graphs_.clear();
   meetings_.close_all();
   due_.clear();
   action_names_.clear();
@@ -449,8 +524,8 @@ std::vector<Position> ExecutionFold::held_outcomes() const {
 bool ExecutionFold::in_flight() const {
   if (ended()) return false;
   const bool action_under_way = actions_.size() > retries_;
-  return action_under_way || held_ > 0 || continuation_.has_value() || cancel_due_.has_value() ||
-         next_delivery().has_value();
+  return action_under_way || held_ > 0 || !finished_graphs_.empty() || continuation_.has_value() ||
+         cancel_due_.has_value() || next_delivery().has_value();
 }
 
 std::optional<TimerRecord> ExecutionFold::timer(const Position position) const {

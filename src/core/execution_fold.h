@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/action_graph.h"
 #include "core/wait_index.h"
 #include "model/attributes.h"
 #include "model/execution_record.h"
@@ -42,6 +43,20 @@ struct PendingAction {
   Timestamp scheduled_at = 0;
   std::optional<HeldOutcome> held;
   int generation = 0;  // one more with each retry of the execution: another key
+  // In a graph: attempts after the first that are made whatever the failure. None: as its policy says.
+  std::optional<int> retries = std::nullopt;
+};
+
+// Open --GraphCompleted--> (gone). Its actions are among the pending ones while they run.
+struct PendingGraph {
+  ActionGraph actions;
+  std::int64_t cause = 0;
+};
+
+// One step of a graph: which, and of which.
+struct GraphStep {
+  Position graph = 0;
+  ActionGraph::Step step = 0;
 };
 
 // A cancellation that was asked for and that the code has not been told of.
@@ -129,8 +144,13 @@ class ExecutionFold {
   const std::map<std::int64_t, ReceivedEvent>& buffer() const { return buffer_; }
   const std::map<Position, PendingChild>& children() const { return children_; }
   std::size_t awaitables() const {
-    return actions_.size() + waits_.size() + sleeps_.size() + children_.size();
+    return actions_.size() + waits_.size() + sleeps_.size() + children_.size() + graphs_.size();
   }
+  const std::map<Position, PendingGraph>& graphs() const { return graphs_; }
+  // The step of a graph that has that position; none: it belongs to none that is open.
+  std::optional<GraphStep> step_at(Position position) const;
+  // Whose actions have all ended, the oldest first.
+  std::optional<Position> finished_graph() const;
   bool forked() const { return forked_; }
   int generation() const { return generation_; }  // of ids of children: one more with each retry
   const std::optional<ParentOfExecution>& parent() const { return parent_; }
@@ -186,6 +206,10 @@ class ExecutionFold {
   void open_action(Position position, PendingAction action);
   Result<void> close_action(Position position, const HistoryEvent& event);
   void retry_action(PendingAction& action, std::optional<Timestamp> at);
+  Result<void> open_graph(const HistoryEvent& event);
+  Result<void> open_step(const HistoryEvent& event);
+  Result<void> close_step(const HistoryEvent& event);
+  void note_progress(Position graph);
 
   ExecutionRecord record_;
   std::int64_t last_sequence_ = 0;
@@ -196,6 +220,7 @@ class ExecutionFold {
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;
   std::map<Position, PendingChild> children_;
+  std::map<Position, PendingGraph> graphs_;
   std::map<std::int64_t, ReceivedEvent> buffer_;
   std::optional<ParentOfExecution> parent_;
   std::optional<PendingContinuation> continuation_;
@@ -212,6 +237,7 @@ class ExecutionFold {
   std::map<std::string, std::size_t> action_names_;  // of actions_
   std::size_t retries_ = 0;                          // actions that wait for another attempt
   std::size_t held_ = 0;                             // actions and children whose outcome is held
+  std::set<Position> finished_graphs_;
   // Ids of events by their sequence: those that something still pending was caused by, and others
   // until there are too many.
   std::map<std::int64_t, std::string> event_ids_;

@@ -6,6 +6,7 @@
 
 #include "model/attributes.h"
 #include "model/failure_codec.h"
+#include "model/graph_codec.h"
 
 namespace pawl {
 namespace {
@@ -113,6 +114,11 @@ struct RecordMaker {
     event.position = command.position;
     return make(EventType::child_cancel_asked);
   }
+  std::optional<HistoryEvent> operator()(const StartGraphCommand& command) {
+    event.position = command.position;
+    event.payload = Payload::json(encode_graph(command));
+    return make(EventType::graph_started);
+  }
   std::optional<HistoryEvent> operator()(const ContinueAsNewCommand& command) {
     event.payload = command.input;
     return make(EventType::continued_as_new);
@@ -177,6 +183,7 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
       return Job{EventJob{event.position, *received}};
     case EventType::wait_timed_out: return Job{WaitTimedOutJob{event.position}};
     case EventType::timer_fired: return Job{TimerJob{event.position}};
+    case EventType::graph_completed:
     case EventType::action_completed: return Job{ActionJob{event.position, event.payload}};
     case EventType::action_failed:
       return Job{ActionJob{event.position, decode_failure(event.payload.bytes)}};

@@ -274,6 +274,8 @@ void Shard::release(Held held) {
   if (execution == nullptr) return;
   for (const Position position : held.actions) dispatch(*execution, position, true);
   if (execution->last_commit != held.commit) return;
+  const bool steps_ended = !execution->steps_ended.empty();
+  if (steps_ended) take_up_steps(*execution);
   if (execution->phase == Execution::Phase::stuck) {
     std::deque<Work> work = std::move(execution->work);
     const ExecutionRef ref = held.execution;
@@ -283,7 +285,8 @@ void Shard::release(Held held) {
       if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
     }
     if (retry_stuck_.contains(ref)) load(ref);
-  } else if (execution->fold.ended() && execution->phase == Execution::Phase::idle) {
+  } else if ((execution->fold.ended() || steps_ended) &&
+             execution->phase == Execution::Phase::idle) {
     proceed(*execution);
   }
 }
@@ -313,7 +316,9 @@ void Shard::drop_all_uncommitted(const Error& error) {
     if (execution->event) reply(execution->event->request, error);
     reply(execution->start_request, error);
     return_mail_of(*execution);
+    take_up_steps(*execution);
     std::deque<Work> work = std::move(execution->work);
+    keep_outcomes(held.execution, work);
     abandon_attempts(held.execution);
     forget(*execution);
     refuse(work, error);

@@ -376,6 +376,8 @@ class Shard {
   void give(std::string_view tenant, std::string_view execution_id, Work work);
   void give(ExecutionRef ref, Work work);
   void load(ExecutionRef ref);
+  // Takes what actions did out of what waits, to be taken up when the execution is loaded again.
+  void keep_outcomes(ExecutionRef ref, std::deque<Work>& work);
   void fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error);
   void resume_some();
   HistoryBounds page() const;
@@ -405,7 +407,7 @@ class Shard {
   // `ahead`: how much of what waits came before it.
   void accept_event(Execution& execution, EventSubmitted event, std::size_t ahead = 0);
   void deliver_event(Execution& execution, EventSubmitted event, InboxId inbox_id);
-  void take_actions(Execution& execution, const AttemptFinished& finished);
+  void take_actions(Execution& execution, AttemptFinished finished);
   void take_timer(Execution& execution, const TimerRecord& timer);
   void take_start(Execution& execution, const StartRequested& start);
   void take_control(Execution& execution, const ControlRequested& control);
@@ -416,12 +418,17 @@ class Shard {
   static bool is_retry(const Work& work);
   void revive(Execution& execution, const ControlRequested& control);
   void begin_again(Execution& execution, HistoryEvent start);
-  void record_outcome(Execution& execution, const AttemptFinished& finished);
-  void hold_outcome(Execution& execution, const AttemptFinished& finished);
   struct Outcome {
     HistoryEvent event;
     std::optional<ActionResultRecord> result;  // none: there will be another attempt
   };
+  void record_outcome(Execution& execution, const AttemptFinished& finished, bool bookkeeping);
+  void hold_outcome(Execution& execution, const AttemptFinished& finished);
+  // Graphs: see shard_graphs.cc.
+  void begin_steps(Execution& execution, Position graph);
+  void begin_all_steps(Execution& execution);
+  void deliver_graph(Execution& execution, Position position);
+  static void take_up_steps(Execution& execution);
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);
   Error too_many_events(const Execution& execution) const;

@@ -91,9 +91,11 @@ void Shard::dispatch_once_durable(Execution& execution, const Position position)
 // Every action that is under way as far as the history tells, and whose outcome is not waiting already.
 void Shard::dispatch_all(Execution& execution) {
   std::unordered_set<Position> finished;
-  for (const Work& work : execution.work) {
-    const auto* const outcome = std::get_if<AttemptFinished>(&work);
-    if (outcome != nullptr) finished.insert(outcome->position);
+  for (const std::deque<Work>* const waiting : {&execution.work, &execution.steps_ended}) {
+    for (const Work& work : *waiting) {
+      const auto* const outcome = std::get_if<AttemptFinished>(&work);
+      if (outcome != nullptr) finished.insert(outcome->position);
+    }
   }
   for (const auto& [position, action] : execution.fold.actions()) {
     if (!action.retry_at && !finished.contains(position))
@@ -103,10 +105,12 @@ void Shard::dispatch_all(Execution& execution) {
 
 // Whether an attempt has ended and its turn to be recorded is still to come.
 bool Shard::outcome_waits(const Execution& execution, const Position position) {
-  return std::any_of(execution.work.begin(), execution.work.end(), [position](const Work& work) {
+  const auto is_its_own = [position](const Work& work) {
     const auto* const outcome = std::get_if<AttemptFinished>(&work);
     return outcome != nullptr && outcome->position == position;
-  });
+  };
+  return std::any_of(execution.work.begin(), execution.work.end(), is_its_own) ||
+         std::any_of(execution.steps_ended.begin(), execution.steps_ended.end(), is_its_own);
 }
 
 // The hosts take turns, so that none waits for a place at another one.

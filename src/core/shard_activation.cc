@@ -143,7 +143,7 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   if (execution.fold.ended()) {
     close_execution(execution);
   } else {
-    for (HistoryEvent& event : execution.after_activation) append(execution, std::move(event));
+    for (const Position graph : execution.graphs_begun) begin_steps(execution, graph);
     for (auto& [name, payload] : emitted) {
       HistoryEvent received;
       received.type = EventType::event_received;
@@ -157,7 +157,7 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
       append(execution, std::move(received));
     }
   }
-  execution.after_activation.clear();
+  execution.graphs_begun.clear();
   if (execution.start_request != 0) {
     execution.effects.replies.push_back(
         Reply{execution.start_request, execution.fold.record().execution_id});
@@ -185,6 +185,8 @@ void Shard::apply_command(Execution& execution, const Command& command, const Ca
   append(execution, *record_of(command, site));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
     execution.effects.actions.push_back(action->position);
+  } else if (const auto* const graph = std::get_if<StartGraphCommand>(&command)) {
+    execution.graphs_begun.push_back(graph->position);
   } else if (const auto* const child = std::get_if<StartChildCommand>(&command)) {
     start_child(execution, *child);
   } else if (const auto* const cancel = std::get_if<CancelChildCommand>(&command)) {
@@ -253,11 +255,13 @@ void Shard::close_execution(Execution& execution) {
 void Shard::deliver_next(Execution& execution) {
   const auto delivery = execution.fold.next_delivery();
   const bool held = execution.fold.holds_outcomes();
+  const auto graph = execution.fold.finished_graph();
   const bool as_new = execution.fold.continuation().has_value();
-  if (!delivery && !held && !as_new && !execution.fold.cancel_due()) return;
+  if (!delivery && !held && !graph && !as_new && !execution.fold.cancel_due()) return;
   if (!can_run(execution)) return await_code(execution);
   if (as_new) return start_as_new(execution);
   if (held) return deliver_held(execution);
+  if (graph && !execution.fold.cancel_due()) return deliver_graph(execution, *graph);
   if (execution.fold.cancel_due()) return deliver_cancel(execution);
   if (!delivery->ask) {
     return deliver_buffered(execution, delivery->event, delivery->position);
@@ -422,6 +426,7 @@ void Shard::commit(Execution& execution) {
 // event in the inbox, an action's result in the queue, a timer in the store.
 void Shard::get_stuck(Execution& execution, const std::string& report) {
   const ExecutionRecord& record = execution.fold.record();
+  take_up_steps(execution);
   log_engine(LogLevel::error, report, record);
   if (!execution.stored) {
     // It never began: nothing is left of it.
@@ -522,7 +527,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   execution.timers_moved.clear();
   execution.effects = {};
   execution.jobs.clear();
-  execution.after_activation.clear();
+  execution.graphs_begun.clear();
   execution.phase = Execution::Phase::stuck;
   without_code_.emplace(record.workflow, ref);
   // What was registered since may be the mended code.

@@ -96,6 +96,7 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   }
   append(execution, std::move(event));
   if (execution.fold.ended()) end_without_code(execution);
+  if (input.verb == ControlVerb::resume) begin_all_steps(execution);
   if (input.verb == ControlVerb::pause) pause(execution);
   if (input.request != 0) execution.effects.replies.push_back(told());
   commit(execution);
@@ -207,11 +208,17 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   for (const HistoryEvent* const job : woken(EventType::action_failed)) {
     attributes.actions.push_back(job->position);
   }
+  for (const HistoryEvent* const job : woken(EventType::graph_completed)) {
+    for (const auto step : execution.fold.graphs().at(job->position).actions.retriable()) {
+      attributes.actions.push_back(job->position + 1 + static_cast<Position>(step));
+    }
+  }
   HistoryEvent retried;
   retried.type = EventType::execution_retried;
   retried.cause = execution.fold.last_sequence() + 1;
   retried.attributes = encode(attributes);
   append(execution, std::move(retried));
+  begin_all_steps(execution);
   for (const HistoryEvent* const job : woken(EventType::action_completed)) {
     if (execution.fold.actions().at(job->position).held) continue;
     HistoryEvent held = *job;
@@ -315,8 +322,10 @@ std::string digest_of(const ForkRequest& fork, const std::int64_t at) {
 std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
                                             const std::uint64_t seed, const HistoryEvent& event) {
   const bool held = event.type == EventType::action_outcome_held;
-  if (!held && event.type != EventType::action_completed &&
-      event.type != EventType::action_failed) {
+  const bool failed =
+      event.type == EventType::action_failed || event.type == EventType::graph_action_failed;
+  if (!held && !failed && event.type != EventType::action_completed &&
+      event.type != EventType::graph_action_completed) {
     return std::nullopt;
   }
   ActionResultRecord result;
@@ -327,7 +336,7 @@ std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
   result.action = event.name;
   result.cause = event.cause;
   result.at = event.at;
-  result.succeeded = event.type != EventType::action_failed;
+  result.succeeded = !failed;
   if (held) {
     const auto attributes = decode<HeldAttributes>(event.attributes, event.codec).value();
     result.succeeded = !attributes.failed;

@@ -54,6 +54,8 @@ struct Shard::Execution {
   ExecutionFold fold;
   Phase phase = Phase::idle;
   std::deque<Work> work;
+  // Steps of graphs that have ended while a commit was under way: recorded together once that is durable.
+  std::deque<Work> steps_ended;
   std::list<Execution*>::iterator used;
 
   HostId host = 0;
@@ -75,9 +77,9 @@ struct Shard::Execution {
   std::map<Position, std::optional<TimerRecord>> timers_moved;
   Held effects;
   std::vector<Job> jobs;
-  std::int64_t first_job = 0;                  // sequence of the record of the first job
-  std::vector<HistoryEvent> after_activation;  // bookkeeping that waits for its end
-  std::int64_t cause = 0;                      // of the commands of this activation
+  std::int64_t first_job = 0;          // sequence of the record of the first job
+  std::vector<Position> graphs_begun;  // in this activation
+  std::int64_t cause = 0;              // of the commands of this activation
   bool retrying_stuck = false;
   bool wants_code = false;  // something waits for its code to run, which could not when last tried
   // The event that is being delivered or looked up.

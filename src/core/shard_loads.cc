@@ -199,16 +199,21 @@ void Shard::read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>
   refuse(done.work, read.error());
 }
 
+void Shard::keep_outcomes(const ExecutionRef ref, std::deque<Work>& work) {
+  for (Work& item : work) {
+    if (std::holds_alternative<AttemptFinished>(item)) {
+      outcomes_kept_[ref].push_back(std::move(item));
+    }
+  }
+  std::erase_if(work,
+                [](const Work& item) { return std::holds_alternative<AttemptFinished>(item); });
+}
+
 // It could not be read. What was asked for its number is read again later: what actions did, which would be
 // done once more if it were forgotten, waits for that.
 void Shard::fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error) {
   if (asked.ref != 0) {
-    for (Work& item : work) {
-      if (!std::holds_alternative<AttemptFinished>(item)) continue;
-      outcomes_kept_[asked.ref].push_back(std::move(item));
-    }
-    std::erase_if(work,
-                  [](const Work& item) { return std::holds_alternative<AttemptFinished>(item); });
+    keep_outcomes(asked.ref, work);
     reload_later({asked.ref});
   }
   refuse(work, error);

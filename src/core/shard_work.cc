@@ -94,8 +94,16 @@ void Shard::proceed(Execution& execution) {
     Work work = std::move(execution.work.front());
     execution.work.pop_front();
     const auto* const timer = std::get_if<TimerDue>(&work);
+    const auto* const attempt = std::get_if<AttemptFinished>(&work);
+    // A graph goes on without code, but not where its execution is to be left as it is.
+    const bool of_graph = attempt != nullptr && execution.fold.step_at(attempt->position) &&
+                          execution.fold.record().status != ExecutionStatus::stuck;
+    if (of_graph && !is_durable(execution)) {
+      execution.steps_ended.push_back(std::move(work));
+      continue;
+    }
     const bool needs_code = std::holds_alternative<InboxEvent>(work) ||
-                            std::holds_alternative<AttemptFinished>(work) ||
+                            (attempt != nullptr && !of_graph) ||
                             std::holds_alternative<ChildEnded>(work) ||
                             (std::holds_alternative<EventSubmitted>(work) && mail_of(work) != 0) ||
                             (timer != nullptr && timer->timer.kind != TimerKind::deadline);
@@ -110,9 +118,8 @@ void Shard::proceed(Execution& execution) {
     if (mailed != nullptr && leave_in_inbox(execution, *mailed, blocked.size())) continue;
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       await_code(execution);
-      const auto* const finished = std::get_if<AttemptFinished>(&work);
-      if (finished != nullptr && execution.fold.record().status != ExecutionStatus::stuck) {
-        hold_outcome(execution, *finished);
+      if (attempt != nullptr && execution.fold.record().status != ExecutionStatus::stuck) {
+        hold_outcome(execution, *attempt);
       } else {
         blocked.push_back(std::move(work));
       }
@@ -122,8 +129,8 @@ void Shard::proceed(Execution& execution) {
       take_event(execution, std::move(*event));
     } else if (const auto* const inbox = std::get_if<InboxEvent>(&work)) {
       deliver_event(execution, as_submitted(execution.fold.record(), inbox->row), inbox->row.id);
-    } else if (const auto* const finished = std::get_if<AttemptFinished>(&work)) {
-      take_actions(execution, *finished);
+    } else if (attempt != nullptr) {
+      take_actions(execution, std::get<AttemptFinished>(std::move(work)));
     } else if (const auto* const ended = std::get_if<ChildEnded>(&work)) {
       take_child(execution, *ended);
     } else if (const auto* const due = std::get_if<TimerDue>(&work)) {
@@ -594,21 +601,20 @@ void Shard::answer_event(Execution& execution) {
 
 // ---- actions that finished
 
-void Shard::take_actions(Execution& execution, const AttemptFinished& finished) {
-  record_outcome(execution, finished);
-  // What finished together is delivered together.
+// What finished together is delivered together. Bookkeeping stands between activations, so it comes first.
+void Shard::take_actions(Execution& execution, AttemptFinished finished) {
+  std::vector<AttemptFinished> ended{std::move(finished)};
   while (!execution.work.empty()) {
-    const auto* const next = std::get_if<AttemptFinished>(&execution.work.front());
+    auto* const next = std::get_if<AttemptFinished>(&execution.work.front());
     if (next == nullptr) break;
-    const AttemptFinished taken = *next;
+    ended.push_back(std::move(*next));
     execution.work.pop_front();
-    record_outcome(execution, taken);
   }
-  if (!execution.jobs.empty()) {
-    activate(execution);
-  } else if (!execution.open.records.empty()) {
-    commit(execution);
-  }
+  for (const AttemptFinished& attempt : ended) record_outcome(execution, attempt, true);
+  // In a transition of its own: it stands, whatever the code that is woken by the others does.
+  if (!execution.open.records.empty()) commit(execution);
+  for (const AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
+  if (!execution.jobs.empty()) activate(execution);
 }
 
 // What the end of an attempt makes of its action; none if nobody waits for it any more.
@@ -638,7 +644,15 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
     event.payload = Payload::json(encode_failure(*failure));
     const std::uint64_t seed =
         execution.fold.seed() + static_cast<std::uint64_t>(finished.position);
-    if (const auto delay = retry_delay(policy, *failure, attempt, seed)) {
+    Failure judged = *failure;
+    if (action.retries) {
+      policy.max_attempts = 1 + *action.retries;
+      policy.non_retryable.clear();
+      if (judged.failure_class != FailureClass::validation) {
+        judged.failure_class = FailureClass::transient;
+      }
+    }
+    if (const auto delay = retry_delay(policy, judged, attempt, seed)) {
       event.type = EventType::action_attempt_failed;
       event.attributes = encode(AttemptFailedAttributes{attempt, later(now_, *delay)});
       return outcome;
@@ -655,7 +669,12 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   result.attempts = attempt;
   result.cause = action.cause;
   result.at = activation_time(execution);
-  event.type = failure == nullptr ? EventType::action_completed : EventType::action_failed;
+  if (execution.fold.step_at(finished.position)) {
+    event.type =
+        failure == nullptr ? EventType::graph_action_completed : EventType::graph_action_failed;
+  } else {
+    event.type = failure == nullptr ? EventType::action_completed : EventType::action_failed;
+  }
   event.attributes = encode(OutcomeAttributes{attempt});
   if (failure == nullptr) {
     event.payload = std::get<Payload>(finished.outcome);
@@ -666,23 +685,20 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   return outcome;
 }
 
-void Shard::record_outcome(Execution& execution, const AttemptFinished& finished) {
+// Of those that are bookkeeping, or of the others.
+void Shard::record_outcome(Execution& execution, const AttemptFinished& finished,
+                           const bool bookkeeping) {
   std::optional<Outcome> outcome = outcome_of(execution, finished);
-  if (!outcome) return;
+  if (!outcome || stands_alone(outcome->event) != bookkeeping) return;
   HistoryEvent event = std::move(outcome->event);
-  if (!outcome->result) {
-    // Bookkeeping stands between activations. The jobs of this one are recorded already, so this
-    // waits until it is over.
-    if (execution.jobs.empty()) {
-      append(execution, std::move(event));
-    } else {
-      execution.after_activation.push_back(std::move(event));
-    }
-    return;
+  if (outcome->result) execution.open.results.push_back(std::move(*outcome->result));
+  if (!bookkeeping) {
+    if (execution.jobs.empty()) execution.cause = event.cause;
+    return add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
   }
-  execution.open.results.push_back(std::move(*outcome->result));
-  if (execution.jobs.empty()) execution.cause = event.cause;
-  add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
+  const auto step = execution.fold.step_at(event.position);
+  append(execution, std::move(event));
+  if (step) begin_steps(execution, step->graph);
 }
 
 // Nobody can run its code now (it is paused, or its code is missing), but what the action did is not

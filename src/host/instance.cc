@@ -588,6 +588,18 @@ PendingPointer Context::start_action(std::string_view name, Payload parameters,
   return instance_.schedule(name, std::move(parameters), std::move(options), call_site(here));
 }
 
+PendingPointer Context::start_graph(const Graph& graph, Here here) {
+  if (!instance_.may_ask("ctx.execute_actions()")) return nothing();
+  StartGraphCommand command{0, graph.actions(), graph.concurrency_max()};
+  if (auto error = check_graph(command, instance_.limits()))
+    throw ErrorException(std::move(*error));
+  PendingPointer pending = instance_.open(Pending::Kind::action);
+  instance_.reserve(positions_of(command) - 1);
+  command.position = pending->position;
+  instance_.give(std::move(command), call_site(here));
+  return pending;
+}
+
 PendingPointer Context::start_wait(std::vector<std::string> names, Here here) {
   if (!instance_.may_ask("ctx.wait_for()")) return nothing();
   if (names.empty()) throw std::invalid_argument("wait_for() needs the name of an event");

@@ -67,6 +67,9 @@ class Instance {
   std::uint64_t activation_number() const { return activation_number_; }
   std::uint64_t next_order() { return ++last_order_; }
   Position next_position() const { return last_position_ + 1; }
+  // They belong to the awaitable that was opened last.
+  void reserve(Position positions) { last_position_ += positions; }
+  const Limits& limits() const { return limits_; }
   void make_ready(ReadyLink& link);
   double random();
   std::string uuid();

@@ -45,6 +45,11 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_scheduled, std::string_view{"ExecutionScheduled"}},
     std::pair{EventType::start_cancelled, std::string_view{"StartCancelled"}},
     std::pair{EventType::child_outcome_held, std::string_view{"ChildOutcomeHeld"}},
+    std::pair{EventType::graph_started, std::string_view{"GraphStarted"}},
+    std::pair{EventType::graph_completed, std::string_view{"GraphCompleted"}},
+    std::pair{EventType::graph_action_scheduled, std::string_view{"GraphActionScheduled"}},
+    std::pair{EventType::graph_action_completed, std::string_view{"GraphActionCompleted"}},
+    std::pair{EventType::graph_action_failed, std::string_view{"GraphActionFailed"}},
 };
 
 }  // namespace

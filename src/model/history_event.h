@@ -33,6 +33,7 @@ enum class EventType : std::uint8_t {
   cancel_delivered = 8,  // OperatorAttributes, as of the CancelRequested record
   child_completed = 9,   // name: workflow; position; payload: result
   child_failed = 10,     // name: workflow; position; payload: the failure as JSON
+  graph_completed = 11,  // position; payload: what became of its actions
   // commands
   action_scheduled = 32,     // name; position; payload: parameters; ScheduledAttributes
   wait_started = 33,         // name: names joined by ", "; position; WaitAttributes
@@ -49,6 +50,7 @@ enum class EventType : std::uint8_t {
   child_started = 44,        // name: workflow; position; payload: input; ChildAttributes
   child_cancel_asked = 45,   // position
   continued_as_new = 46,     // payload: the input of the new run, which ExecutionStarted begins
+  graph_started = 47,        // position; payload: see graph_codec.h
   // bookkeeping
   action_attempt_failed =
       64,                // name; position; payload: the failure as JSON; AttemptFailedAttributes
@@ -72,6 +74,11 @@ enum class EventType : std::uint8_t {
   start_cancelled = 74,
   // The result of a child, recorded before a retry and delivered after it. name; position; payload
   child_outcome_held = 75,
+  // Of an action of a graph, which stands in the GraphStarted record; name; position. No code waits for it
+  // but that of the graph's end. Payload of the last two: result, failure; OutcomeAttributes.
+  graph_action_scheduled = 76,
+  graph_action_completed = 77,
+  graph_action_failed = 78,
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };

@@ -1,5 +1,6 @@
 #include "model/json_members.h"
 
+#include <optional>
 #include <utility>
 
 #include "pawl/json.h"
@@ -62,29 +63,69 @@ class Scanner {
   std::size_t at_ = 0;
 };
 
-}  // namespace
-
-Result<std::vector<JsonMemberText>> json_members(std::string_view text) {
+Error misfit(const std::string_view text, const std::string_view wanted) {
   const Result<Json> whole = Json::parse(text);
   if (!whole) return whole.error();
-  if (!whole->is_object()) {
-    return Error{ErrorCode::payload_refused,
-                 "$: is " + std::string(whole->kind()) + " and should be an object",
-                 {}};
-  }
-  std::vector<JsonMemberText> members;
-  members.reserve(whole->as_object().size());
+  return {ErrorCode::payload_refused,
+          "$: is " + std::string(whole->kind()) + " and should be " + std::string(wanted),
+          {}};
+}
+
+std::optional<Error> misfit_as_json(const std::string_view text) {
+  const Result<Json> whole = Json::parse(text);
+  if (!whole) return whole.error();
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<std::vector<std::string_view>> elements_of_valid(const std::string_view text) {
   Scanner scanner(text);
-  scanner.peek();
+  if (scanner.peek() != '[') return misfit(text, "an array");
   scanner.skip_one();
+  std::vector<std::string_view> elements;
+  while (scanner.peek() != ']') {
+    if (scanner.peek() == ',') scanner.skip_one();
+    scanner.peek();
+    elements.push_back(scanner.value());
+    if (elements.back().empty()) return misfit(text, "an array");
+  }
+  return elements;
+}
+
+Result<std::vector<JsonMemberText>> members_of_valid(const std::string_view text) {
+  Scanner scanner(text);
+  if (scanner.peek() != '{') return misfit(text, "an object");
+  scanner.skip_one();
+  std::vector<JsonMemberText> members;
   while (scanner.peek() != '}') {
     if (scanner.peek() == ',') scanner.skip_one();
-    Result<Json> key = Json::parse(scanner.value());
-    scanner.peek();
+    if (scanner.peek() != '"') return misfit(text, "an object");
+    const std::string_view key = scanner.value();
+    if (scanner.peek() != ':') return misfit(text, "an object");
     scanner.skip_one();
-    members.push_back({std::move(key->as_string()), scanner.value()});
+    if (key.size() < 2) return misfit(text, "an object");
+    std::string name(key.substr(1, key.size() - 2));
+    if (name.find('\\') != std::string::npos) {
+      Result<Json> decoded = Json::parse(key);
+      if (!decoded) return decoded.error();
+      name = std::move(decoded->as_string());
+    }
+    scanner.peek();
+    members.push_back({std::move(name), scanner.value()});
+    if (members.back().value.empty()) return misfit(text, "an object");
   }
   return members;
+}
+
+Result<std::vector<std::string_view>> json_elements(const std::string_view text) {
+  if (auto wrong = misfit_as_json(text)) return std::move(*wrong);
+  return elements_of_valid(text);
+}
+
+Result<std::vector<JsonMemberText>> json_members(const std::string_view text) {
+  if (auto wrong = misfit_as_json(text)) return std::move(*wrong);
+  return members_of_valid(text);
 }
 
 }  // namespace pawl

@@ -20,4 +20,12 @@ struct JsonMemberText {
 // Errors: payload_refused where the text is no JSON, or JSON other than an object.
 Result<std::vector<JsonMemberText>> json_members(std::string_view text);
 
+// The same with an array and its elements.
+Result<std::vector<std::string_view>> json_elements(std::string_view text);
+
+// The same of text that is known to be JSON, since it is a part of what was looked at as a whole, or what
+// this program wrote: not all that is wrong with others is found.
+Result<std::vector<JsonMemberText>> members_of_valid(std::string_view text);
+Result<std::vector<std::string_view>> elements_of_valid(std::string_view text);
+
 }  // namespace pawl

@@ -62,6 +62,45 @@ pawl::Workflow<std::string> fulfil(pawl::Context& ctx, Order order) {
   co_return parcels;
 }
 
+struct Unpack {
+  struct Parameters {
+    std::string parcel;
+  };
+};
+PAWL_DESCRIBE(Unpack::Parameters, parcel);
+
+// Packs two lines side by side, then the label, which may fail; then what was packed is unpacked.
+pawl::Workflow<std::string> ship(pawl::Context& ctx, Order order) {
+  pawl::Graph graph(2);
+  for (int line = 0; line < order.lines; ++line) {
+    graph.add<Pack>("line " + std::to_string(line), {order.id, line}, {.group = "lines"})
+        .compensate_with<Unpack>({order.id});
+  }
+  pawl::GraphOptions last;
+  last.depends_on = {"lines"};
+  last.on_error = pawl::ErrorStrategy::compensate;
+  last.run.retry.max_attempts = 1;
+  graph.add<Pack>("label", {order.id, -1}, last);
+  const pawl::GraphOutcomes outcomes = co_await ctx.execute_actions(graph);
+  std::string text;
+  for (const pawl::GraphOutcome& outcome : outcomes.all()) {
+    const auto packed = outcome.as<Pack>();
+    text += packed ? packed->parcel : packed.error().message;
+    for (const auto& undone : outcome.compensations) {
+      text += undone.succeeded ? " (undone)" : " (" + undone.error->message + ")";
+    }
+    text += "; ";
+  }
+  co_return text + (outcomes.succeeded() ? "shipped" : "not shipped");
+}
+
+pawl::Workflow<std::string> circles(pawl::Context& ctx) {
+  pawl::Graph graph;
+  graph.add<Pack>("a", {"o", 1}, {.depends_on = {"a"}});
+  co_await ctx.execute_actions(graph);
+  co_return "";
+}
+
 }  // namespace runtime_shapes
 
 namespace pawl {
@@ -94,6 +133,39 @@ class WorkflowRuntimeTest : public testing::Test {
 
   TemporaryFolder folder;
 };
+
+// rule: 16
+TEST_F(WorkflowRuntimeTest, AGraphRunsAndWhatFailsIsUndoneAndTold) {
+  auto runtime = open({});
+  ASSERT_TRUE(runtime.register_workflow("Ship", &runtime_shapes::ship));
+  ASSERT_TRUE(runtime.register_workflow("Circles", &runtime_shapes::circles));
+  ASSERT_TRUE(
+      runtime.register_action<Pack>([](Pack::Parameters parameters) -> Result<Pack::Result> {
+        if (parameters.line < 0 && parameters.order_id == "heavy") {
+          return Error{ErrorCode::internal, "too heavy", {}};
+        }
+        return Pack::Result{parameters.order_id + " " + std::to_string(parameters.line)};
+      }));
+  std::atomic<int> unpacked = 0;
+  ASSERT_TRUE(runtime.register_action<runtime_shapes::Unpack>(
+      [&unpacked](const runtime_shapes::Unpack::Parameters&) { ++unpacked; }));
+  const auto outcome = [&runtime](const std::string& id) {
+    const auto started = runtime.start_workflow("Ship", Order{id, 2}, {.tenant = "acme"}).value();
+    return *runtime.wait_for_workflow_completion<std::string>(started, {.tenant = "acme"})
+                .value()
+                .result;
+  };
+  EXPECT_EQ(outcome("light"), "light 0; light 1; light -1; shipped");
+  EXPECT_EQ(unpacked, 0);
+  EXPECT_EQ(outcome("heavy"), "heavy 0 (undone); heavy 1 (undone); too heavy; not shipped");
+  EXPECT_EQ(unpacked, 2);
+
+  const auto circling = runtime.start_workflow("Circles", {.tenant = "acme"}).value();
+  const auto failed =
+      runtime.wait_for_workflow_completion<std::string>(circling, {.tenant = "acme"}).value();
+  EXPECT_EQ(failed.status, "failed");
+  EXPECT_THAT(failed.error->message, HasSubstr("'a' waits for 'a'"));
+}
 
 TEST_F(WorkflowRuntimeTest, AnExecutionFromStartToResult) {
   WorkflowRuntime runtime = open();

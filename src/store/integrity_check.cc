@@ -384,6 +384,8 @@ class IntegrityCheck {
     switch (event.type) {
       case EventType::action_completed:
       case EventType::action_failed:
+      case EventType::graph_action_completed:
+      case EventType::graph_action_failed:
       case EventType::action_outcome_held:
         outcomes_.push_back(
             {event.position, generations_[event.position], event.sequence, is_void});

@@ -38,6 +38,11 @@ struct Describe {
   std::string operator()(const CancelChildCommand& c) const {
     return fmt::format("cancel child {}", c.position);
   }
+  std::string operator()(const StartGraphCommand& c) const {
+    std::string text = fmt::format("graph {}", c.position);
+    for (const GraphAction& action : c.actions) text += " " + action.id;
+    return text;
+  }
   std::string operator()(const ContinueAsNewCommand& c) const {
     return "continue as new " + c.input.bytes;
   }

@@ -116,7 +116,7 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
     std::set<std::int64_t> received;
     std::set<std::string> event_ids;
     std::set<std::int64_t> taken;
-    std::set<Position> outcomes;
+    std::set<std::pair<Position, int>> outcomes;
     std::map<Position, int> generations;
     bool open = false;
     const VoidRecords no_more(execution.history);
@@ -143,8 +143,14 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
         const auto attributes = decode<DeliveredAttributes>(event.attributes, event.codec).value();
         if (!taken.insert(attributes.event).second) return at(event, "takes an event again");
       }
-      if (event.type == EventType::action_completed || event.type == EventType::action_failed) {
-        if (!outcomes.insert(event.position).second) return at(event, "is a second outcome");
+      const bool outcome = event.type == EventType::action_completed ||
+                           event.type == EventType::action_failed ||
+                           event.type == EventType::graph_action_completed ||
+                           event.type == EventType::graph_action_failed;
+      if (outcome) {
+        if (!outcomes.insert({event.position, generations[event.position]}).second) {
+          return at(event, "is a second outcome");
+        }
         const auto row = data.results.find({ref, event.position, generations[event.position]});
         if (row == data.results.end()) return at(event, "has no row among the results");
         const bool same = row->second.succeeded ? row->second.result == event.payload

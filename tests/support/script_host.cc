@@ -54,6 +54,14 @@ Position Script::start_sleep(const DurationMs duration) {
   return position;
 }
 
+Position Script::start_graph(std::vector<GraphAction> actions, const int concurrency_max) {
+  StartGraphCommand graph{next_, std::move(actions), concurrency_max};
+  next_ += positions_of(graph);
+  const Position position = graph.position;
+  emit(std::move(graph));
+  return position;
+}
+
 void Script::withdraw(const Position position) { emit(WithdrawCommand{position}); }
 
 std::variant<Payload, Failure> Script::action(const Position position) {

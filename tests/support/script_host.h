@@ -31,6 +31,7 @@ class Script {
   std::variant<Payload, Failure> action_again(Position position);
   void cancel_child(Position position) { emit(CancelChildCommand{position}); }
   Position start_sleep(DurationMs duration);
+  Position start_graph(std::vector<GraphAction> actions, int concurrency_max = 10);
   void withdraw(Position position);
 
   // ---- settled, or Blocked

@@ -76,6 +76,11 @@ struct RenderCommand {
     open("cancelChild", command.position);
     out += ']';
   }
+  void operator()(const StartGraphCommand& command) const {
+    open("graph", command.position);
+    for (const GraphAction& action : command.actions) text(action.id);
+    out += ']';
+  }
   void operator()(const ContinueAsNewCommand& command) const {
     out += R"(["continueAsNew")";
     payload(command.input);
