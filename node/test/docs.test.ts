@@ -285,6 +285,16 @@ test('the SQL of the manual finds what it says', async (t) => {
   });
   runtime.registerWorkflow(order);
   runtime.registerWorkflow(defineWorkflow('Ship', ({ actions }: WorkflowContext) => actions['ship']!()));
+  registry.registerAction({ name: 'Wrap' }, async () => 'wrapped');
+  const shipment = defineWorkflow('Shipment', async ({ executeActions }: WorkflowContext) => {
+    await executeActions([
+      { id: 'send', name: 'wrap', dependsOn: ['packed'] },
+      { id: 'pack', name: 'wrap', syncPoint: 'packed', compensationActions: [{ name: 'unwrap' }] },
+    ]);
+  });
+  runtime.registerWorkflow(shipment);
+  await runtime.startWorkflow('Shipment', { tenant, executionId: 'shipment-9' });
+  await runtime.waitForWorkflowCompletion('shipment-9', tenant);
   for (const executionId of ['order-7', 'order-8']) {
     await runtime.startWorkflow('Order', { tenant, executionId });
     await runtime.submitEvent({ tenant, execution_id: executionId, event_name: 'Paid', payload: { amount: 5 } });
@@ -297,7 +307,7 @@ test('the SQL of the manual finds what it says', async (t) => {
 
   const markdown = readFileSync(join(root, 'docs/typescript.md'), 'utf8');
   const rows = [...markdown.matchAll(/^```sql\n(.*?)^```/gms)].map(([, sql]) => query(store.replace(/^sqlite:/, ''), sql!));
-  const [attention, counts, history, led, due, actions, key, ...more] = rows;
+  const [attention, counts, history, led, due, actions, key, graph, ...more] = rows;
   assert.deepEqual(more, []);
   assert.deepEqual(
     attention!.map((row) => row.slice(0, 6)).sort(),
@@ -310,6 +320,7 @@ test('the SQL of the manual finds what it says', async (t) => {
     ['Order', '1.0.0', 'failed', null, 1],
     ['Order', '1.0.0', 'running', 'waiting', 1],
     ['Ship', '1.0.0', 'running', 'no_action', 1],
+    ['Shipment', '1.0.0', 'completed', null, 1],
   ]);
   assert.deepEqual(
     history!.map(([sequence, , type, name]) => [sequence, type, name]),
@@ -330,6 +341,14 @@ test('the SQL of the manual finds what it says', async (t) => {
     ['charge', 'succeeded', 1, 2, null],
   ]);
   assert.deepEqual(key, [['Charge', 'invoice', 'succeeded', 1]]);
+  assert.deepEqual(graph, [
+    ['send', 'wrap', '["packed"]', 'succeeded', 1],
+    ['pack', 'wrap', '[]', 'succeeded', 1],
+  ]);
+  const undone = query(store.replace(/^sqlite:/, ''), 'SELECT action_name, status FROM graph_actions WHERE compensation = 1');
+  assert.deepEqual(undone, [['unwrap', 'skipped']]);
+  const joins = query(store.replace(/^sqlite:/, ''), 'SELECT name, status, actions FROM workflow_sync_points');
+  assert.deepEqual(joins, [['packed', 'reached', '["pack"]']]);
 });
 
 test('the limits of the manual are those of the engine', () => {

@@ -35,6 +35,7 @@ Result<ActionGraph> ActionGraph::make(StartGraphCommand command) {
   ActionGraph graph(std::move(command));
   graph.vertices_ = std::move(connections->vertices);
   graph.joins_ = std::move(connections->joins);
+  graph.sync_points_ = connections->sync_points;
   const std::vector<GraphAction>& actions = graph.command_.actions;
   for (std::size_t index = 0; index < actions.size(); ++index) {
     graph.steps_.push_back({index, std::nullopt, State::waiting, {}, 0});
@@ -94,12 +95,13 @@ Result<ActionGraph::Connections> ActionGraph::connect(const StartGraphCommand& c
   std::map<std::string_view, std::size_t> sync_points;
   std::map<std::string_view, std::size_t> groups;
   for (std::size_t index = 0; index < actions.size(); ++index) {
-    if (auto joined = join(actions[index].sync_point, "sync point", sync_points, index); !joined) {
-      return joined.error();
-    }
-    if (auto joined = join(actions[index].group, "group", groups, index); !joined) {
-      return joined.error();
-    }
+    auto joined = join(actions[index].sync_point, "sync point", sync_points, index);
+    if (!joined) return joined.error();
+  }
+  connections.sync_points = sync_points.size();
+  for (std::size_t index = 0; index < actions.size(); ++index) {
+    auto joined = join(actions[index].group, "group", groups, index);
+    if (!joined) return joined.error();
   }
   for (std::size_t index = 0; index < actions.size(); ++index) {
     std::set<std::size_t> wanted;
@@ -254,6 +256,8 @@ void ActionGraph::unblock(const std::size_t vertex) {
     for (const std::size_t waiting : vertices_[next].unblocks) {
       if (--vertices_[waiting].waits_for > 0) continue;
       if (waiting >= command_.actions.size()) {
+        const std::size_t join = waiting - command_.actions.size();
+        if (join < sync_points_) reached_.push_back(joins_[join]);
         done.push_back(waiting);
       } else {
         steps_[waiting].state = State::ready;
@@ -294,21 +298,25 @@ void ActionGraph::try_again(const Step step) {
   compensates_ = false;
 }
 
-std::vector<ActionGraph::SyncPoint> ActionGraph::sync_points() const {
-  std::map<std::string, SyncPoint> points;
+std::vector<ActionGraph::Step> ActionGraph::skipped() const {
+  std::vector<Step> steps;
+  for (Step step = 0; step < steps_.size(); ++step) {
+    const State state = steps_[step].state;
+    if (state != State::succeeded && state != State::failed) steps.push_back(step);
+  }
+  return steps;
+}
+
+std::vector<std::string> ActionGraph::sync_points() const {
+  return {joins_.begin(), joins_.begin() + static_cast<std::ptrdiff_t>(sync_points_)};
+}
+
+std::vector<std::string> ActionGraph::joined_by(const std::string_view sync_point) const {
+  std::vector<std::string> ids;
   for (const GraphAction& action : command_.actions) {
-    if (action.sync_point.empty()) continue;
-    points[action.sync_point].actions.push_back(action.id);
+    if (action.sync_point == sync_point) ids.push_back(action.id);
   }
-  std::vector<SyncPoint> list;
-  for (auto& [name, point] : points) {
-    point.name = name;
-    const auto join = std::find(joins_.begin(), joins_.end(), name) - joins_.begin();
-    point.reached =
-        vertices_[command_.actions.size() + static_cast<std::size_t>(join)].waits_for == 0;
-    list.push_back(std::move(point));
-  }
-  return list;
+  return ids;
 }
 
 void ActionGraph::append_outcome(std::string& out, const StepState& step) const {

@@ -32,12 +32,6 @@ class ActionGraph {
     std::string json;  // the result, empty for none; or the failure
   };
 
-  struct SyncPoint {
-    std::string name;
-    std::vector<std::string> actions;  // ids of those that it joins
-    bool reached = false;
-  };
-
   // Errors: invalid_argument, where there is no action, an id is missing or comes twice, a dependency is
   // unknown, or they make a cycle.
   static Result<ActionGraph> make(StartGraphCommand command);
@@ -65,8 +59,15 @@ class ActionGraph {
   std::vector<Step> retriable() const;
   void try_again(Step step);
 
-  // By name.
-  std::vector<SyncPoint> sync_points() const;
+  // Those that did not run, where all is over.
+  std::vector<Step> skipped() const;
+
+  // Names of its sync points, in the order in which they are first named.
+  std::vector<std::string> sync_points() const;
+  // Ids of the actions that one joins.
+  std::vector<std::string> joined_by(std::string_view sync_point) const;
+  // In the order in which they were.
+  const std::vector<std::string>& reached() const { return reached_; }
   // See StartGraphCommand.
   std::string outcomes() const;
 
@@ -88,6 +89,7 @@ class ActionGraph {
   struct Connections {
     std::vector<Vertex> vertices;    // actions, then joins
     std::vector<std::string> joins;  // names, of the vertices behind the actions
+    std::size_t sync_points = 0;     // so many of the joins, from the first; the others are groups
   };
 
   explicit ActionGraph(StartGraphCommand command) : command_(std::move(command)) {}
@@ -99,8 +101,10 @@ class ActionGraph {
 
   StartGraphCommand command_;
   std::vector<StepState> steps_;
-  std::vector<Vertex> vertices_;                 // actions, then joins
-  std::vector<std::string> joins_;               // names, of the vertices behind the actions
+  std::vector<Vertex> vertices_;    // actions, then joins
+  std::vector<std::string> joins_;  // names, of the vertices behind the actions
+  std::size_t sync_points_ = 0;     // so many of them, from the first
+  std::vector<std::string> reached_;
   std::set<Step> ready_;                         // actions
   std::vector<Step> succeeded_;                  // actions, in the order in which they did
   std::deque<Step> compensations_;               // that are to run

@@ -97,11 +97,12 @@ TEST(ActionGraph, GroupsAndSyncPointsAreDoneWhenAllInThemAre) {
   a.sync_point = b.sync_point = "packed";
   a.group = c.group = "goods";
   ActionGraph graph = graph_of({action("last", {"goods"}), c, b, a});
-  ASSERT_EQ(graph.sync_points().size(), 1U);
-  EXPECT_FALSE(graph.sync_points()[0].reached);
-  EXPECT_EQ(graph.sync_points()[0].actions, (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(graph.sync_points(), std::vector<std::string>{"packed"});
+  EXPECT_EQ(graph.joined_by("packed"), (std::vector<std::string>{"b", "a"}));
+  EXPECT_TRUE(graph.reached().empty());
   EXPECT_EQ(run(graph), "baclast");
-  EXPECT_TRUE(graph.sync_points()[0].reached);
+  EXPECT_EQ(graph.reached(), std::vector<std::string>{"packed"});
+  EXPECT_TRUE(graph.skipped().empty());
 }
 
 TEST(ActionGraph, AFailureStopsWhatHasNotBegun) {

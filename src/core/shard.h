@@ -428,6 +428,9 @@ class Shard {
   void begin_steps(Execution& execution, Position graph);
   void begin_all_steps(Execution& execution);
   void deliver_graph(Execution& execution, Position position);
+  // Rows for operators.
+  void show_graph(Execution& execution, Position graph);
+  void show_reached(Execution& execution, Position graph, std::size_t shown);
   static void take_up_steps(Execution& execution);
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);

@@ -143,7 +143,10 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   if (execution.fold.ended()) {
     close_execution(execution);
   } else {
-    for (const Position graph : execution.graphs_begun) begin_steps(execution, graph);
+    for (const Position graph : execution.graphs_begun) {
+      show_graph(execution, graph);
+      begin_steps(execution, graph);
+    }
     for (auto& [name, payload] : emitted) {
       HistoryEvent received;
       received.type = EventType::event_received;

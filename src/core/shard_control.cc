@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <map>
 #include <set>
 #include <span>
 
@@ -218,6 +219,12 @@ void Shard::revive(Execution& execution, const ControlRequested& input) {
   retried.cause = execution.fold.last_sequence() + 1;
   retried.attributes = encode(attributes);
   append(execution, std::move(retried));
+  for (const auto& [position, graph] : execution.fold.graphs()) {
+    for (const ActionGraph::Step step : graph.actions.skipped()) {
+      execution.open.graph_actions_changed.push_back(
+          {position, position + 1 + static_cast<Position>(step), false});
+    }
+  }
   begin_all_steps(execution);
   for (const HistoryEvent* const job : woken(EventType::action_completed)) {
     if (execution.fold.actions().at(job->position).held) continue;
@@ -385,23 +392,32 @@ void Shard::begin(ForkPrepared fork) {
   if (const auto folded = fold_history(fold, fork.records); !folded) {
     return reply(fork.request, folded.error());
   }
-  std::set<Position> outcomes;
+  std::map<Position, ActionResultRecord> outcomes;
   Transition open;
   const VoidRecords no_more(fork.records);
   for (const HistoryEvent& event : fork.records) {
     if (no_more.contains(event)) continue;
     auto result = result_of(record, fold.seed(), event);
-    // One that was held has a second record, of its delivery.
-    if (result && outcomes.insert(event.position).second) {
-      open.results.push_back(std::move(*result));
+    if (!result) continue;
+    // One that was held has a second record, of its delivery. In a graph, the second one counts: the first
+    // was a failure, and it was tried again.
+    if (stands_alone(event) && event.type != EventType::action_outcome_held) {
+      outcomes.insert_or_assign(event.position, std::move(*result));
+    } else {
+      outcomes.try_emplace(event.position, std::move(*result));
     }
   }
+  for (auto& [position, result] : outcomes) open.results.push_back(std::move(result));
   Execution& execution = add(std::move(record));
   execution.fold = std::move(fold);
   execution.open = std::move(open);
   execution.history = fork.records;
   execution.open.records = std::move(fork.records);
   set_all_timers(execution);
+  for (const auto& [position, graph] : execution.fold.graphs()) {
+    show_graph(execution, position);
+    show_reached(execution, position, 0);
+  }
   HistoryEvent event;
   event.type = EventType::execution_forked;
   event.name = fork.fork.execution_id;

@@ -38,6 +38,63 @@ void Shard::take_up_steps(Execution& execution) {
   execution.steps_ended.clear();
 }
 
+namespace {
+
+std::string_view text_of(const ErrorStrategy strategy) {
+  switch (strategy) {
+    case ErrorStrategy::stop: return "stop";
+    case ErrorStrategy::go_on: return "continue";
+    case ErrorStrategy::retry: return "retry";
+    case ErrorStrategy::compensate: return "compensate";
+  }
+  return "stop";
+}
+
+}  // namespace
+
+void Shard::show_graph(Execution& execution, const Position position) {
+  const ActionGraph& graph = execution.fold.graphs().at(position).actions;
+  Position next = position;
+  const auto add = [&](const GraphAction& action, const std::string& name,
+                       const bool compensation) {
+    GraphActionRecord row;
+    row.graph = position;
+    row.position = ++next;
+    row.action_id = action.id;
+    row.action = name;
+    row.compensation = compensation;
+    row.error_strategy = text_of(action.on_error);
+    if (!compensation) {
+      row.depends_on = action.depends_on;
+      row.group = action.group;
+      row.sync_point = action.sync_point;
+    }
+    execution.open.graph_actions_added.push_back(std::move(row));
+  };
+  const std::vector<GraphAction>& actions = graph.command().actions;
+  execution.open.graph_actions_added.reserve(graph.steps());
+  for (const GraphAction& action : actions) add(action, action.name, false);
+  for (const GraphAction& action : actions) {
+    for (const Compensation& each : action.compensations) add(action, each.name, true);
+  }
+  for (std::string& name : graph.sync_points()) {
+    auto ids = graph.joined_by(name);
+    execution.open.sync_points_set.push_back({position, std::move(name), std::move(ids), 0});
+  }
+}
+
+// Those that were reached beyond the ones that are shown.
+void Shard::show_reached(Execution& execution, const Position graph, std::size_t shown) {
+  const auto found = execution.fold.graphs().find(graph);
+  if (found == execution.fold.graphs().end()) return;
+  const ActionGraph& actions = found->second.actions;
+  for (; shown < actions.reached().size(); ++shown) {
+    const std::string& name = actions.reached()[shown];
+    execution.open.sync_points_set.push_back(
+        {graph, name, actions.joined_by(name), activation_time(execution)});
+  }
+}
+
 void Shard::deliver_graph(Execution& execution, const Position position) {
   const PendingGraph& graph = execution.fold.graphs().at(position);
   HistoryEvent completed;
@@ -46,6 +103,10 @@ void Shard::deliver_graph(Execution& execution, const Position position) {
   completed.cause = graph.cause;
   completed.payload = Payload::json(graph.actions.outcomes());
   execution.cause = completed.cause;
+  for (const ActionGraph::Step step : graph.actions.skipped()) {
+    execution.open.graph_actions_changed.push_back(
+        {position, position + 1 + static_cast<Position>(step), true});
+  }
   ActionJob job{position, completed.payload};
   add_job(execution, std::move(completed), std::move(job));
   activate(execution);

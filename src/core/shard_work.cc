@@ -697,8 +697,14 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
     return add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
   }
   const auto step = execution.fold.step_at(event.position);
+  if (!step) {
+    append(execution, std::move(event));
+    return;
+  }
+  const std::size_t reached = execution.fold.graphs().at(step->graph).actions.reached().size();
   append(execution, std::move(event));
-  if (step) begin_steps(execution, step->graph);
+  show_reached(execution, step->graph, reached);
+  begin_steps(execution, step->graph);
 }
 
 // Nobody can run its code now (it is paused, or its code is missing), but what the action did is not

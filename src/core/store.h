@@ -41,6 +41,13 @@ struct InboxCompletion {
   std::string answer;
 };
 
+// Whether an action of a graph is not going to run.
+struct GraphActionChange {
+  Position graph = 0;
+  Position position = 0;
+  bool skipped = true;
+};
+
 // What one step changes. All of it or nothing is committed.
 struct Transition {
   ExecutionRef execution = 0;  // 0: touches no execution (a result from outside of one)
@@ -51,6 +58,9 @@ struct Transition {
   std::vector<TimerRecord> timers_set;     // replaces one of the same execution and position
   std::vector<Position> timers_cleared;    // before timers_set
   std::vector<ActionResultRecord> results;
+  std::vector<GraphActionRecord> graph_actions_added;
+  std::vector<GraphActionChange> graph_actions_changed;
+  std::vector<SyncPointRecord> sync_points_set;  // replaces one of the same graph and name
   std::vector<InboxRecord> inbox_added;
   // Their payload is dropped. What was mail belongs to the execution from then on, if there is one.
   std::vector<InboxCompletion> inbox_completed;
@@ -169,6 +179,10 @@ class Store : public HistorySource {
   // Open mail with id > after, by id.
   virtual Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) = 0;
   virtual Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) = 0;
+  // Of all its graphs, by position.
+  virtual Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) = 0;
+  // Of all its graphs, by graph and name.
+  virtual Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) = 0;
 
   // Waits for what is queued, reports it, stops. Further commits answer `closed`.
   virtual void close() = 0;

@@ -87,6 +87,31 @@ struct TimerRecord {
   friend bool operator==(const TimerRecord&, const TimerRecord&) = default;
 };
 
+// An action of a graph, or a compensation, as operators see it. Nothing is decided by these rows.
+struct GraphActionRecord {
+  Position graph = 0;
+  Position position = 0;
+  std::string action_id;  // of a compensation: of the action that it undoes
+  std::string action;
+  bool compensation = false;
+  std::vector<std::string> depends_on;
+  std::string group;
+  std::string sync_point;
+  std::string error_strategy;  // as workflows write it
+  bool skipped = false;
+
+  friend bool operator==(const GraphActionRecord&, const GraphActionRecord&) = default;
+};
+
+struct SyncPointRecord {
+  Position graph = 0;
+  std::string name;
+  std::vector<std::string> actions;  // ids of those that it joins
+  Timestamp reached_at = 0;          // 0: not yet
+
+  friend bool operator==(const SyncPointRecord&, const SyncPointRecord&) = default;
+};
+
 struct ActionResultRecord {
   ExecutionRef execution = 0;  // 0: ran outside of any execution
   Position position = 0;       // 0 then

@@ -18,6 +18,17 @@
 
 namespace pawl {
 
+// A list of texts as a JSON array.
+inline std::string json_text_of(const std::vector<std::string>& texts) {
+  std::string json = "[";
+  for (const std::string& text : texts) {
+    if (json.size() > 1) json += ',';
+    json += boost::json::serialize(boost::json::string_view(text.data(), text.size()));
+  }
+  json += ']';
+  return json;
+}
+
 // Puts a JSON object together member by member. Nothing is written for an empty one.
 class ObjectWriter {
  public:

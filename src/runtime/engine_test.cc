@@ -127,6 +127,12 @@ class GatedStore final : public Store {
   Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) override {
     return below_.mail_after(after, limit);
   }
+  Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) override {
+    return below_.graph_actions(execution);
+  }
+  Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) override {
+    return below_.sync_points(execution);
+  }
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override {
     return below_.action_results(execution);
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -375,6 +376,7 @@ class IntegrityCheck {
     int generation = 0;
     std::int64_t sequence = 0;
     bool is_void = false;
+    bool of_graph = false;
     bool found = false;
 
     std::pair<Position, int> key() const { return {position, generation}; }
@@ -387,8 +389,8 @@ class IntegrityCheck {
       case EventType::graph_action_completed:
       case EventType::graph_action_failed:
       case EventType::action_outcome_held:
-        outcomes_.push_back(
-            {event.position, generations_[event.position], event.sequence, is_void});
+        outcomes_.push_back({event.position, generations_[event.position], event.sequence, is_void,
+                             stands_alone(event) && event.type != EventType::action_outcome_held});
         break;
       case EventType::execution_retried:
         if (const auto attributes = decode<RetriedAttributes>(event.attributes, event.codec);
@@ -404,9 +406,19 @@ class IntegrityCheck {
         for (Outcome& outcome : outcomes_) {
           outcome.generation = 0;
         }
+        keep_last_of_graphs();
         break;
       default: break;
     }
+  }
+
+  // An action of a graph that was tried again has two outcomes, of which a fork has the second.
+  void keep_last_of_graphs() {
+    std::set<Position> later;
+    for (auto outcome = outcomes_.rbegin(); outcome != outcomes_.rend(); ++outcome) {
+      if (outcome->of_graph && !later.insert(outcome->position).second) outcome->is_void = true;
+    }
+    std::erase_if(outcomes_, [](const Outcome& outcome) { return outcome.is_void; });
   }
 
   void check_results() {

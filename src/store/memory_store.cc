@@ -142,6 +142,15 @@ std::optional<Error> MemoryStore::apply(const Transition& transition) {
       data_->results[{result.execution, result.position, result.generation}] = result;
     }
   }
+  for (const auto& row : transition.graph_actions_added) {
+    data_->graph_actions[{ref, row.position}] = row;
+  }
+  for (const auto& change : transition.graph_actions_changed) {
+    data_->graph_actions.at({ref, change.position}).skipped = change.skipped;
+  }
+  for (const auto& point : transition.sync_points_set) {
+    data_->sync_points[{ref, point.graph, point.name}] = point;
+  }
   for (const auto& added : transition.inbox_added) {
     data_->inbox[added.id] = added;
   }
@@ -411,6 +420,26 @@ Result<std::vector<InboxRecord>> MemoryStore::mail_after(const InboxId after, co
     if (entry->second.execution == 0 && is_open(entry->second)) mail.push_back(entry->second);
   }
   return mail;
+}
+
+Result<std::vector<GraphActionRecord>> MemoryStore::graph_actions(const ExecutionRef execution) {
+  const std::lock_guard lock{mutex_};
+  std::vector<GraphActionRecord> rows;
+  for (auto entry = data_->graph_actions.lower_bound({execution, 0});
+       entry != data_->graph_actions.end() && entry->first.first == execution; ++entry) {
+    rows.push_back(entry->second);
+  }
+  return rows;
+}
+
+Result<std::vector<SyncPointRecord>> MemoryStore::sync_points(const ExecutionRef execution) {
+  const std::lock_guard lock{mutex_};
+  std::vector<SyncPointRecord> rows;
+  for (auto entry = data_->sync_points.lower_bound({execution, 0, {}});
+       entry != data_->sync_points.end() && std::get<0>(entry->first) == execution; ++entry) {
+    rows.push_back(entry->second);
+  }
+  return rows;
 }
 
 Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const ExecutionRef execution) {

@@ -31,6 +31,8 @@ struct MemoryStoreData {
   std::map<std::pair<std::string, std::string>, ActionResultRecord> results_by_key;  // tenant, key
   std::map<InboxId, InboxRecord> inbox;
   std::map<std::pair<ExecutionRef, std::int64_t>, StateSnapshot> snapshots;  // by sequence
+  std::map<std::pair<ExecutionRef, Position>, GraphActionRecord> graph_actions;
+  std::map<std::tuple<ExecutionRef, Position, std::string>, SyncPointRecord> sync_points;
 };
 
 class MemoryStore final : public Store {
@@ -78,6 +80,8 @@ class MemoryStore final : public Store {
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key) override;
   Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit) override;
+  Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) override;
+  Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) override;
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution) override;
   void keep_snapshot(StateSnapshot snapshot) override;
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,

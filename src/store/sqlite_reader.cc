@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "model/json_members.h"
+#include "pawl/json.h"
 #include "store/sqlite_schema.h"
 
 namespace pawl {
@@ -55,6 +57,8 @@ enum Which : std::size_t {
   kHistoryEnd,
   kRetries,
   kFindSnapshot,
+  kGraphActions,
+  kSyncPoints,
   kList,          // any status
   kListByStatus,  // + ExecutionStatus
   kStatementCount = kListByStatus + 7,
@@ -94,6 +98,11 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "SELECT execution, sequence, tenant, status, current_state, data, created_at "
     "FROM workflow_state_snapshots WHERE execution = ?1 AND sequence <= ?2 AND codec = ?3 "
     "ORDER BY sequence DESC LIMIT 1",
+    "SELECT graph, position, action_id, action_name, compensation, depends_on, action_group, "
+    "sync_point, error_strategy, skipped FROM workflow_action_dependencies WHERE execution = ?1 "
+    "ORDER BY graph, position",
+    "SELECT graph, name, actions, reached_at FROM workflow_sync_points WHERE execution = ?1 "
+    "ORDER BY graph, name",
     LIST(""),
     LIST("AND status = 'running'"),
     LIST("AND status = 'paused'"),
@@ -227,6 +236,44 @@ StateSnapshot snapshot_of(const SqliteStatement& row) {
   snapshot.data_json = row.column_text(5);
   snapshot.at = row.column_int(6);
   return snapshot;
+}
+
+std::vector<std::string> texts_of(const std::string& json) {
+  std::vector<std::string> texts;
+  const auto elements = json_elements(json);
+  if (!elements) throw UnreadableRow{fmt::format("'{}' is no list of texts", json)};
+  for (const std::string_view element : *elements) {
+    const auto text = Json::parse(element);
+    if (!text || !text->is_string()) {
+      throw UnreadableRow{fmt::format("'{}' is no list of texts", json)};
+    }
+    texts.push_back(text->as_string());
+  }
+  return texts;
+}
+
+GraphActionRecord graph_action_of(const SqliteStatement& row) {
+  GraphActionRecord record;
+  record.graph = static_cast<Position>(row.column_int(0));
+  record.position = static_cast<Position>(row.column_int(1));
+  record.action_id = row.column_text(2);
+  record.action = row.column_text(3);
+  record.compensation = row.column_int(4) != 0;
+  record.depends_on = texts_of(row.column_text(5));
+  record.group = row.column_text(6);
+  record.sync_point = row.column_text(7);
+  record.error_strategy = row.column_text(8);
+  record.skipped = row.column_int(9) != 0;
+  return record;
+}
+
+SyncPointRecord sync_point_of(const SqliteStatement& row) {
+  SyncPointRecord record;
+  record.graph = static_cast<Position>(row.column_int(0));
+  record.name = row.column_text(1);
+  record.actions = texts_of(row.column_text(2));
+  record.reached_at = row.column_int(3);
+  return record;
 }
 
 }  // namespace
@@ -513,6 +560,24 @@ Result<std::vector<InboxRecord>> SqliteReader::mail_after(const InboxId after, c
   (*mail)->bind(1, after);
   (*mail)->bind(2, std::int64_t{limit});
   return collect<InboxRecord>(**mail, inbox_of);
+}
+
+Result<std::vector<GraphActionRecord>> SqliteReader::graph_actions(const ExecutionRef execution) {
+  auto actions = statement(kGraphActions);
+  if (!actions) {
+    return actions.error();
+  }
+  (*actions)->bind(1, execution);
+  return collect<GraphActionRecord>(**actions, graph_action_of);
+}
+
+Result<std::vector<SyncPointRecord>> SqliteReader::sync_points(const ExecutionRef execution) {
+  auto points = statement(kSyncPoints);
+  if (!points) {
+    return points.error();
+  }
+  (*points)->bind(1, execution);
+  return collect<SyncPointRecord>(**points, sync_point_of);
 }
 
 Result<std::vector<ActionResultRecord>> SqliteReader::action_results(const ExecutionRef execution) {

@@ -52,6 +52,8 @@ class SqliteReader {
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key);
   Result<std::vector<InboxRecord>> mail_after(InboxId after, int limit);
+  Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution);
+  Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution);
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution);
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution, std::int64_t at);
 

@@ -93,6 +93,14 @@ class SqliteStore final : public Store {
     return readers_.with([&](SqliteReader& reader) { return reader.action_results(execution); });
   }
 
+  Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) override {
+    return readers_.with([&](SqliteReader& reader) { return reader.graph_actions(execution); });
+  }
+
+  Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) override {
+    return readers_.with([&](SqliteReader& reader) { return reader.sync_points(execution); });
+  }
+
   void keep_snapshot(StateSnapshot snapshot) override { writer_->keep(std::move(snapshot)); }
 
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution,

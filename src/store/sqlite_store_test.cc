@@ -122,7 +122,7 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
                                       {"journal_size_limit", "-1"},
                                       {"wal_autocheckpoint", "0"},
                                       {"application_id", "1348564844"},
-                                      {"user_version", "6"}}) {
+                                      {"user_version", "7"}}) {
     EXPECT_EQ(text(connection, std::string{"PRAGMA "} + pragma), value) << pragma;
   }
 }

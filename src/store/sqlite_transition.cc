@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "model/json_object.h"
 #include "store/stream_gate.h"
 
 namespace pawl {
@@ -47,6 +48,17 @@ constexpr std::string_view kCompleteInbox =
 constexpr std::string_view kInsertSnapshot =
     "INSERT OR IGNORE INTO workflow_state_snapshots(execution, sequence, tenant, codec, status, "
     "current_state, data, created_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+constexpr std::string_view kInsertGraphAction =
+    "INSERT INTO workflow_action_dependencies(execution, graph, position, tenant, action_id, "
+    "action_name, compensation, depends_on, action_group, sync_point, error_strategy, skipped) "
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+constexpr std::string_view kChangeGraphAction =
+    "UPDATE workflow_action_dependencies SET skipped = ?4 "
+    "WHERE execution = ?1 AND graph = ?2 AND position = ?3";
+constexpr std::string_view kSetSyncPoint =
+    "INSERT OR REPLACE INTO workflow_sync_points(execution, graph, name, tenant, status, actions, "
+    "reached_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 enum Column : unsigned {
   kStatus = 1,
@@ -91,7 +103,10 @@ Result<SqliteTransitions> SqliteTransitions::prepare(SqliteConnection& connectio
                                  {&prepared.insert_result_, kInsertResult},
                                  {&prepared.insert_inbox_, kInsertInbox},
                                  {&prepared.complete_inbox_, kCompleteInbox},
-                                 {&prepared.insert_snapshot_, kInsertSnapshot}}) {
+                                 {&prepared.insert_snapshot_, kInsertSnapshot},
+                                 {&prepared.insert_graph_action_, kInsertGraphAction},
+                                 {&prepared.change_graph_action_, kChangeGraphAction},
+                                 {&prepared.set_sync_point_, kSetSyncPoint}}) {
     auto result = connection.prepare(sql);
     if (!result) {
       return result.error();
@@ -138,7 +153,63 @@ std::optional<ApplyError> SqliteTransitions::apply(SqliteConnection& connection,
   if (auto failed = record_results(connection, transition)) {
     return failed;
   }
+  if (auto failed = show_graphs(connection, transition)) {
+    return failed;
+  }
   return fill_inbox(connection, transition);
+}
+
+SqliteTransitions::Step SqliteTransitions::show_graphs(SqliteConnection& connection,
+                                                       const Transition& transition) {
+  for (const auto& row : transition.graph_actions_added) {
+    auto& insert = insert_graph_action_;
+    const std::string depends_on = json_text_of(row.depends_on);
+    insert.bind(1, transition.execution);
+    insert.bind(2, std::int64_t{row.graph});
+    insert.bind(3, std::int64_t{row.position});
+    insert.bind(4, transition.tenant);
+    insert.bind(5, row.action_id);
+    insert.bind(6, row.action);
+    insert.bind(7, std::int64_t{row.compensation});
+    insert.bind(8, std::string_view{depends_on});
+    insert.bind_optional(9, row.group);
+    insert.bind_optional(10, row.sync_point);
+    insert.bind(11, row.error_strategy);
+    insert.bind(12, std::int64_t{row.skipped});
+    if (auto failed = run(connection, insert, "showing a graph", transition.execution)) {
+      return failed;
+    }
+  }
+  for (const auto& change : transition.graph_actions_changed) {
+    change_graph_action_.bind(1, transition.execution);
+    change_graph_action_.bind(2, std::int64_t{change.graph});
+    change_graph_action_.bind(3, std::int64_t{change.position});
+    change_graph_action_.bind(4, std::int64_t{change.skipped});
+    if (auto failed =
+            run(connection, change_graph_action_, "showing a graph", transition.execution)) {
+      return failed;
+    }
+  }
+  for (const auto& point : transition.sync_points_set) {
+    const std::string actions = json_text_of(point.actions);
+    set_sync_point_.bind(1, transition.execution);
+    set_sync_point_.bind(2, std::int64_t{point.graph});
+    set_sync_point_.bind(3, point.name);
+    set_sync_point_.bind(4, transition.tenant);
+    set_sync_point_.bind(
+        5, point.reached_at != 0 ? std::string_view{"reached"} : std::string_view{"waiting"});
+    set_sync_point_.bind(6, std::string_view{actions});
+    if (point.reached_at != 0) {
+      set_sync_point_.bind(7, point.reached_at);
+    } else {
+      set_sync_point_.bind_optional(7, std::string_view{});
+    }
+    if (auto failed =
+            run(connection, set_sync_point_, "showing a sync point", transition.execution)) {
+      return failed;
+    }
+  }
+  return std::nullopt;
 }
 
 SqliteTransitions::Step SqliteTransitions::create(SqliteConnection& connection,

@@ -37,11 +37,13 @@ class SqliteTransitions {
   Step append(SqliteConnection& connection, const Transition& transition);
   Step set_timers(SqliteConnection& connection, const Transition& transition);
   Step record_results(SqliteConnection& connection, const Transition& transition);
+  Step show_graphs(SqliteConnection& connection, const Transition& transition);
   Step fill_inbox(SqliteConnection& connection, const Transition& transition);
   Result<SqliteStatement*> update_of(SqliteConnection& connection, unsigned columns);
 
   SqliteStatement insert_execution_, last_event_, insert_event_, delete_timer_, insert_timer_,
-      insert_result_, insert_inbox_, complete_inbox_, insert_snapshot_;
+      insert_result_, insert_inbox_, complete_inbox_, insert_snapshot_, insert_graph_action_,
+      change_graph_action_, set_sync_point_;
   // By the set of columns that change, so that indexes of others are not touched; prepared at first
   // use.
   std::array<SqliteStatement, 256> updates_;

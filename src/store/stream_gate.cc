@@ -50,9 +50,11 @@ std::optional<Error> malformed(const Transition& transition) {
     return bug(fmt::format("it belongs to execution {} and creates {}", transition.execution,
                            transition.created->ref));
   }
-  const bool touches_execution = transition.created || transition.changed ||
-                                 !transition.records.empty() || !transition.timers_set.empty() ||
-                                 !transition.timers_cleared.empty();
+  const bool touches_execution =
+      transition.created || transition.changed || !transition.records.empty() ||
+      !transition.timers_set.empty() || !transition.timers_cleared.empty() ||
+      !transition.graph_actions_added.empty() || !transition.graph_actions_changed.empty() ||
+      !transition.sync_points_set.empty();
   if (touches_execution && transition.execution <= 0) {
     return bug("it has no execution, but changes one");
   }

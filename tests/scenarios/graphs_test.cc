@@ -97,6 +97,29 @@ TEST(Graphs, AfterAFailureNothingElseBegins) {
 }
 
 // rule: 16
+TEST(Graphs, AreSeenInTheStoreWithWhatWasReachedAndWhatDidNotRun) {
+  GraphAction a = action("a", "echo");
+  GraphAction b = action("b", "fails");
+  a.sync_point = b.sync_point = "both";
+  GraphAction c = action("c", "echo");
+  c.sync_point = "alone";
+  b.compensations = {{"echo", {}, {}}};
+  tell_four_ways(story_of(runs({a, b, c, action("d", "echo", {"both"})}), [](const World& world) {
+    std::vector<std::string> rows;
+    for (const auto& [key, row] : world.data().graph_actions) {
+      rows.push_back(fmt::format("{} {}{}{}", row.position, row.action_id,
+                                 row.compensation ? " undone" : "", row.skipped ? " skipped" : ""));
+    }
+    EXPECT_EQ(rows,
+              (std::vector<std::string>{"2 a", "3 b", "4 c", "5 d skipped", "6 b undone skipped"}));
+    ASSERT_EQ(world.data().sync_points.size(), 2U);
+    for (const auto& [key, point] : world.data().sync_points) {
+      EXPECT_EQ(point.reached_at != 0, point.name == "alone") << point.name;
+    }
+  }));
+}
+
+// rule: 16
 TEST(Graphs, AFailureThatIsToBePassedOverCountsAsDone) {
   tell_four_ways(
       story_of(runs({with(action("a", "fails"), ErrorStrategy::go_on), action("b", "echo", {"a"})}),
@@ -219,6 +242,46 @@ TEST(Graphs, ARetryOfTheExecutionRunsWhatFailedAgainUnderAnotherKey) {
   EXPECT_EQ(ended(world), "\"a\" failed\"b\"\"c\"") << "what went well is not run again";
   ASSERT_EQ(world.actions_run().size(), 4U);
   EXPECT_NE(world.actions_run()[1].idempotency_key, world.actions_run()[2].idempotency_key);
+}
+
+// rules: 16, 22
+TEST(Graphs, AForkHasWhatBecameOfItInTheEndAndRunsWhatIsOpen) {
+  bool in_stock = false;
+  World world(
+      {}, host_with([](Script& script) -> std::string {
+        const auto run = [&script](std::vector<GraphAction> actions) {
+          return std::get<Payload>(script.action(script.start_graph(std::move(actions)))).bytes;
+        };
+        const std::string first = run({action("a", "stock")});
+        if (first.find("\"success\":false") != std::string::npos) throw Failure{.name = "NoStock"};
+        return run({action("b", "slow"), action("c", "echo"), action("d", "echo", {"b"})});
+      }));
+  register_all(world);
+  world.register_action(
+      "stock", [&in_stock](const ActionTask& task) { return in_stock ? echo(task) : fails(task); });
+  world.register_action(
+      "slow",
+      [](const ActionTask&) -> std::optional<std::variant<Payload, Failure>> { return {}; });
+  start_until_told(world, start_of("a"));
+  in_stock = true;
+  control_until_told(world, ControlVerb::retry, "a");
+  EXPECT_EQ(world.state(kTenant, "a").status, "running");
+  ASSERT_TRUE(world.fork("a", "f"));
+  world.settle();
+  const std::optional<std::string> fault = find_fault(world.data());
+  EXPECT_FALSE(fault) << *fault;
+  std::vector<ActionTask> slow;
+  for (const ActionTask& task : world.actions_run()) {
+    if (task.name == "slow") slow.push_back(task);
+  }
+  ASSERT_EQ(slow.size(), 2U) << "what was under way runs in the fork, too";
+  EXPECT_EQ(slow[1].execution_id, "f");
+  EXPECT_NE(slow[0].idempotency_key, slow[1].idempotency_key);
+  for (const ActionTask& task : slow) world.answer(task, Payload::json("\"b\""));
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+  EXPECT_EQ(world.state(kTenant, "f").result, world.state(kTenant, "a").result);
+  const auto last = find_fault(world.data());
+  EXPECT_FALSE(last) << *last;
 }
 
 // rule: 16

@@ -120,6 +120,17 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
     std::map<Position, int> generations;
     bool open = false;
     const VoidRecords no_more(execution.history);
+    // A fork has rows of its own for what counts of the history that it has of another one.
+    std::int64_t forked = 0;
+    std::map<Position, std::int64_t> last_outcomes;
+    for (const HistoryEvent& event : execution.history) {
+      if (event.type == EventType::execution_forked) forked = event.sequence;
+    }
+    for (const HistoryEvent& event : execution.history) {
+      if (event.sequence < forked && !no_more.contains(event)) {
+        last_outcomes.insert_or_assign(event.position, event.sequence);
+      }
+    }
     for (const HistoryEvent& event : execution.history) {
       if (event.sequence != last + 1) return at(event, fmt::format("follows {}", last));
       last = event.sequence;
@@ -151,7 +162,13 @@ std::optional<std::string> find_fault(const MemoryStoreData& data) {
         if (!outcomes.insert({event.position, generations[event.position]}).second) {
           return at(event, "is a second outcome");
         }
-        const auto row = data.results.find({ref, event.position, generations[event.position]});
+        const bool before = event.sequence < forked;
+        if (before && role_of(event.type) == RecordRole::bookkeeping &&
+            last_outcomes.at(event.position) != event.sequence) {
+          continue;
+        }
+        const auto row =
+            data.results.find({ref, event.position, before ? 0 : generations[event.position]});
         if (row == data.results.end()) return at(event, "has no row among the results");
         const bool same = row->second.succeeded ? row->second.result == event.payload
                                                 : row->second.error_json == event.payload.bytes;

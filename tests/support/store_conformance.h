@@ -512,6 +512,49 @@ TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
   EXPECT_EQ(found->front().id, sent[2].id);
 }
 
+TYPED_TEST_P(StoreConformance, ShowsGraphsAndTheirSyncPoints) {
+  auto& self = *this;
+  const auto ref = self.start("wf-1");
+  const auto other = self.start("wf-2");
+  GraphActionRecord pack;
+  pack.graph = 3;
+  pack.position = 4;
+  pack.action_id = "pack";
+  pack.action = "PackGoods";
+  pack.depends_on = {"stock", "say \"when\""};
+  pack.group = "goods";
+  pack.sync_point = "ready";
+  pack.error_strategy = "compensate";
+  GraphActionRecord unpack;
+  unpack.graph = 3;
+  unpack.position = 5;
+  unpack.action_id = "pack";
+  unpack.action = "UnpackGoods";
+  unpack.compensation = true;
+  unpack.error_strategy = "compensate";
+  const SyncPointRecord ready{3, "ready", {"pack"}, 0};
+  Transition begun;
+  begun.execution = ref;
+  begun.tenant = "acme";
+  begun.graph_actions_added = {pack, unpack};
+  begun.sync_points_set = {ready};
+  ASSERT_FALSE(self.commit(begun));
+  self.reopen();
+  EXPECT_EQ(*self.store->graph_actions(ref), (std::vector<GraphActionRecord>{pack, unpack}));
+  EXPECT_EQ(*self.store->sync_points(ref), std::vector<SyncPointRecord>{ready});
+  EXPECT_TRUE(self.store->graph_actions(other)->empty());
+
+  Transition over;
+  over.execution = ref;
+  over.tenant = "acme";
+  over.graph_actions_changed = {{3, 5, true}};
+  over.sync_points_set = {{3, "ready", {"pack"}, 77}};
+  ASSERT_FALSE(self.commit(over));
+  unpack.skipped = true;
+  EXPECT_EQ(*self.store->graph_actions(ref), (std::vector<GraphActionRecord>{pack, unpack}));
+  EXPECT_EQ(self.store->sync_points(ref)->at(0).reached_at, 77);
+}
+
 TYPED_TEST_P(StoreConformance, ResumesWhatIsInFlightStuckOrHasMail) {
   auto& self = *this;
   const auto parked = self.start("parked");
@@ -834,9 +877,10 @@ REGISTER_TYPED_TEST_SUITE_P(
     ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, LoadsTheBeginningOfAHistoryWithItsLaterRetries,
     SnapshotsAreFoundFromTheirSequenceOn, TellsTheEndOfAHistoryWithoutReadingIt,
     TimersAreReplacedClearedAndOrdered, InboxRowsAreOpenUntilCompleted,
-    MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt, ResumesWhatIsInFlightStuckOrHasMail,
-    ListsByTenantNewestFirst, ResultsOutsideOfExecutionsAreFoundByKeyAndTenant,
-    ReportsEachStreamInOrder, AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration,
-    RefusesWhatCannotBeRight, CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);
+    MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt, ShowsGraphsAndTheirSyncPoints,
+    ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
+    ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
+    AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
+    CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);
 
 }  // namespace pawl
