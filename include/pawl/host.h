@@ -139,9 +139,15 @@ struct RetryPolicy {
 struct ActionOptions {
   std::optional<RetryPolicy> retry;
   std::optional<DurationMs> timeout;  // of one attempt; the default is 60 s
+  // Of a call: its handler is written in the workflow's code, so that an attempt needs the instance to be
+  // live, and as far as the history. The action host of the action kInPlaceAction runs it.
+  bool in_place = false;
 
   friend bool operator==(const ActionOptions&, const ActionOptions&) = default;
 };
+
+// Registered by a host that runs handlers which are written in workflow code. No name of a user's.
+inline constexpr std::string_view kInPlaceAction = "pawl.run";
 
 enum class LogLevel : std::uint8_t { debug = 0, info = 1, warn = 2, error = 3 };
 
@@ -356,6 +362,7 @@ struct ActionTask {
   std::string correlation_id;
   Timestamp scheduled_at = 0;
   DurationMs timeout = 0;  // after this the engine gives up on the attempt
+  bool in_place = false;   // its handler is with the instance, under its position
 };
 
 // The first three are those of the task.

@@ -42,8 +42,8 @@ struct Limits {
   // is long takes no more memory than one that is short, and holds up no other execution. At least 1.
   std::size_t history_page_records_max = 4'096;
   std::size_t graph_actions_max = 20'000;  // of one graph: actions with their compensations
-  std::size_t graph_bytes_max =
-      16 * 1024 * 1024;  // of one graph: parameters, names and dependencies
+  // Of one graph: parameters, names and dependencies; and, by themselves, results and failures.
+  std::size_t graph_bytes_max = 16 * 1024 * 1024;
 };
 
 struct LogLine {

@@ -27,6 +27,7 @@ enum class CommandKind : int {
   cancel_child = 13,
   continue_as_new = 14,
   start_graph = 15,
+  run_in_place = 16,
 };
 
 // The element is the kind plus that many times the number of the call's site.
@@ -182,13 +183,16 @@ StartGraphCommand FlatReader::graph() {
 Command FlatReader::command(CallSite& site) {
   const std::int64_t kind = integer();
   site = call_site(kind / kCommandKindsEnd);
-  switch (static_cast<CommandKind>(kind % kCommandKindsEnd)) {
+  const auto command_kind = static_cast<CommandKind>(kind % kCommandKindsEnd);
+  switch (command_kind) {
+    case CommandKind::run_in_place:
     case CommandKind::schedule_action: {
       ScheduleActionCommand command;
       command.position = static_cast<Position>(integer());
       command.name = text();
       command.parameters = payload();
       command.options = action_options();
+      command.options.in_place = command_kind == CommandKind::run_in_place;
       return command;
     }
     case CommandKind::wait: {

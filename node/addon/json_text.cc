@@ -296,6 +296,7 @@ void append_task(std::string& out, const ActionTask& task) {
   append_text_field(out, "correlationId", task.correlation_id);
   append_number_field(out, "scheduledAt", task.scheduled_at);
   append_number_field(out, "timeout", task.timeout);
+  append_number_field(out, "inPlace", std::int64_t{task.in_place});
   out += '}';
 }
 

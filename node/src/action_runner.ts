@@ -2,6 +2,7 @@
 import { encode, hasTags, reviveParsed } from './codec.js';
 import { PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
+import type { InPlaceHandler } from './instance.js';
 import { makeLogger, type LogFunction, type Logger } from './log.js';
 import { validateResult } from './parameters.js';
 import { findAction, validateFor, type ActionContext, type ActionRegistry } from './registry.js';
@@ -22,6 +23,8 @@ interface Task {
   correlationId: string;
   scheduledAt: number;
   timeout: number;
+  /** 1: its handler is written in the workflow's code. */
+  inPlace: number;
 }
 
 class AttemptContext implements ActionContext {
@@ -101,6 +104,7 @@ export class ActionRunner {
     private readonly log: LogFunction,
     private readonly payloadBytesMax: number,
     private readonly report: (outcomes: FlatWriter) => void,
+    private readonly handlerAt: (execution: number, position: number) => InPlaceHandler | undefined,
   ) {}
 
   run(text: string): void {
@@ -133,6 +137,14 @@ export class ActionRunner {
     const settle = (value: unknown) => this.ended(task, value);
     const fail = (error: unknown) => this.failed(task, error);
     try {
+      if (task.inPlace === 1) {
+        const handler = this.handlerAt(task.execution, task.position);
+        if (handler === undefined) throw new Error(`internal: the code of '${task.name}' is not in this process`);
+        const running = handler(context);
+        if (isThenable(running)) running.then((value) => this.completed(task, value), fail);
+        else this.completed(task, running);
+        return;
+      }
       const action = findAction(this.registry, task.name);
       const parameters: unknown = validateFor(action, task.parameters[0] ?? {});
       // From here on they are the handler's: one that never settles keeps nothing of ours.

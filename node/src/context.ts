@@ -8,6 +8,7 @@ import { executeActions, type ActionExecutionResult, type ActionToExecute, type 
 import { prepareAction, type Instance } from './instance.js';
 import { checkName } from './names.js';
 import { checkOptions, describeKind } from './options.js';
+import type { ActionContext } from './registry.js';
 import { CommandKind, type ActionCallOptions } from './wire.js';
 
 /** Names of events and the types of their payloads, as an object type or an interface. */
@@ -134,6 +135,19 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   readonly input: Input;
   readonly actions: WorkflowActions;
   /** initialData's members are its first content. */
+  /**
+   * An action that is written in place: `await run('charge', () => bank.charge(order))`. What the function
+   * gives, or resolves to, is recorded under that name and position, and given again on every replay
+   * without a call. Until it is recorded it runs at least once: attempts, retries and time-outs are those of
+   * any action, and `options` goes over the defaults. It runs outside of the workflow's code: it may use
+   * what the process has, must not use the context, and gets what handlers get, with an idempotency key that
+   * is the same on every attempt. Rejects as `actions` does.
+   */
+  run<T>(
+    name: string,
+    action: (attempt: ActionContext) => T | PromiseLike<T>,
+    options?: ActionCallOptions,
+  ): Promise<Awaited<T>>;
   /**
    * Runs actions as their dependencies let them, as parallel as that allows, without this code in between,
    * and gives what became of each, in the order given. A failure of an action is a result with `success:
@@ -460,6 +474,17 @@ export function makeContext(instance: Instance): WorkflowContext {
       return input.value;
     },
     actions: makeActions(instance),
+    run(name, action, options) {
+      if (!instance.enter('run')) return never();
+      try {
+        if (typeof action !== 'function') {
+          throw new InvalidArgumentError(`run needs a function behind the name, not ${describeKind(action)}`);
+        }
+        return instance.runInPlace(prepareAction(instance, name, {}, options, 'run'), action);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
     executeActions(actions, options) {
       if (!instance.enter('executeActions')) return never();
       try {

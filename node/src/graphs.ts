@@ -71,13 +71,6 @@ type CarriedCompensation = Omit<CompensationResult, 'error'> & { error?: Failure
 /** Before errors are made of it. */
 export type CarriedResult = Carried<ActionExecutionResult>;
 
-const rawResults = new WeakMap<ActionExecutionResult[], CarriedResult[]>();
-
-/** What the history has of it. */
-export function carriedResults(results: ActionExecutionResult[]): CarriedResult[] {
-  return rawResults.get(results)!;
-}
-
 function revive<T extends { error?: Failure }>(carried: T): Omit<T, 'error'> & { error?: Error } {
   const { error, ...rest } = carried;
   return error === undefined ? rest : { ...rest, error: errorFromFailure(error) };
@@ -85,14 +78,12 @@ function revive<T extends { error?: Failure }>(carried: T): Omit<T, 'error'> & {
 
 /** Failures become errors. */
 export function resultsFrom(carried: CarriedResult[]): ActionExecutionResult[] {
-  const results = carried.map((each) => {
+  return carried.map((each) => {
     const { compensations, ...own } = each;
     const result: ActionExecutionResult = revive(own);
     if (compensations !== undefined) result.compensations = compensations.map(revive);
     return result;
   });
-  rawResults.set(results, carried);
-  return results;
 }
 
 const callNames = ['name', 'parameters', 'retry', 'timeout'] as const;
@@ -107,10 +98,13 @@ const actionNames = [
   'compensationActions',
 ] as const;
 
-function wholeNumber(what: string, value: unknown, least: number): number {
-  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) < 2 ** 31) return value as number;
+/** From `least` to a million. */
+export function wholeNumber(what: string, value: unknown, least: number): number {
+  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= 1_000_000) {
+    return value as number;
+  }
   const given = typeof value === 'number' ? value : describeKind(value);
-  throw new InvalidArgumentError(`${what} must be a whole number from ${least}, not ${given}`);
+  throw new InvalidArgumentError(`${what} must be a whole number from ${least} to 1000000, not ${given}`);
 }
 
 function append(out: FlatWriter, more: FlatWriter): void {
@@ -139,7 +133,7 @@ function writeAction(out: FlatWriter, instance: Instance, action: ActionToExecut
   out.push(dependsOn.length);
   append(out, [...dependsOn]);
   out.push(checkText(`${what}.group`, action.group), checkText(`${what}.syncPoint`, action.syncPoint));
-  const strategy = strategies.indexOf(action.errorStrategy ?? 'stop');
+  const strategy = action.errorStrategy === undefined ? 0 : strategies.indexOf(action.errorStrategy);
   if (strategy < 0) {
     throw new InvalidArgumentError(
       `${what}.errorStrategy can be ${strategies.join(', ')}, not '${String(action.errorStrategy)}'`,
@@ -182,16 +176,17 @@ export function executeActions(
 /** @internal What an executor hands over. */
 export interface GraphInput {
   actions: readonly ActionToExecute[];
-  options: GraphOptions;
+  maxConcurrency?: number;
   /** What it is for. */
-  event: { id?: string; name?: string };
+  event?: string;
 }
 
 /** @internal What an executor starts: in the store it is a workflow like any other. */
-export const graphWorkflow: WorkflowDefinition<any, any, CarriedResult[]> = defineWorkflow(
+export const graphWorkflow: WorkflowDefinition<any, any, void> = defineWorkflow(
   { name: 'pawl.executeActions', description: 'The actions of an ActionExecutor' },
   async (context: WorkflowContext) => {
-    const { actions, options } = context.input as GraphInput;
-    return carriedResults(await context.executeActions(actions, options));
+    const { actions, maxConcurrency } = context.input as GraphInput;
+    // What becomes of them is in the record of the graph's end, which has room for it.
+    await context.executeActions(actions, maxConcurrency === undefined ? {} : { maxConcurrency });
   },
 );

@@ -9,7 +9,13 @@ import { makeContext, type ReceivedEvent } from './context.js';
 import type { WorkflowDefinition } from './definition.js';
 import { ChildFailedError, TimeoutError } from './errors.js';
 import { errorFromFailure, type Failure } from './failures.js';
-import { currentInstance, Instance, setCurrentInstance, type InstanceStart } from './instance.js';
+import {
+  currentInstance,
+  Instance,
+  setCurrentInstance,
+  type InPlaceHandler,
+  type InstanceStart,
+} from './instance.js';
 import { SeededRandom } from './random.js';
 import { JobKind, type CarriedPayload, type FlatWriter } from './wire.js';
 
@@ -105,6 +111,11 @@ export class WorkflowHost {
     const turn = this.turn;
     this.turn = [];
     return turn;
+  }
+
+  /** What the action at that position does, where the code says so. */
+  handlerAt(ref: number, position: number): InPlaceHandler | undefined {
+    return this.instances.get(ref)?.handlers.get(position);
   }
 
   evict(ref: number): void {

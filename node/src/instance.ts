@@ -4,6 +4,7 @@ import type { Refusal } from './addon.js';
 import { CancelledError, errorFromCode, InvalidArgumentError, NotDeterministicError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { SeededRandom } from './random.js';
+import type { ActionContext } from './registry.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
 import {
@@ -34,6 +35,9 @@ export interface Awaitable {
 /** Of a promise that context methods made: where it is among the awaitables of its instance. */
 const positionKey = Symbol('pawl.position');
 type Positioned = { [positionKey]?: { instance: Instance; position: number } };
+
+/** What an action does that is written in place. */
+export type InPlaceHandler = (context: ActionContext) => unknown;
 
 function ignore(): void {}
 
@@ -86,6 +90,8 @@ export class Instance {
   private judging = false;
   private looksAtRest = false;
   readonly out: FlatWriter = [];
+  /** Of actions whose handlers are written in the code, by position. */
+  readonly handlers = new Map<number, InPlaceHandler>();
   commands = 0;
   private lastPosition: number;
 
@@ -193,6 +199,15 @@ export class Instance {
     const { position, promise } = this.awaitable<any>('action');
     const at = site ?? this.start.sites.find(CommandKind.scheduleAction, name);
     this.command(CommandKind.scheduleAction + commandKindsEnd * at, position, name, parameters, ...options);
+    return promise;
+  }
+
+  /** An action whose handler is written here. */
+  runInPlace({ name, parameters, options }: PreparedAction, handler: InPlaceHandler): Promise<any> {
+    const { position, promise } = this.awaitable<any>('action');
+    this.handlers.set(position, handler);
+    this.awaitables.get(position)!.release = () => this.handlers.delete(position);
+    this.ask(CommandKind.runInPlace, name, position, name, parameters, ...options);
     return promise;
   }
 
@@ -374,10 +389,11 @@ export function prepareAction(
   name: string,
   parameters: unknown,
   options: ActionCallOptions | undefined,
+  what = `actions.${name}`,
 ): PreparedAction {
   checkName(name, 'The name of an action');
   const text = instance.encode(parameters ?? {}, `parameters of ${name}`);
-  checkOptions(`actions.${name}`, options, ['timeout', 'retry']);
+  checkOptions(what, options, ['timeout', 'retry']);
   const written: FlatWriter = [];
   writeActionOptions(written, options);
   return { name, parameters: text, options: written };

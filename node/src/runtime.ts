@@ -266,8 +266,12 @@ export class WorkflowRuntime {
       (graph) => loadAddon().checkGraph(graph, this.limits),
     );
     this.registerWorkflow(graphWorkflow);
-    this.runner = new ActionRunner(registry, this.log, this.payloadBytesMax, (outcomes) =>
-      this.engine?.actionsFinished(outcomes),
+    this.runner = new ActionRunner(
+      registry,
+      this.log,
+      this.payloadBytesMax,
+      (outcomes) => this.engine?.actionsFinished(outcomes),
+      (execution, position) => this.host.handlerAt(execution, position),
     );
   }
 
@@ -695,6 +699,8 @@ export class WorkflowRuntime {
       const { link } = this.registry;
       link.listener = (action) => this.tellAction(engine, action);
       for (const action of link.all()) this.tellAction(engine, action);
+      // For what context.run asks for.
+      this.check(engine.registerAction('pawl.run', 'Handlers that are written in workflow code', [-1, 0], true));
       for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
       engine.begin();
     } catch (error) {

@@ -32,6 +32,7 @@ export const enum CommandKind {
   cancelChild = 13,
   continueAsNew = 14,
   startGraph = 15,
+  runInPlace = 16,
 }
 
 export const enum JobKind {

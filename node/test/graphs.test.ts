@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  ClosedError,
   createActionExecutor,
   defineWorkflow,
   InvalidArgumentError,
@@ -143,7 +144,7 @@ test('what can not run is refused before anything does', async (t) => {
     "InvalidArgumentError: Action 'b' depends on 'stok', which is no action, sync point or group of the graph; did you mean stock?",
     "InvalidArgumentError: actions[0].errorStrategy can be stop, continue, retry, compensate, not 'explode'",
     "InvalidArgumentError: actions[0] knows no 'dependson'. Did you mean 'dependsOn'?",
-    'InvalidArgumentError: actions[0].maxRetries must be a whole number from 0, not -1',
+    'InvalidArgumentError: actions[0].maxRetries must be a whole number from 0 to 1000000, not -1',
     'InvalidArgumentError: actions[0] must be an object with id and name, not a number',
   ]);
   assert.deepEqual(ran, []);
@@ -163,6 +164,10 @@ test('an executor runs a graph outside of workflows, once per event', async (t) 
   assert.equal((results[2]!.error as Error & { code: string }).code, 'E_STOCK');
   assert.deepEqual(await executor.executeActions(actions, event, tenant), results);
   assert.deepEqual(ran, ['a', 'b', 'c 1'], 'the same event with the same actions runs nothing again');
+  const other = createActionExecutor({ registry, maxConcurrency: 3 });
+  const turned = actions.map((each) => Object.fromEntries(Object.entries(each).reverse()) as unknown as ActionToExecute);
+  assert.deepEqual(await other.executeActions(turned, { event_id: 'evt-1' }, tenant), results);
+  assert.deepEqual(ran, ['a', 'b', 'c 1'], 'nor with another bound, or written in another order');
   await executor.executeActions([action('d')], event, tenant);
   await executor.executeActions(actions.slice(0, 2), {}, tenant);
   await executor.executeActions(actions.slice(0, 2), {}, tenant);
@@ -172,4 +177,17 @@ test('an executor runs a graph outside of workflows, once per event', async (t) 
   await assert.rejects(executor.executeActions('a' as any, event, tenant), InvalidArgumentError);
   await assert.rejects(executor.executeActions(actions, undefined as any, tenant), InvalidArgumentError);
   assert.equal((await runtime.listExecutions({ tenant, workflow: 'pawl.executeActions' })).executions.length, 5);
+  for (const options of [null, 5, { maxConcurrency: 0 }, { maxConcurrency: Infinity }, { concurrency: 1 }]) {
+    assert.throws(() => createActionExecutor(options as any), InvalidArgumentError, String(options));
+  }
+  await runtime.close();
+  await assert.rejects(executor.executeActions(actions, event, tenant), ClosedError);
+});
+
+// rule: 16
+test('an executor gives results that are larger than a result of a workflow may be', async (t) => {
+  const { registry } = setUp(t, { limits: { payloadBytesMax: 10_000 } });
+  registry.registerAction({ name: 'echo', parameters: [], unknown: 'allow' }, () => 'x'.repeat(9_000));
+  const results = await createActionExecutor({ registry }).executeActions([action('a'), action('b')], { id: 'e' }, tenant);
+  assert.deepEqual(results.map(({ result }) => result.length), [9_000, 9_000]);
 });

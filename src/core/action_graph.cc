@@ -232,6 +232,7 @@ void ActionGraph::end(const Step step, Outcome outcome) {
   StepState& state = steps_[step];
   state.state = outcome.succeeded ? State::succeeded : State::failed;
   state.outcome = std::move(outcome);
+  outcome_bytes_ += state.outcome.json.size();
   --running_;
   if (!state.compensation) {
     const ErrorStrategy strategy = command_.actions[state.action].on_error;
@@ -268,12 +269,12 @@ void ActionGraph::unblock(const std::size_t vertex) {
 }
 
 void ActionGraph::plan_compensations() {
-  compensated_ = true;
   for (auto action = succeeded_.rbegin(); action != succeeded_.rend(); ++action) {
     for (std::size_t which = 0; which < command_.actions[*action].compensations.size(); ++which) {
       compensations_.push_back(first_compensation_[*action] + which);
     }
   }
+  compensated_ = !compensations_.empty();
 }
 
 std::vector<ActionGraph::Step> ActionGraph::retriable() const {
@@ -291,6 +292,7 @@ std::vector<ActionGraph::Step> ActionGraph::retriable() const {
 void ActionGraph::try_again(const Step step) {
   StepState& state = steps_[step];
   state.state = State::ready;
+  outcome_bytes_ -= state.outcome.json.size();
   state.outcome = {};
   ++state.generation;
   ready_.insert(step);

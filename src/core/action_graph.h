@@ -70,6 +70,8 @@ class ActionGraph {
   const std::vector<std::string>& reached() const { return reached_; }
   // See StartGraphCommand.
   std::string outcomes() const;
+  // Of results and failures so far.
+  std::size_t outcome_bytes() const { return outcome_bytes_; }
 
  private:
   enum class State : std::uint8_t { waiting, ready, running, succeeded, failed };
@@ -113,6 +115,7 @@ class ActionGraph {
   bool compensates_ = false;
   bool compensated_ = false;  // compensations were planned
   std::size_t running_ = 0;
+  std::size_t outcome_bytes_ = 0;
 };
 
 }  // namespace pawl

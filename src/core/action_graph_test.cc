@@ -154,6 +154,17 @@ TEST(ActionGraph, WhatStoppedItCanBeTriedAgain) {
   EXPECT_EQ(run(graph), "bc");
 }
 
+TEST(ActionGraph, WhereThereWasNothingToUndoWhatFailedCanBeTriedAgain) {
+  GraphAction b = action("b", {"a"});
+  b.on_error = ErrorStrategy::compensate;
+  ActionGraph graph = graph_of({action("a"), b});
+  EXPECT_EQ(run(graph, {"b"}), "ab");
+  EXPECT_TRUE(graph.is_done());
+  ASSERT_EQ(graph.retriable(), std::vector<std::size_t>{1});
+  graph.try_again(1);
+  EXPECT_EQ(run(graph), "b");
+}
+
 TEST(GraphCodec, ReadsWhatItWrote) {
   StartGraphCommand graph{1, {action("a"), action("b", {"a", "goods"})}, 3};
   GraphAction& b = graph.actions[1];

@@ -125,7 +125,8 @@ std::optional<Error> check_graph(const StartGraphCommand& graph, const Limits& l
     if (auto error = check_call(action.name, action.parameters, action.options, limits)) {
       return error;
     }
-    if (action.retries < 0) {
+    constexpr int kRetriesMax = 1'000'000;
+    if (action.retries < 0 || action.retries > kRetriesMax) {
       return invalid(fmt::format("Action '{}' of the graph can't be tried {} times more.",
                                  action.id, action.retries));
     }

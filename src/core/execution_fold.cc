@@ -114,7 +114,7 @@ bool ExecutionFold::drop_sleep(const Position position) {
 }
 
 void ExecutionFold::open_action(const Position position, PendingAction action) {
-  ++action_names_[action.name];
+  ++action_names_[handler_of(action)];
   actions_.emplace_hint(actions_.end(), position, std::move(action));
 }
 
@@ -124,7 +124,7 @@ Result<void> ExecutionFold::close_action(const Position position, const HistoryE
   PendingAction& action = found->second;
   if (action.held) --held_;
   retry_action(action, std::nullopt);
-  const auto name = action_names_.find(action.name);
+  const auto name = action_names_.find(handler_of(action));
   if (--name->second == 0) action_names_.erase(name);
   actions_.erase(found);
   return {};
@@ -593,6 +593,7 @@ void ExecutionFold::remember_event(const std::int64_t sequence, std::string id) 
   for (const auto& [position, wait] : waits_) used.insert(wait.cause);
   for (const auto& [position, sleep] : sleeps_) used.insert(sleep.cause);
   for (const auto& [position, child] : children_) used.insert(child.cause);
+  for (const auto& [position, graph] : graphs_) used.insert(graph.cause);
   std::erase_if(event_ids_, [&used](const auto& entry) { return !used.contains(entry.first); });
 }
 

@@ -59,6 +59,11 @@ struct GraphStep {
   ActionGraph::Step step = 0;
 };
 
+// Of the registered action whose handler runs it.
+inline std::string handler_of(const PendingAction& action) {
+  return action.options.in_place ? std::string(kInPlaceAction) : action.name;
+}
+
 // A cancellation that was asked for and that the code has not been told of.
 struct PendingCancel {
   std::int64_t sequence = 0;  // of its CancelRequested record
@@ -179,7 +184,7 @@ class ExecutionFold {
   std::vector<std::int64_t> to_ask_about(Position position) const {
     return meetings_.to_ask_about(position);
   }
-  // What actions are pending: how many of each name.
+  // What actions are pending: how many of each handler.
   const std::map<std::string, std::size_t>& action_names() const { return action_names_; }
   // Whether something other than an event or a timer will move it.
   bool in_flight() const;

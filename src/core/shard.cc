@@ -208,6 +208,7 @@ void Shard::on(ActionRegistered input) {
   for (const AttemptKey& key : waiting) {
     if (Execution* const execution = find(key.first)) {
       dispatch(*execution, key.second);
+      if (!execution->attempts_waiting.empty()) proceed(*execution);
     } else {
       load(key.first);
     }
@@ -273,9 +274,14 @@ void Shard::release(Held held) {
   Execution* const execution = find(held.execution);
   if (execution == nullptr) return;
   for (const Position position : held.actions) dispatch(*execution, position, true);
+  if (!execution->steps_ended.empty() && held.commit >= execution->steps_after) {
+    execution->steps_due = true;
+    take_up_steps(*execution);
+    if (execution->last_commit != held.commit && execution->phase == Execution::Phase::idle) {
+      return proceed(*execution);
+    }
+  }
   if (execution->last_commit != held.commit) return;
-  const bool steps_ended = !execution->steps_ended.empty();
-  if (steps_ended) take_up_steps(*execution);
   if (execution->phase == Execution::Phase::stuck) {
     std::deque<Work> work = std::move(execution->work);
     const ExecutionRef ref = held.execution;
@@ -285,7 +291,8 @@ void Shard::release(Held held) {
       if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
     }
     if (retry_stuck_.contains(ref)) load(ref);
-  } else if ((execution->fold.ended() || steps_ended) &&
+  } else if ((execution->fold.ended() || execution->steps_due ||
+              !execution->attempts_waiting.empty()) &&
              execution->phase == Execution::Phase::idle) {
     proceed(*execution);
   }
@@ -444,7 +451,8 @@ void Shard::evict_surplus() {
     --at;
     Execution& execution = **at;
     if (execution.phase != Execution::Phase::idle || !can_leave(execution.work) ||
-        (!execution.work.empty() && can_run(execution)) || !is_durable(execution)) {
+        (!execution.work.empty() && can_run(execution)) || !is_durable(execution) ||
+        runs_own_code(execution)) {
       // Not now; it must not stand in the way of those behind it.
       const auto next = std::next(at);
       touch(execution);
@@ -461,6 +469,18 @@ void Shard::evict_surplus() {
     forget(execution);
     at = next;
   }
+}
+
+// Whether attempts are ready or in flight whose handlers are written in its code.
+bool Shard::runs_own_code(const Execution& execution) const {
+  if (!execution.fold.action_names().contains(std::string(kInPlaceAction))) return false;
+  const ExecutionRef ref = execution.fold.ref();
+  for (auto at = attempts_.lower_bound({ref, 0}); at != attempts_.end() && at->first.first == ref;
+       ++at) {
+    const auto action = execution.fold.actions().find(at->first.second);
+    if (action != execution.fold.actions().end() && action->second.options.in_place) return true;
+  }
+  return false;
 }
 
 void Shard::forget(Execution& execution) {

@@ -428,10 +428,13 @@ class Shard {
   void begin_steps(Execution& execution, Position graph);
   void begin_all_steps(Execution& execution);
   void deliver_graph(Execution& execution, Position position);
+  static bool retries_step(const Execution& execution, const TimerRecord& timer);
   // Rows for operators.
   void show_graph(Execution& execution, Position graph);
   void show_reached(Execution& execution, Position graph, std::size_t shown);
   static void take_up_steps(Execution& execution);
+  std::optional<Failure> too_large_for_graph(const Execution& execution,
+                                             const AttemptFinished& finished) const;
   std::optional<Outcome> outcome_of(const Execution& execution, const AttemptFinished& finished);
   static InboxRecord inbox_row(const Execution& execution, const EventSubmitted& event, InboxId id);
   Error too_many_events(const Execution& execution) const;
@@ -507,6 +510,9 @@ class Shard {
   void take_code(Execution& execution);
   void begin_code(Execution& execution);
   bool rebuild(Execution& execution);
+  // True: its code is being rebuilt, since attempts wait for their handlers, which are written in it.
+  bool build_for_attempts(Execution& execution);
+  void begin_waiting_attempts(Execution& execution);
   void ask_for_page(Execution& execution);
   bool hand_over_page(Execution& execution);
   void finish_replay(Execution& execution);
@@ -542,6 +548,7 @@ class Shard {
   void touch(Execution& execution);
   void evict_surplus();
   static bool can_leave(const std::deque<Work>& work);
+  bool runs_own_code(const Execution& execution) const;
   void forget(Execution& execution);
   bool is_durable(const Execution& execution) const;
   void release(Held held);

@@ -38,20 +38,24 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   if (attempts_.contains(key)) return;
   const PendingAction& action = found->second;
   if (action.held) return;
-  const Catalog::Action* const registered = catalog_.find_action(action.name);
+  if (action.options.in_place && !execution.hosted) {
+    execution.attempts_waiting.push_back(position);
+    return;
+  }
+  const std::string handler = handler_of(action);
+  const Catalog::Action* const registered = catalog_.find_action(handler);
   if (registered == nullptr) {
     // After a restart the registrations are still to come: not worth a warning.
     if (just_scheduled) {
-      const auto nearest = nearest_names(action.name, catalog_.action_names());
-      log_engine(
-          LogLevel::warn,
-          fmt::format("Action '{}' is not registered here{}. It waits until it is.", action.name,
-                      nearest.empty()
-                          ? std::string{}
-                          : fmt::format("; the nearest are {}", fmt::join(nearest, ", "))),
-          record);
+      const auto nearest = nearest_names(handler, catalog_.action_names());
+      log_engine(LogLevel::warn,
+                 fmt::format("Action '{}' is not registered here{}. It waits until it is.", handler,
+                             nearest.empty()
+                                 ? std::string{}
+                                 : fmt::format("; the nearest are {}", fmt::join(nearest, ", "))),
+                 record);
     }
-    const std::string meeting = meeting_name(action.name);
+    const std::string meeting = meeting_name(handler);
     if (missing_handlers_.emplace(key, meeting).second) without_handler_.emplace(meeting, key);
     return;
   }
@@ -68,6 +72,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.correlation_id = record.correlation_id;
   task.scheduled_at = action.scheduled_at;
   task.timeout = action.options.timeout.value_or(0);
+  task.in_place = action.options.in_place;
   hand_out(*registered, std::move(task));
 }
 
@@ -84,6 +89,8 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
 // At once, or when the commit under way is durable that lets it run.
 void Shard::dispatch_once_durable(Execution& execution, const Position position) {
   if (is_durable(execution)) return dispatch(execution, position);
+  // It is under way: by the time that commit is durable it may have ended, and wait to be recorded.
+  if (attempts_.contains({execution.fold.ref(), position})) return;
   held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)].actions.push_back(
       position);
 }

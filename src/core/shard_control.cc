@@ -425,6 +425,12 @@ void Shard::begin(ForkPrepared fork) {
   event.attributes =
       encode(ForkedAttributes{execution.fold.last_sequence(), fork.fork.by, fork.fork.reason});
   execution.history.push_back(append(execution, std::move(event)));
+  // The cut may lie between what let an action of a graph begin and its beginning.
+  const std::size_t own = execution.open.records.size();
+  begin_all_steps(execution);
+  execution.history.insert(execution.history.end(),
+                           execution.open.records.begin() + static_cast<std::ptrdiff_t>(own),
+                           execution.open.records.end());
   execution.replay_start = start_of_replay(execution.history);
   // Held until the commit is durable, as what a workflow's own commands begin.
   for (const auto& [position, action] : execution.fold.actions()) {

@@ -56,6 +56,8 @@ struct Shard::Execution {
   std::deque<Work> work;
   // Steps of graphs that have ended while a commit was under way: recorded together once that is durable.
   std::deque<Work> steps_ended;
+  std::uint64_t steps_after = 0;  // that commit; later ones don't hold them up
+  bool steps_due = false;         // it is durable, and they have their turn
   std::list<Execution*>::iterator used;
 
   HostId host = 0;
@@ -81,6 +83,8 @@ struct Shard::Execution {
   std::vector<Position> graphs_begun;  // in this activation
   std::int64_t cause = 0;              // of the commands of this activation
   bool retrying_stuck = false;
+  std::vector<Position> attempts_waiting;  // for its code to be rebuilt, which has their handlers
+  bool built_for_attempts = false;         // it is being rebuilt for that, and for no activation
   bool wants_code = false;  // something waits for its code to run, which could not when last tried
   // The event that is being delivered or looked up.
   std::optional<EventSubmitted> event;

@@ -11,6 +11,7 @@ namespace pawl {
 // As many as may begin now.
 void Shard::begin_steps(Execution& execution, const Position graph) {
   if (execution.fold.record().status != ExecutionStatus::running) return;
+  if (execution.fold.cancel_due()) return;
   const PendingGraph& pending = execution.fold.graphs().at(graph);
   for (const ActionGraph::Step step : pending.actions.to_begin()) {
     HistoryEvent scheduled;

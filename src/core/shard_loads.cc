@@ -71,7 +71,15 @@ void Shard::resume_some() {
   while (!draining_ && !to_resume_.empty() && loading_refs_.size() < kLoadsAtOnceMax) {
     const ExecutionRef ref = to_resume_.front();
     to_resume_.pop_front();
-    if (find(ref) != nullptr) continue;
+    if (Execution* const execution = find(ref)) {
+      // Somebody asked for it before this did.
+      const bool stuck = execution->fold.record().status == ExecutionStatus::stuck;
+      if (stuck && execution->phase == Execution::Phase::idle) {
+        execution->retrying_stuck = true;
+        proceed(*execution);
+      }
+      continue;
+    }
     retry_stuck_.insert(ref);
     load(ref);
   }
@@ -233,10 +241,12 @@ HistoryReading::Wanted Shard::wanted_of(const std::deque<Work>& work) {
 // What waits for an execution that was loaded: what lies in the store, by the time at which it was accepted,
 // whoever sent it; then what has come since.
 std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work> work) {
-  std::vector<std::pair<Timestamp, Work>> stored_work;
+  using Accepted = std::pair<Timestamp, Work>;
+  std::vector<Accepted> own;
+  std::vector<Accepted> sent;
   for (InboxRecord& row : stored.inbox) {
     const Timestamp at = row.accepted_at;
-    stored_work.emplace_back(at, InboxEvent{std::move(row)});
+    own.emplace_back(at, InboxEvent{std::move(row)});
   }
   std::set<InboxId> brought;  // by mail, and handed on already
   for (const Work& item : work) {
@@ -255,12 +265,16 @@ std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work
       continue;
     }
     placed.insert(id);
-    stored_work.emplace_back(at, std::move(*wanted));
+    sent.emplace_back(at, std::move(*wanted));
   }
-  std::stable_sort(stored_work.begin(), stored_work.end(),
-                   [](const auto& one, const auto& other) { return one.first < other.first; });
+  // Each of the two stays in its own order, though clocks be set back.
+  std::vector<Accepted> merged;
+  std::merge(std::make_move_iterator(own.begin()), std::make_move_iterator(own.end()),
+             std::make_move_iterator(sent.begin()), std::make_move_iterator(sent.end()),
+             std::back_inserter(merged),
+             [](const Accepted& one, const Accepted& other) { return one.first < other.first; });
   std::deque<Work> ordered;
-  for (auto& [at, item] : stored_work) ordered.push_back(std::move(item));
+  for (auto& [at, item] : merged) ordered.push_back(std::move(item));
   for (Work& item : work) {
     if (const InboxId id = mail_of(item); id == 0 || !placed.contains(id)) {
       ordered.push_back(std::move(item));

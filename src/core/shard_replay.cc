@@ -44,6 +44,27 @@ bool Shard::rebuild(Execution& execution) {
   return hand_over_page(execution);
 }
 
+bool Shard::build_for_attempts(Execution& execution) {
+  if (execution.attempts_waiting.empty() || draining_ || execution.fold.ended()) return false;
+  if (execution.hosted) {
+    begin_waiting_attempts(execution);
+    return false;
+  }
+  if (!can_run(execution)) {
+    await_code(execution);
+    return false;
+  }
+  execution.built_for_attempts = true;
+  rebuild(execution);
+  return true;
+}
+
+void Shard::begin_waiting_attempts(Execution& execution) {
+  for (const Position position : std::exchange(execution.attempts_waiting, {})) {
+    dispatch(execution, position);
+  }
+}
+
 void Shard::ask_for_page(Execution& execution) {
   Execution::Rebuild& rebuild = *execution.rebuild;
   rebuild.asked = next_page_++;
@@ -127,6 +148,11 @@ void Shard::on(ActivationResult input) {
 void Shard::finish_replay(Execution& execution) {
   ++counters_.replays;
   execution.hosted = true;
+  if (std::exchange(execution.built_for_attempts, false)) {
+    execution.phase = Execution::Phase::idle;
+    begin_waiting_attempts(execution);
+    return proceed(execution);
+  }
   if (!execution.retrying_stuck) return;
   execution.phase = Execution::Phase::idle;
   mend(execution);

@@ -755,6 +755,163 @@ TEST(ShardLimits, ABurstOfWhatIsAwaitedDoesNotOverfillTheBuffer) {
   EXPECT_EQ(around.names("a", EventType::event_received).size(), 4U);
 }
 
+// ---- graphs
+
+GraphAction step_of(std::string id, std::vector<std::string> depends_on = {}) {
+  GraphAction action;
+  action.id = std::move(id);
+  action.name = "step";
+  action.depends_on = std::move(depends_on);
+  return action;
+}
+
+// A graph, and an action beside it.
+std::string graph_and_action(Script& script) {
+  const Position graph = script.start_graph({step_of("a"), step_of("b", {"a"})});
+  const Position action = script.start_action("charge", "{}");
+  script.action(action);
+  script.action(graph);
+  return "1";
+}
+
+ActionTask last_task(const Surroundings& around, const std::string& name) {
+  for (auto asked = around.asked.actions.rbegin(); asked != around.asked.actions.rend(); ++asked) {
+    if (asked->task.name == name) return asked->task;
+  }
+  ADD_FAILURE() << "no attempt of " << name;
+  return {};
+}
+
+// They gather while the execution is loaded.
+// rules: 16, 21
+TEST(ShardGraphs, WhatEndsTogetherWithAStepWaitsForItsCodeWhereThatIsMissing) {
+  Surroundings around(graph_and_action, no_cache());
+  around.register_action("step");
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.restart();
+  around.register_action("step");
+  around.register_action("charge");
+  around.give(ResumeExecutions{{1}});
+  around.settle();
+  around.finish(last_task(around, "step"), "1");
+  around.finish(last_task(around, "charge"), "7");
+  around.settle();
+  EXPECT_EQ(around.names("a", EventType::graph_action_completed).size(), 1U);
+  EXPECT_EQ(around.names("a", EventType::action_outcome_held).size(), 1U);
+  EXPECT_EQ(around.names("a", EventType::graph_action_scheduled).size(), 2U) << "it goes on";
+  around.register_workflow();
+  around.settle();
+  around.finish(last_task(around, "step"), "2");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+// rules: 14, 22
+TEST(ShardGraphs, AStepThatEndsWhileAResumptionIsCommittedIsNotRunAgain) {
+  Surroundings around(graph_and_action);
+  around.register_action("step");
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.give(ControlRequested{1'000, ControlVerb::pause, ControlRequest{kTenant, "a", "", ""}});
+  around.settle();
+  around.give(ControlRequested{1'001, ControlVerb::resume, ControlRequest{kTenant, "a", "", ""}});
+  around.finish(last_task(around, "step"), "1");
+  around.settle();
+  std::map<Position, int> attempts;
+  for (const RunAction& run : around.asked.actions) ++attempts[run.task.position];
+  for (const auto& [position, count] : attempts) EXPECT_EQ(count, 1) << position;
+}
+
+// rules: 16, 22
+TEST(ShardGraphs, NothingBeginsAfterACancellationThatTheCodeHasNotHeardOf) {
+  Surroundings around(graph_and_action);
+  around.register_action("step");
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.restart();
+  around.register_action("step");
+  around.register_action("charge");
+  around.give(ResumeExecutions{{1}});
+  around.settle();
+  around.give(ControlRequested{1'000, ControlVerb::cancel, ControlRequest{kTenant, "a", "", ""}});
+  around.settle();
+  around.finish(last_task(around, "step"), "1");
+  around.settle();
+  EXPECT_EQ(around.names("a", EventType::graph_action_completed).size(), 1U);
+  EXPECT_EQ(around.names("a", EventType::graph_action_scheduled).size(), 1U);
+}
+
+// rules: 15, 16
+TEST(ShardGraphs, AStepIsTriedAgainThoughItsCodeIsMissing) {
+  Surroundings around(graph_and_action);
+  around.register_action("step");
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  around.restart();
+  around.register_action("step");
+  around.register_action("charge");
+  around.give(ResumeExecutions{{1}});
+  around.settle();
+  const std::size_t before = around.asked.actions.size();
+  around.fail(last_task(around, "step"), Failure{.message = "no connection"});
+  around.settle();
+  around.advance_to_tick();
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), before + 1);
+  EXPECT_EQ(last_task(around, "step").attempt, 2);
+}
+
+// ---- actions that are written in place
+
+ActionOptions in_place() {
+  ActionOptions options;
+  options.in_place = true;
+  return options;
+}
+
+// Out of memory between the attempts: the code is rebuilt for the next one.
+// rules: 2, 14, 15
+TEST(ShardInPlace, AnAttemptBeginsWhenItsCodeIsThere) {
+  Surroundings around(
+      [](Script& script) {
+        const auto outcome = script.action(script.start_action("here", "{}", in_place()));
+        return std::get<Payload>(outcome).bytes;
+      },
+      no_cache());
+  around.register_action(std::string(kInPlaceAction));
+  around.start("a");
+  around.settle();
+  for (int attempt = 1; attempt < 4; ++attempt) {
+    ASSERT_EQ(around.asked.actions.size(), static_cast<std::size_t>(attempt));
+    EXPECT_TRUE(last_task(around, "here").in_place);
+    EXPECT_EQ(last_task(around, "here").attempt, attempt);
+    EXPECT_EQ(around.cached(), 1U) << "its code is needed as long as it runs";
+    around.fail(last_task(around, "here"), Failure{.message = "not yet"});
+    around.settle();
+    around.give(Tick{});
+    EXPECT_EQ(around.cached(), 0U);
+    around.advance_to_tick();
+    around.settle();
+  }
+  around.restart();
+  around.register_action(std::string(kInPlaceAction));
+  around.register_workflow();
+  around.give(ResumeExecutions{{1}});
+  around.settle();
+  around.give(Tick{});
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  EXPECT_EQ(last_task(around, "here").attempt, 4);
+  around.finish(last_task(around, "here"), "7");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
 // ---- code that was mended, and calls behind what fails
 
 // The instance was there before the mended code was registered, and departs only afterwards.
@@ -775,6 +932,31 @@ TEST(ShardCode, WhatWasRegisteredSinceAnInstanceBeganIsTriedWhereThatGetsStuck) 
   broken = false;
   around.settle();
   EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+// Its end is asked for before the engine comes to what it has to take up.
+// rule: 20
+TEST(ShardCode, WhatIsStuckIsTriedAtAnOpeningThoughSomebodyAskedForItBefore) {
+  bool broken = true;
+  Surroundings around([&broken](Script& script) -> std::string {
+    script.wait_for({"Go"});
+    if (broken) script.violate("the code of before");
+    return "1";
+  });
+  around.start("a");
+  around.settle();
+  around.submit("a", "Go");
+  around.settle();
+  ASSERT_EQ(around.status("a"), ExecutionStatus::stuck);
+  broken = false;
+  around.restart();
+  around.register_workflow();
+  const RequestId end = around.await_end("a");
+  around.settle();
+  around.give(ResumeExecutions{{1}});
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+  EXPECT_NE(around.reply_to(end), nullptr);
 }
 
 // Once: code that is as broken stays set aside.

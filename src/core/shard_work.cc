@@ -70,6 +70,12 @@ void Shard::show_missing_code(Execution& execution) {
   if (!missing && shown && can_run(execution)) commit(execution);
 }
 
+// Another attempt of an action of a graph, which needs no code.
+bool Shard::retries_step(const Execution& execution, const TimerRecord& timer) {
+  return timer.kind == TimerKind::retry && execution.fold.step_at(timer.position) &&
+         execution.fold.record().status == ExecutionStatus::running;
+}
+
 void Shard::proceed(Execution& execution) {
   touch(execution);
   if (execution.phase == Execution::Phase::idle && execution.retrying_stuck && !draining_) {
@@ -86,6 +92,7 @@ void Shard::proceed(Execution& execution) {
   while (execution.phase == Execution::Phase::idle) {
     // What is durable and promised to nobody is found again at the next opening.
     if (draining_ && !execution.fold.ended() && !promises(execution.work)) break;
+    if (build_for_attempts(execution)) break;
     // An operator does not wait for code that always has something to do, nor who only wants to be heard.
     if (take_urgent(execution)) continue;
     // What is recorded and waits for code goes before all that came later.
@@ -98,7 +105,8 @@ void Shard::proceed(Execution& execution) {
     // A graph goes on without code, but not where its execution is to be left as it is.
     const bool of_graph = attempt != nullptr && execution.fold.step_at(attempt->position) &&
                           execution.fold.record().status != ExecutionStatus::stuck;
-    if (of_graph && !is_durable(execution)) {
+    if (of_graph && !execution.steps_due && !is_durable(execution)) {
+      if (execution.steps_ended.empty()) execution.steps_after = execution.last_commit;
       execution.steps_ended.push_back(std::move(work));
       continue;
     }
@@ -106,7 +114,8 @@ void Shard::proceed(Execution& execution) {
                             (attempt != nullptr && !of_graph) ||
                             std::holds_alternative<ChildEnded>(work) ||
                             (std::holds_alternative<EventSubmitted>(work) && mail_of(work) != 0) ||
-                            (timer != nullptr && timer->timer.kind != TimerKind::deadline);
+                            (timer != nullptr && timer->timer.kind != TimerKind::deadline &&
+                             !retries_step(execution, timer->timer));
     const bool takes_history = is_retry(work) && execution.history.empty() &&
                                execution.fold.record().status == ExecutionStatus::failed;
     if (takes_history || (starts_child(work) && !execution.knows_parent)) {
@@ -604,9 +613,12 @@ void Shard::answer_event(Execution& execution) {
 // What finished together is delivered together. Bookkeeping stands between activations, so it comes first.
 void Shard::take_actions(Execution& execution, AttemptFinished finished) {
   std::vector<AttemptFinished> ended{std::move(finished)};
+  execution.steps_due = false;
   while (!execution.work.empty()) {
     auto* const next = std::get_if<AttemptFinished>(&execution.work.front());
+    // Those of graphs need no code, and may be all that can be recorded.
     if (next == nullptr) break;
+    if (!can_run(execution) && !execution.fold.step_at(next->position)) break;
     ended.push_back(std::move(*next));
     execution.work.pop_front();
   }
@@ -615,6 +627,30 @@ void Shard::take_actions(Execution& execution, AttemptFinished finished) {
   if (!execution.open.records.empty()) commit(execution);
   for (const AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
   if (!execution.jobs.empty()) activate(execution);
+}
+
+// All outcomes of a graph are handed over at once: the one that goes beyond what there may be is a failure.
+std::optional<Failure> Shard::too_large_for_graph(const Execution& execution,
+                                                  const AttemptFinished& finished) const {
+  const auto step = execution.fold.step_at(finished.position);
+  if (!step) return std::nullopt;
+  std::size_t bytes = execution.fold.graphs().at(step->graph).actions.outcome_bytes();
+  if (const auto* const result = std::get_if<Payload>(&finished.outcome)) {
+    bytes += result->bytes.size();
+  } else {
+    const Failure& failure = std::get<Failure>(finished.outcome);
+    bytes += failure.message.size() + failure.stack.size() + failure.details_json.size();
+  }
+  if (bytes <= options_.limits.graph_bytes_max) return std::nullopt;
+  Failure failure;
+  failure.name = "LimitError";
+  failure.code = "graph_bytes_max";
+  failure.message = fmt::format(
+      "The results of the graph would have {} bytes with this one's, the most is {} "
+      "(graph_bytes_max). The action did its work; have it keep what it made, and give back where.",
+      bytes, options_.limits.graph_bytes_max);
+  failure.failure_class = FailureClass::permanent;
+  return failure;
 }
 
 // What the end of an attempt makes of its action; none if nobody waits for it any more.
@@ -632,9 +668,10 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   event.name = action.name;
   event.position = finished.position;
   event.cause = action.cause;
-  const Failure* const failure = std::get_if<Failure>(&finished.outcome);
+  const std::optional<Failure> too_large = too_large_for_graph(execution, finished);
+  const Failure* const failure = too_large ? &*too_large : std::get_if<Failure>(&finished.outcome);
   if (failure != nullptr) {
-    const Catalog::Action* const registered = catalog_.find_action(action.name);
+    const Catalog::Action* const registered = catalog_.find_action(handler_of(action));
     RetryPolicy policy;
     if (action.options.retry) {
       policy = *action.options.retry;
@@ -645,7 +682,7 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
     const std::uint64_t seed =
         execution.fold.seed() + static_cast<std::uint64_t>(finished.position);
     Failure judged = *failure;
-    if (action.retries) {
+    if (action.retries && !too_large) {
       policy.max_attempts = 1 + *action.retries;
       policy.non_retryable.clear();
       if (judged.failure_class != FailureClass::validation) {

@@ -58,6 +58,9 @@ void read(ObjectReader& reader, ScheduledAttributes& attributes) {
     attributes.options.retry = std::move(policy);
   }
   if (reader.has("timeout")) reader.number("timeout", attributes.options.timeout.emplace());
+  int in_place = 0;
+  reader.number("inPlace", in_place);
+  attributes.options.in_place = in_place != 0;
 }
 
 void read(ObjectReader& reader, OutcomeAttributes& attributes) {
@@ -185,6 +188,7 @@ std::string encode(const ScheduledAttributes& attributes) {
   if (attributes.options.timeout) {
     writer.number("timeout", *attributes.options.timeout, DurationMs{-1});
   }
+  writer.number("inPlace", static_cast<int>(attributes.options.in_place), 0);
   return std::move(writer).finish();
 }
 

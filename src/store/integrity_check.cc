@@ -471,10 +471,12 @@ class IntegrityCheck {
       }
       each(
           "SELECT 1 FROM workflow_events e, workflow_action_results r WHERE e.execution = ?1 AND "
-          "e.sequence = ?2 AND r.execution = ?1 AND r.position = ?3 AND r.generation = ?4 AND "
+          "e.sequence = ?2 AND r.execution = ?1 AND r.execution > 0 AND r.position = ?3 AND "
+          "r.generation = ?4 AND "
           "(e.payload IS NOT iif(r.status = 'succeeded', r.result, r.error) OR "
-          "(e.event_type = 'ActionCompleted') > (r.status = 'succeeded') OR "
-          "(e.event_type = 'ActionFailed') > (r.status = 'failed') OR "
+          "(e.event_type IN ('ActionCompleted', 'GraphActionCompleted')) > "
+          "(r.status = 'succeeded') OR "
+          "(e.event_type IN ('ActionFailed', 'GraphActionFailed')) > (r.status = 'failed') OR "
           "e.event_name IS NOT r.action_name)",
           {about_.ref, outcome.sequence, outcome.position, outcome.generation},
           [&](const SqliteStatement&) {

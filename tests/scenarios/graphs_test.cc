@@ -284,6 +284,44 @@ TEST(Graphs, AForkHasWhatBecameOfItInTheEndAndRunsWhatIsOpen) {
   EXPECT_FALSE(last) << *last;
 }
 
+// rules: 16, 22
+TEST(Graphs, AForkGoesOnFromEveryPoint) {
+  World world({},
+              runs({action("a", "echo"), action("b", "echo", {"a"}), action("c", "echo", {"b"})}));
+  register_all(world);
+  start_until_told(world, start_of("a"));
+  const std::string result = world.state(kTenant, "a").result.bytes;
+  const auto last = static_cast<std::int64_t>(world.history(kTenant, "a").size());
+  for (std::int64_t at = 2; at < last - 1; ++at) {
+    const std::string id = fmt::format("fork at {}", at);
+    const auto forked = world.fork("a", id, at);
+    ASSERT_TRUE(forked);
+    if (!*forked) continue;  // within the first activation
+    EXPECT_EQ(world.state(kTenant, id).status, "completed") << id;
+    EXPECT_EQ(world.state(kTenant, id).result.bytes, result) << id;
+  }
+  const std::optional<std::string> fault = find_fault(world.data());
+  EXPECT_FALSE(fault) << *fault;
+}
+
+// rules: 16, 26
+TEST(Graphs, ResultsBeyondTheirBoundAreFailuresOfTheirActions) {
+  WorldOptions options;
+  options.limits.graph_bytes_max = 100;
+  World world(options, runs({action("a", "large"),
+                             with(action("b", "large", {"a"}), ErrorStrategy::retry, 3),
+                             action("c", "echo", {"b"})}));
+  register_all(world);
+  world.register_action("large", [](const ActionTask&) {
+    return std::variant<Payload, Failure>(Payload::json('"' + std::string(70, 'x') + '"'));
+  });
+  start_until_told(world, start_of("a"));
+  const std::string result = world.state(kTenant, "a").result.bytes;
+  EXPECT_NE(result.find("graph_bytes_max"), std::string::npos) << result;
+  EXPECT_NE(result.find("did not run, since 'b' failed"), std::string::npos) << result;
+  EXPECT_EQ(world.actions_run().size(), 2U) << "what did its work is not tried again";
+}
+
 // rule: 16
 TEST(Graphs, WhatCanNotRunFailsTheWorkflowBeforeAnythingRuns) {
   World world({}, runs({action("a", "echo", {"b"}), action("b", "echo", {"a"})}));

@@ -51,6 +51,62 @@ const stories: Record<string, Story> = {
       return data.all();
     },
   },
+  // rules: 2, 14
+  inPlace: {
+    async run({ run, setState, events, input }) {
+      const first = await run('double', () => input.n * 2);
+      setState('doubled');
+      const tried = await run(
+        'try',
+        async ({ attempt }) => {
+          if (attempt < 3) throw new Error(`attempt ${attempt}`);
+          return attempt;
+        },
+        { retry: quick },
+      );
+      const both = await Promise.all([run('a', () => 'a'), run('b', async () => 'b')]);
+      const { payload } = await events.waitFor('Go');
+      const failed = await run('fail', () => {
+        throw new NonRetryableError('broken in place');
+      }).catch((error: Error) => error.message);
+      return [first, tried, both, payload, failed, await run('last', () => new Date(0))];
+    },
+    input: { n: 4 },
+    events: [['Go', 'payload']],
+  },
+  // rule: 16
+  graph: {
+    async run({ executeActions, setState, events }) {
+      const echo = (id: string, dependsOn: string[] = []) => ({ id, name: 'echo', parameters: { id }, dependsOn });
+      const undo = (id: string) => ({ compensationActions: [{ name: 'echo', parameters: { undo: id } }] });
+      setState('packing');
+      const packed = await executeActions(
+        [
+          { ...echo('ship', ['ready']), syncPoint: 'done' },
+          { ...echo('label', ['pack']), syncPoint: 'ready' },
+          { ...echo('pack'), group: 'goods' },
+          { id: 'tell', name: 'broken', errorStrategy: 'continue', syncPoint: 'ready' },
+          { id: 'try', name: 'flaky', errorStrategy: 'retry', maxRetries: 2, retry: quick, dependsOn: ['goods'] },
+        ],
+        { maxConcurrency: 2 },
+      );
+      await events.waitFor('Return');
+      setState('returning');
+      const returned = await executeActions([
+        { ...echo('a'), ...undo('a') },
+        { ...echo('b', ['a']), ...undo('b') },
+        { id: 'c', name: 'broken', dependsOn: ['b'], errorStrategy: 'compensate' },
+      ]);
+      return [...packed, ...returned].map(({ actionId, success, attempts, error, compensations }) => [
+        actionId,
+        success,
+        attempts,
+        error?.message,
+        compensations?.map(({ result }) => result),
+      ]);
+    },
+    events: [['Return']],
+  },
   // rule: 7
   approval: {
     input: { amount: 5 },
