@@ -123,6 +123,16 @@ static_assert(std::is_trivially_copyable_v<RunOptions>);
 // The same as values of the border. Throws std::invalid_argument on numbers out of range.
 ActionOptions action_options(const RunOptions& options);
 
+namespace detail {
+
+// What Pawl's own handlers need of an attempt.
+struct AttemptLink {
+  const ActionTask* task = nullptr;
+  std::size_t payload_bytes_max = 0;
+};
+
+}  // namespace detail
+
 // What a handler is told beside the parameters.
 struct ActionContext {
   std::string tenant;
@@ -139,6 +149,7 @@ struct ActionContext {
   // Asked to stop when the attempt timed out or its execution ended, and when the engine closes and
   // has waited long enough: whatever the handler returns is ignored then.
   std::stop_token stop;
+  detail::AttemptLink link;
 };
 
 namespace detail {

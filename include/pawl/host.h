@@ -363,6 +363,11 @@ struct ActionTask {
   Timestamp scheduled_at = 0;
   DurationMs timeout = 0;  // after this the engine gives up on the attempt
   bool in_place = false;   // its handler is with the instance, under its position
+  // What its row in the store is found by beside the others: of a database that keeps an action's outcome
+  // together with its writes.
+  int generation = 0;             // one more with each retry of its execution
+  std::uint64_t seed = 0;         // of its execution
+  std::string parameters_digest;  // of one that runs outside of any execution
 };
 
 // The first three are those of the task.

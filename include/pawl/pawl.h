@@ -5,6 +5,7 @@
 #include <pawl/action.h>
 #include <pawl/awaitable.h>
 #include <pawl/compensations.h>
+#include <pawl/database.h>
 #include <pawl/describe.h>
 #include <pawl/error.h>
 #include <pawl/graph.h>

@@ -24,6 +24,8 @@
 
 namespace pawl {
 
+class Database;  // <pawl/database.h>
+
 // Named bounds. What goes over one is refused with an error that names it.
 struct Limits {
   std::size_t payload_bytes_max =
@@ -44,6 +46,9 @@ struct Limits {
   std::size_t graph_actions_max = 20'000;  // of one graph: actions with their compensations
   // Of one graph: parameters, names and dependencies; and, by themselves, results and failures.
   std::size_t graph_bytes_max = 16 * 1024 * 1024;
+  // How long a transaction on the store's own database may keep everything else from writing: from its
+  // first statement to its end. One that takes longer is rolled back.
+  DurationMs transaction_ms_max = 5'000;
 };
 
 struct LogLine {
@@ -240,6 +245,10 @@ class Runtime {
   // Takes up what was under way, and calls from now on. Again: no effect. See
   // RuntimeOptions::begin_at_once.
   void begin();
+
+  // The store's own database, where the tables of users stand beside Pawl's (whose names begin with
+  // workflow_, and which can only be read): writes of an action and its outcome are one commit there.
+  std::shared_ptr<Database> database() const;
 
   // Reports the execution id once the start is durable.
   // Errors: invalid_argument, unknown_workflow, already_exists (same id or idempotency key, other

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include <pawl/action.h>
+#include <pawl/database_action.h>
 #include <pawl/error.h>
 #include <pawl/json.h>
 #include <pawl/runtime.h>
@@ -161,6 +162,28 @@ class WorkflowRuntime {
     return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
                       replace);
   }
+
+  // A handler that writes to a database: it is called with (A::Parameters, Transaction&, const
+  // ActionContext&) or (A::Parameters, Transaction&), and returns or throws as others do. What it writes
+  // through the transaction and its result are one commit; a failure writes nothing. So it is done once,
+  // although the handler may be called again. Where the database is not given it is the store's own.
+  // Errors: as register_action.
+  template <class A, class F>
+  Result<void> register_database_action(F handler, DatabaseActionOptions options = {},
+                                        bool replace = false) {
+    ActionDescription description;
+    description.name = std::string(action_name<A>());
+    description.options = action_options(options.run);
+    description.check = detail::misfit_of<A>;
+    if (options.database == nullptr) options.database = database();
+    return add_action(
+        std::move(description),
+        detail::make_database_handler<A>(std::move(handler), std::move(options.database)), replace);
+  }
+
+  // The store's own database, where the tables of users stand beside Pawl's (whose names begin with
+  // workflow_, and which can only be read).
+  std::shared_ptr<Database> database() const;
 
   // Takes up what was under way, and calls from now on. Again: no effect. See
   // WorkflowRuntimeOptions::begin_at_once.

@@ -201,6 +201,7 @@ std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
       std::chrono::milliseconds(job.task.scheduled_at));
   context.timeout = std::chrono::milliseconds(job.task.timeout);
   context.stop = job.stop.get_token();
+  context.link = {&job.task, options_.limits.payload_bytes_max};
   try {
     auto outcome = (*handler)(job.task.parameters, context);
     if (const auto* const result = std::get_if<Payload>(&outcome)) {

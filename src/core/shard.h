@@ -387,6 +387,7 @@ class Shard {
   void read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>> page);
   void install(HistoryReading reading, std::deque<Work> work);
   std::deque<Work> in_order(StoredExecution& stored, std::deque<Work> work);
+  void take_ahead(Execution& execution, std::vector<ActionResultRecord> ahead);
   static bool starts_child(const Work& work);
   static HistoryReading::Wanted wanted_of(const std::deque<Work>& work);
   void refuse(std::deque<Work>& work, const Error& error);

@@ -73,6 +73,8 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.scheduled_at = action.scheduled_at;
   task.timeout = action.options.timeout.value_or(0);
   task.in_place = action.options.in_place;
+  task.generation = action.generation;
+  task.seed = execution.fold.seed();
   hand_out(*registered, std::move(task));
 }
 
@@ -325,6 +327,7 @@ void Shard::try_detached(DetachedAction& detached) {
   task.idempotency_key = detached.action.idempotency_key;
   task.event_id = detached.action.event_id;
   task.scheduled_at = detached.first_at;
+  task.parameters_digest = detached.parameters_digest;
   hand_out(registered, std::move(task));
 }
 

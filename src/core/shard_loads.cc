@@ -283,6 +283,20 @@ std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work
   return ordered;
 }
 
+// What actions have done in transactions of their own, and the history has yet to follow.
+void Shard::take_ahead(Execution& execution, std::vector<ActionResultRecord> ahead) {
+  for (auto result = ahead.rbegin(); result != ahead.rend(); ++result) {
+    const auto found = execution.fold.actions().find(result->position);
+    if (found == execution.fold.actions().end()) continue;
+    const PendingAction& action = found->second;
+    if (action.generation != result->generation) continue;
+    // Whichever attempt it was: it may have ended after it was given up.
+    execution.work.push_front(AttemptFinished{execution.fold.ref(), result->position,
+                                              action.attempts_failed + 1,
+                                              std::move(result->result)});
+  }
+}
+
 void Shard::install(HistoryReading reading, std::deque<Work> work) {
   StoredExecution& stored = reading.stored();
   const ExecutionRef ref = stored.record.ref;
@@ -305,6 +319,7 @@ void Shard::install(HistoryReading reading, std::deque<Work> work) {
   execution.history_end = reading.last_sequence();
   execution.replay_start = reading.take_replay_start();
   execution.work = in_order(stored, std::move(work));
+  take_ahead(execution, std::move(stored.ahead));
   if (auto kept = outcomes_kept_.extract(ref)) {
     for (Work& item : kept.mapped()) execution.work.push_back(std::move(item));
   }

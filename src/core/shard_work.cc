@@ -706,6 +706,7 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   result.attempts = attempt;
   result.cause = action.cause;
   result.at = activation_time(execution);
+  result.overrides = too_large.has_value();
   if (execution.fold.step_at(finished.position)) {
     event.type =
         failure == nullptr ? EventType::graph_action_completed : EventType::graph_action_failed;

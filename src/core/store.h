@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@
 #include "pawl/error.h"
 
 namespace pawl {
+
+class Database;
 
 // The columns of an execution's row that a transition changes. What is absent stays.
 struct ExecutionChange {
@@ -111,6 +114,9 @@ struct StoredExecution {
   // Open rows that are addressed to it by its id, by id: the first kMailOfExecutionMax. None if no history
   // was asked for.
   std::vector<InboxRecord> mail;
+  // Outcomes that actions have written in transactions of their own and that the history does not have yet,
+  // by position. None if no history was asked for.
+  std::vector<ActionResultRecord> ahead;
 };
 inline constexpr int kMailOfExecutionMax = 256;
 
@@ -183,6 +189,9 @@ class Store : public HistorySource {
   virtual Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) = 0;
   // Of all its graphs, by graph and name.
   virtual Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) = 0;
+
+  // Where actions write in one commit with their outcomes. None: there is no such thing here.
+  virtual std::shared_ptr<Database> database() { return nullptr; }
 
   // Waits for what is queued, reports it, stops. Further commits answer `closed`.
   virtual void close() = 0;

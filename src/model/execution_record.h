@@ -129,6 +129,11 @@ struct ActionResultRecord {
   Payload result;          // of a success
   std::string error_json;  // of a failure
   Timestamp at = 0;
+  // The action's own transaction wrote it, and the history does not have it yet.
+  bool ahead = false;
+  // For the history it stands in place of such a row, although it says something else: what the action did
+  // is done, but its result can't be handed over.
+  bool overrides = false;
 };
 
 // The row of an event in the inbox: accepted, and perhaps not yet in a history.

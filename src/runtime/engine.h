@@ -56,6 +56,7 @@ class Engine final : public CommitSink {
   void look_for_mail();
   void list_executions(ListQuery query, Callback<ListPage> done);
   Runtime::Counters counters() const;
+  std::shared_ptr<Database> database() const { return store_->database(); }
   // From now on calls are refused, and nothing begins; what is under way goes on, for that long. See
   // Runtime::close. Again, by any thread: the shorter time counts.
   void begin_close(std::optional<std::chrono::milliseconds> drain);

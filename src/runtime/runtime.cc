@@ -48,6 +48,7 @@ Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
   auto path = resolve_store_path(file->path);
   if (!path) return path.error();
   file->path = std::move(*path);
+  file->transaction_max = std::chrono::milliseconds(options.limits.transaction_ms_max);
   auto store = open_sqlite_store(*file);
   if (!store) return store.error();
   return std::unique_ptr<Runtime>(
@@ -143,6 +144,8 @@ Result<IntegrityReport> check_store(const std::string& store, const IntegrityOpt
   const std::atomic<bool> never = false;
   return check_sqlite(*file, options, never);
 }
+
+std::shared_ptr<Database> Runtime::database() const { return impl_->engine.database(); }
 
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
 

@@ -128,6 +128,8 @@ Result<void> WorkflowRuntime::add_action(ActionDescription description,
   return registered;
 }
 
+std::shared_ptr<Database> WorkflowRuntime::database() const { return impl_->runtime->database(); }
+
 void WorkflowRuntime::begin() { impl_->runtime->begin(); }
 
 Result<std::string> WorkflowRuntime::start(std::string_view workflow, Payload input,

@@ -432,7 +432,8 @@ class IntegrityCheck {
                                 }),
                     outcomes_.end());
     std::vector<Outcome> strays;
-    each("SELECT position, generation FROM workflow_action_results WHERE execution = ?1",
+    each("SELECT position, generation FROM workflow_action_results WHERE execution = ?1 AND "
+         "recorded = 1",
          {about_.ref}, [&](const SqliteStatement& row) {
            Outcome wanted;
            wanted.position = static_cast<Position>(row.column_int(0));

@@ -28,6 +28,12 @@ void change(ExecutionRecord& record, const ExecutionChange& change) {
   record.updated_at = change.at;
 }
 
+// Whether the history can say so after what the action's own transaction has written.
+bool follows(const ActionResultRecord& known, const ActionResultRecord& result) {
+  return known.ahead && (result.overrides || (known.succeeded == result.succeeded &&
+                                              known.result == result.result));
+}
+
 // Everything that could be wrong with a transition, found before any of it is applied.
 std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& transition) {
   if (auto bug = malformed(transition)) {
@@ -59,16 +65,20 @@ std::optional<Error> clash_of(const MemoryStoreData& data, const Transition& tra
   std::set<std::pair<std::string, std::string>> keys;
   std::set<std::pair<Position, int>> positions;
   for (const auto& result : transition.results) {
-    if (result.execution > 0 &&
-        (data.results.contains({result.execution, result.position, result.generation}) ||
-         !positions.emplace(result.position, result.generation).second)) {
-      return clash(fmt::format("execution {} has a result at position {} already", result.execution,
-                               result.position));
+    if (result.execution > 0) {
+      const auto known = data.results.find({result.execution, result.position, result.generation});
+      if ((known != data.results.end() && !follows(known->second, result)) ||
+          !positions.emplace(result.position, result.generation).second) {
+        return clash(fmt::format("execution {} has a result at position {} already",
+                                 result.execution, result.position));
+      }
     }
-    if (!result.user_key.empty() &&
-        (data.results_by_key.contains({result.tenant, result.user_key}) ||
-         !keys.emplace(result.tenant, result.user_key).second)) {
-      return clash(fmt::format("there is a result under the key '{}' already", result.user_key));
+    if (!result.user_key.empty()) {
+      const auto known = data.results_by_key.find({result.tenant, result.user_key});
+      if ((known != data.results_by_key.end() && !follows(known->second, result)) ||
+          !keys.emplace(result.tenant, result.user_key).second) {
+        return clash(fmt::format("there is a result under the key '{}' already", result.user_key));
+      }
     }
   }
   for (const auto& added : transition.inbox_added) {
@@ -130,6 +140,7 @@ std::optional<Error> MemoryStore::apply(const Transition& transition) {
     data_->timers[{ref, timer.position}] = timer;
   }
   for (auto result : transition.results) {
+    result.overrides = false;
     if (result.execution > 0) {
       result.execution_id.clear();
     }
@@ -316,6 +327,10 @@ Result<std::optional<StoredExecution>> MemoryStore::load_execution(const Executi
       stored.mail.push_back(record);
     }
   }
+  for (auto entry = data_->results.lower_bound({ref, 0, 0});
+       entry != data_->results.end() && std::get<0>(entry->first) == ref; ++entry) {
+    if (entry->second.ahead) stored.ahead.push_back(entry->second);
+  }
   return std::optional<StoredExecution>{std::move(stored)};
 }
 
@@ -450,6 +465,12 @@ Result<std::vector<ActionResultRecord>> MemoryStore::action_results(const Execut
     results.push_back(entry->second);
   }
   return results;
+}
+
+void MemoryStore::write_ahead(ActionResultRecord result) {
+  const std::lock_guard lock{mutex_};
+  result.ahead = true;
+  data_->results.try_emplace({result.execution, result.position, result.generation}, result);
 }
 
 void MemoryStore::keep_snapshot(StateSnapshot snapshot) {

@@ -54,6 +54,9 @@ class MemoryStore final : public Store {
   // really happened to it.
   void fail_next(Error error, bool applied = false);
 
+  // As an action's own transaction does that is committed now. Nothing, if there is an outcome already.
+  void write_ahead(ActionResultRecord result);
+
   // Forgets what is queued, and reports nothing more.
   void crash();
 

@@ -29,7 +29,7 @@ struct UnreadableRow {
 #define RESULT_COLUMNS                                                                    \
   "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
   "status, attempts, cause, result, encoding, error, created_at, generation, "            \
-  "seed"
+  "seed, recorded"
 #define INBOX_COLUMNS                                                                          \
   "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
   "status, attempts, last_error, answer, created_at, kind, execution_id, attributes"
@@ -54,6 +54,7 @@ enum Which : std::size_t {
   kMail,
   kMailOf,
   kResults,
+  kResultsAhead,
   kHistoryEnd,
   kRetries,
   kFindSnapshot,
@@ -92,6 +93,9 @@ constexpr std::array<const char*, kStatementCount> kStatements{
     "SELECT " RESULT_COLUMNS
     " FROM workflow_action_results "
     "WHERE execution = ?1 AND execution > 0 ORDER BY position, generation",
+    "SELECT " RESULT_COLUMNS
+    " FROM workflow_action_results "
+    "WHERE execution = ?1 AND recorded = 0 ORDER BY position, generation",
     "SELECT coalesce(max(sequence), 0) FROM workflow_events WHERE execution = ?1",
     "SELECT sequence, codec, attributes FROM workflow_events WHERE execution = ?1 AND "
     "sequence > ?2 AND event_type = 'ExecutionRetried' ORDER BY sequence",
@@ -192,6 +196,7 @@ ActionResultRecord result_of(const SqliteStatement& row) {
   result.at = row.column_int(13);
   result.generation = static_cast<int>(row.column_int(14));
   result.seed = static_cast<std::uint64_t>(row.column_int(15));
+  result.ahead = row.column_int(16) == 0;
   return result;
 }
 
@@ -426,6 +431,16 @@ Result<std::optional<StoredExecution>> SqliteReader::with_rest(SqliteStatement& 
     return mail.error();
   }
   stored.mail = std::move(*mail);
+  auto ahead_statement = statement(kResultsAhead);
+  if (!ahead_statement) {
+    return ahead_statement.error();
+  }
+  (*ahead_statement)->bind(1, stored.record.ref);
+  auto ahead = collect<ActionResultRecord>(**ahead_statement, result_of);
+  if (!ahead) {
+    return ahead.error();
+  }
+  stored.ahead = std::move(*ahead);
   return std::optional<StoredExecution>{std::move(stored)};
 }
 

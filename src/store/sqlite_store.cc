@@ -8,6 +8,7 @@
 
 #include "store/mail_slot.h"
 #include "store/sqlite_connection.h"
+#include "store/sqlite_database.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
 #include "store/sqlite_writer.h"
@@ -18,9 +19,11 @@ namespace {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(StoreLock lock, std::unique_ptr<SqliteWriter> writer, SqliteStoreOptions options,
+  SqliteStore(StoreLock lock, std::shared_ptr<SqliteDatabase> database,
+              std::unique_ptr<SqliteWriter> writer, SqliteStoreOptions options,
               ExecutionRef next_execution, InboxId next_inbox)
       : lock_{std::move(lock)},
+        database_{std::move(database)},
         readers_{std::move(options)},
         writer_{std::move(writer)},
         next_execution_{next_execution},
@@ -108,8 +111,12 @@ class SqliteStore final : public Store {
     return readers_.with([&](SqliteReader& reader) { return reader.find_snapshot(execution, at); });
   }
 
+  std::shared_ptr<Database> database() override { return database_; }
+
   void close() override {
     if (lock_) {
+      // First: a transaction that is open would keep the writer waiting.
+      database_->close();
       writer_->stop();
       readers_.close();
       writer_->disconnect();
@@ -120,6 +127,7 @@ class SqliteStore final : public Store {
  private:
   // Released last: until the connections are closed, the file is in use.
   std::optional<StoreLock> lock_;
+  std::shared_ptr<SqliteDatabase> database_;
   SqliteReaderPool readers_;
   std::unique_ptr<SqliteWriter> writer_;
   std::atomic<ExecutionRef> next_execution_;
@@ -171,13 +179,21 @@ Result<std::unique_ptr<Store>> open_sqlite_store(SqliteStoreOptions options) {
   if (!last_inbox) {
     return last_inbox.error();
   }
-  auto writer = SqliteWriter::create(std::move(*connection), options);
+  SqliteDatabaseOptions beside;
+  beside.path = options.path;
+  beside.vfs = options.vfs;
+  beside.busy_ms = options.busy_ms;
+  beside.off = options.synchronous == SqliteSynchronous::off;
+  beside.store = true;
+  beside.transaction_max = options.transaction_max;
+  auto database = std::make_shared<SqliteDatabase>(std::move(beside));
+  auto writer = SqliteWriter::create(std::move(*connection), database->turn(), options);
   if (!writer) {
     return writer.error();
   }
   return std::unique_ptr<Store>{
-      std::make_unique<SqliteStore>(std::move(*lock), std::move(*writer), std::move(options),
-                                    *last_execution + 1, *last_inbox + 1)};
+      std::make_unique<SqliteStore>(std::move(*lock), std::move(database), std::move(*writer),
+                                    std::move(options), *last_execution + 1, *last_inbox + 1)};
 }
 
 }  // namespace pawl

@@ -3,6 +3,7 @@
 // The store in one SQLite file: WAL, synced at every commit, one engine at a time, any number of
 // readers (such as the sqlite3 shell) beside it.
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -30,6 +31,8 @@ struct SqliteStoreOptions {
   int readers_max = 4;
   // How long a commit waits for the write lock when a foreign process has it.
   int busy_ms = 5'000;
+  // How long a transaction of an action may keep the write lock.
+  std::chrono::milliseconds transaction_max{5'000};
   std::string vfs;  // of SQLite's virtual file systems; empty: the platform's
 };
 

@@ -122,7 +122,7 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
                                       {"journal_size_limit", "-1"},
                                       {"wal_autocheckpoint", "0"},
                                       {"application_id", "1348564844"},
-                                      {"user_version", "7"}}) {
+                                      {"user_version", "8"}}) {
     EXPECT_EQ(text(connection, std::string{"PRAGMA "} + pragma), value) << pragma;
   }
 }

@@ -30,11 +30,20 @@ constexpr std::string_view kDeleteTimer =
 constexpr std::string_view kInsertTimer =
     "INSERT OR REPLACE INTO workflow_timers(execution, position, tenant, kind, fire_at) "
     "VALUES(?1, ?2, ?3, ?4, ?5)";
+// Where the action's own transaction has written the row, that is the outcome: another one does not fit.
+#define FOLLOWS_FROM_THE_ROW                                                                       \
+  "DO UPDATE SET recorded = 1, status = excluded.status, attempts = excluded.attempts, "           \
+  "cause = excluded.cause, result = excluded.result, encoding = excluded.encoding, "               \
+  "error = excluded.error, seed = excluded.seed WHERE recorded = 0 AND "                           \
+  "(?17 OR (status = excluded.status AND result IS excluded.result)) "
 constexpr std::string_view kInsertResult =
     "INSERT INTO workflow_action_results(execution, position, tenant, execution_id, action_name, "
     "status, attempts, cause, result, encoding, error, user_key, parameters_digest, created_at, "
     "generation, seed) "
-    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+    "ON CONFLICT(execution, position, generation) WHERE execution > 0 " FOLLOWS_FROM_THE_ROW
+    "ON CONFLICT(tenant, user_key) WHERE user_key IS NOT NULL " FOLLOWS_FROM_THE_ROW;
+#undef FOLLOWS_FROM_THE_ROW
 constexpr std::string_view kInsertInbox =
     "INSERT INTO workflow_event_processing(id, execution, tenant, event_id, event_name, status, "
     "attempts, payload, encoding, user_id, idempotency_key, answer, last_error, created_at, kind, "
@@ -392,8 +401,14 @@ SqliteTransitions::Step SqliteTransitions::record_results(SqliteConnection& conn
     insert.bind(14, result.at);
     insert.bind(15, std::int64_t{result.generation});
     insert.bind(16, static_cast<std::int64_t>(result.seed));
+    insert.bind(17, std::int64_t{result.overrides});
     if (auto failed = run(connection, insert, "recording a result", result.execution)) {
       return failed;
+    }
+    if (connection.changed_rows() != 1) {
+      return rows_do_not_fit(
+          fmt::format("the action at position {} of execution {} (key '{}') has another outcome already",
+                      result.position, result.execution, result.user_key));
     }
   }
   return std::nullopt;

@@ -13,13 +13,14 @@
 namespace pawl {
 
 Result<std::unique_ptr<SqliteWriter>> SqliteWriter::create(SqliteConnection connection,
+                                                           WriteTurn& turn,
                                                            const SqliteStoreOptions& options) {
   auto transitions = SqliteTransitions::prepare(connection);
   if (!transitions) {
     return transitions.error();
   }
   std::unique_ptr<SqliteWriter> writer{
-      new SqliteWriter{std::move(connection), std::move(*transitions), options}};
+      new SqliteWriter{std::move(connection), std::move(*transitions), turn, options}};
   for (auto& [statement, sql] : {std::pair<SqliteStatement*, std::string_view>{
                                      &writer->statements_.begin, "BEGIN IMMEDIATE"},
                                  {&writer->statements_.commit, "COMMIT"},
@@ -169,10 +170,17 @@ SqliteWriter::Answers SqliteWriter::commit_batch(const Batch& batch) {
     all_refused = all_refused && answers[index].has_value();
   }
   const bool anything = !all_refused || (!snapshots_.empty() && !stopped_);
-  if (anything && !try_batch(batch, answers, false)) {
-    try_batch(batch, answers, true);
+  if (anything && !try_in_turn(batch, answers, false)) {
+    try_in_turn(batch, answers, true);
   }
   return answers;
+}
+
+bool SqliteWriter::try_in_turn(const Batch& batch, Answers& answers, const bool one_by_one) {
+  turn_.take_for_engine();
+  const bool settled = try_batch(batch, answers, one_by_one);
+  turn_.give_back();
+  return settled;
 }
 
 bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool one_by_one) {

@@ -20,13 +20,15 @@
 #include "store/sqlite_store.h"
 #include "store/sqlite_transition.h"
 #include "store/stream_gate.h"
+#include "store/write_turn.h"
 
 namespace pawl {
 
 class SqliteWriter {
  public:
   // The connection is configured, its tables are up to date.
-  static Result<std::unique_ptr<SqliteWriter>> create(SqliteConnection connection,
+  // `turn` outlives it.
+  static Result<std::unique_ptr<SqliteWriter>> create(SqliteConnection connection, WriteTurn& turn,
                                                       const SqliteStoreOptions& options);
   ~SqliteWriter() { stop(); }
 
@@ -42,9 +44,10 @@ class SqliteWriter {
   void disconnect();
 
  private:
-  SqliteWriter(SqliteConnection connection, SqliteTransitions transitions,
+  SqliteWriter(SqliteConnection connection, SqliteTransitions transitions, WriteTurn& turn,
                const SqliteStoreOptions& options)
-      : connection_{std::move(connection)},
+      : turn_{turn},
+        connection_{std::move(connection)},
         transitions_{std::move(transitions)},
         batch_max_{options.batch_transitions_max},
         checkpoint_pages_{options.checkpoint_pages} {}
@@ -58,6 +61,7 @@ class SqliteWriter {
   bool keep_snapshots(const Batch& batch, Answers& answers);
   void refuse(const Batch& batch);
   Answers commit_batch(const Batch& batch);
+  bool try_in_turn(const Batch& batch, Answers& answers, bool one_by_one);
   // BEGIN … COMMIT. With `one_by_one`, a refused transition is left out and its stream fails, while
   // the others go on. Without, false: nothing was committed, try one by one.
   bool try_batch(const Batch& batch, Answers& answers, bool one_by_one);
@@ -71,6 +75,7 @@ class SqliteWriter {
   }
   void checkpoint_if_due();
 
+  WriteTurn& turn_;
   // Used by the thread alone once it runs.
   SqliteConnection connection_;
   SqliteTransitions transitions_;

@@ -178,6 +178,22 @@ void World::answer(const ActionTask& task, std::variant<Payload, Failure> outcom
   settle();
 }
 
+bool World::write_ahead(const ActionTask& task, const Payload& result) {
+  ActionResultRecord row;
+  row.execution = task.execution;
+  row.position = task.position;
+  row.generation = task.generation;
+  row.seed = task.seed;
+  row.tenant = task.tenant;
+  row.action = task.name;
+  row.attempts = task.attempt;
+  row.result = result;
+  row.at = now_;
+  if (data_->results.contains({row.execution, row.position, row.generation})) return false;
+  store_->write_ahead(std::move(row));
+  return true;
+}
+
 void World::settle() {
   constexpr int kStepsMax = 1'000'000;
   try {

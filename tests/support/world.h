@@ -64,6 +64,10 @@ class World {
   // Of an attempt that its function left without an answer.
   void answer(const ActionTask& task, std::variant<Payload, Failure> outcome);
 
+  // As a transaction of the action's own does that is committed now, with what it comes to. False: it has an
+  // outcome already.
+  bool write_ahead(const ActionTask& task, const Payload& result);
+
   // Works until nothing is left to do at this time.
   void settle();
   void advance(DurationMs by);

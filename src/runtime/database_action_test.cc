@@ -1,0 +1,167 @@
+#include "pawl/database_action.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "pawl/pawl.h"
+#include "tests/support/temporary_folder.h"
+
+namespace invoices {
+
+struct Settle {
+  struct Parameters {
+    std::string id;
+    std::int64_t cents = 0;
+    std::string how;
+  };
+  struct Result {
+    std::int64_t changed = 0;
+    std::int64_t left = 0;
+  };
+};
+PAWL_DESCRIBE(Settle::Parameters, id, cents, how);
+PAWL_DESCRIBE(Settle::Result, changed, left);
+
+struct Invoice {
+  std::string id;
+  std::int64_t cents = 0;
+  std::optional<std::string> note;
+  bool paid = false;
+};
+PAWL_DESCRIBE(Invoice, id, cents, note, paid);
+
+struct Order {
+  std::string id;
+  std::string how;
+};
+PAWL_DESCRIBE(Order, id, how);
+
+pawl::Workflow<std::int64_t> pay(pawl::Context& ctx, Order order) {
+  const auto settled =
+      co_await ctx.run<Settle>({.id = order.id, .cents = 100, .how = order.how});
+  if (!settled) throw pawl::FailureException(settled.error());
+  co_return settled->left;
+}
+
+}  // namespace invoices
+
+namespace pawl {
+namespace {
+
+using ::testing::HasSubstr;
+using invoices::Invoice;
+using invoices::Order;
+using invoices::Settle;
+
+class DatabaseActionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    runtime_.emplace(
+        WorkflowRuntime::open({.store = "sqlite:" + folder_.file("store.db"), .log = [](auto&) {}})
+            .value());
+    session_ = runtime_->database()->connect(SessionUse::application).value();
+    sql("CREATE TABLE invoices(id TEXT PRIMARY KEY, cents INTEGER NOT NULL, note TEXT, paid INTEGER)");
+    sql("INSERT INTO invoices VALUES('a', 150, NULL, 0), ('b', 50, 'rush', 1)");
+    runtime_->register_workflow("Pay", &invoices::pay).value();
+    runtime_
+        ->register_database_action<Settle>(
+            [this](const Settle::Parameters& p, Transaction& sql,
+                   const ActionContext& context) -> SqlResult<Settle::Result> {
+              ++calls_;
+              const auto changed = sql.execute(
+                  "UPDATE invoices SET cents = cents - ? WHERE id = ?", p.cents, p.id);
+              if (!changed) return changed.error();
+              if (p.how == "throws") throw std::runtime_error("no");
+              if (p.how == "again" && context.attempt == 1) throw std::runtime_error("once");
+              if (p.how == "too large") {
+                return SqlResult<Settle::Result>(sql_misfit(std::string(10, 'x')));
+              }
+              const auto left = sql.query_one<std::int64_t>(
+                  "SELECT cents FROM invoices WHERE id = ?", p.id);
+              if (!left) return left.error();
+              return Settle::Result{.changed = *changed, .left = left->value_or(-1)};
+            },
+            {.run = {.retry = {.max_attempts = 2, .initial_interval = std::chrono::milliseconds(1)}}})
+        .value();
+  }
+
+  SqlRows sql(const std::string_view text) { return session_->run(text, {}).value(); }
+  std::int64_t cents() {
+    return std::get<std::int64_t>(sql("SELECT cents FROM invoices WHERE id = 'a'").rows[0][0]);
+  }
+  Result<ExecutionState> paid(const std::string& how) {
+    const std::string id =
+        runtime_->start_workflow("Pay", Order{"a", how}, {.tenant = "acme"}).value();
+    runtime_->wait_for_workflow_completion(id, {.tenant = "acme"}).value();
+    return runtime_->get_execution_state(id, {.tenant = "acme"});
+  }
+
+  TemporaryFolder folder_;
+  std::optional<WorkflowRuntime> runtime_;
+  std::unique_ptr<SqlSession> session_;
+  std::atomic<int> calls_ = 0;
+};
+
+// rule: 14
+TEST_F(DatabaseActionTest, WritesWhatItsWorkflowIsToldOf) {
+  EXPECT_EQ(paid("well").value().result.bytes, "50");
+  EXPECT_EQ(cents(), 50);
+  EXPECT_EQ(calls_, 1);
+}
+
+// rules: 14, 15
+TEST_F(DatabaseActionTest, AFailureWritesNothingAndTheNextAttemptBeginsAnew) {
+  EXPECT_EQ(paid("throws").value().status, "failed");
+  EXPECT_EQ(cents(), 150);
+  EXPECT_EQ(calls_, 2);
+  EXPECT_EQ(paid("again").value().result.bytes, "50");
+  EXPECT_EQ(cents(), 50);
+}
+
+// rule: 14
+TEST_F(DatabaseActionTest, RunsOncePerKeyOutsideOfWorkflowsToo) {
+  for (int i = 0; i < 2; ++i) {
+    const auto settled = runtime_->execute_action<Settle>(
+        {"a", 100, "well"}, {.tenant = "acme", .idempotency_key = "pay-a"});
+    ASSERT_TRUE(settled) << settled.error().message;
+    EXPECT_EQ(settled->left, 50);
+  }
+  EXPECT_EQ(calls_, 1);
+  EXPECT_EQ(cents(), 50);
+  EXPECT_EQ(runtime_->check_integrity().value().findings.size(), 0U);
+}
+
+TEST_F(DatabaseActionTest, RowsAreReadIntoDescribedStructs) {
+  Transaction transaction(*session_);
+  const auto rows =
+      transaction.query<Invoice>("SELECT * FROM invoices WHERE cents > $1 ORDER BY id", 10);
+  ASSERT_TRUE(rows) << rows.error().message;
+  ASSERT_EQ(rows->size(), 2U);
+  EXPECT_EQ((*rows)[0].note, std::nullopt);
+  EXPECT_EQ((*rows)[1].note, "rush");
+  EXPECT_TRUE((*rows)[1].paid);
+  EXPECT_EQ(transaction.query_one<std::string>("SELECT id FROM invoices WHERE cents = 1").value(),
+            std::nullopt);
+  const auto short_of = transaction.query<Invoice>("SELECT id FROM invoices");
+  ASSERT_FALSE(short_of);
+  EXPECT_THAT(short_of.error().message, HasSubstr("no column 'cents'"));
+  EXPECT_EQ(short_of.error().failure_class, FailureClass::validation);
+  EXPECT_THAT(transaction.query<int>("SELECT id FROM invoices").error().message,
+              HasSubstr("is no whole number"));
+  EXPECT_THAT(transaction.query<int>("SELECT id, cents FROM invoices").error().message,
+              HasSubstr("one column"));
+  EXPECT_THAT(transaction.query<std::int8_t>("SELECT 300").error().message,
+              HasSubstr("does not fit"));
+  EXPECT_EQ(transaction.execute("INSERT INTO invoices VALUES(?, ?, ?, ?)", "c", 1, nullptr, true)
+                .value(),
+            1);
+}
+
+}  // namespace
+}  // namespace pawl
