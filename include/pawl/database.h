@@ -94,7 +94,13 @@ class Database {
  public:
   virtual ~Database() = default;
   virtual SqlResult<std::unique_ptr<SqlSession>> connect(SessionUse use) = 0;
+  // Rolls back what is open; sessions are told at their next use. The store's own is closed with it.
+  virtual void close() = 0;
 };
+
+// An SQLite file, which is created where there is none. Outcomes of actions are kept in a store's own database
+// only.
+std::shared_ptr<Database> open_sqlite_database(std::string path);
 
 // Parameters and rows that do not fit their types. Class validation: not tried again.
 Failure sql_misfit(std::string message);

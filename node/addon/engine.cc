@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "database_object.h"
 #include "flat_reader.h"
 #include "json_text.h"
 #include "request_text.h"
@@ -107,7 +108,8 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("checkIntegrity", &Engine::check_integrity),
                       InstanceMethod("executeAction", &Engine::execute_action),
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
-                      InstanceMethod("counters", &Engine::counters),
+                      InstanceMethod("database", &Engine::database),
+       InstanceMethod("counters", &Engine::counters),
                       InstanceMethod("close", &Engine::close),
                       InstanceMethod("closeNow", &Engine::close_now)});
 }
@@ -363,6 +365,10 @@ void Engine::actions_finished(const Napi::CallbackInfo& info) {
     outcomes.push_back(std::move(outcome));
   }
   action_host_->finished(std::move(outcomes));
+}
+
+Napi::Value Engine::database(const Napi::CallbackInfo& info) {
+  return DatabaseObject::make(info.Env(), runtime(info.Env()).database());
 }
 
 Napi::Value Engine::counters(const Napi::CallbackInfo& info) {

@@ -153,6 +153,7 @@ Limits FlatReader::limits() {
     const auto value = integer();
     if (value > 0) *limit = static_cast<std::size_t>(value);
   }
+  if (const auto value = integer(); value > 0) limits.transaction_ms_max = value;
   return limits;
 }
 

@@ -297,7 +297,15 @@ void append_task(std::string& out, const ActionTask& task) {
   append_number_field(out, "scheduledAt", task.scheduled_at);
   append_number_field(out, "timeout", task.timeout);
   append_number_field(out, "inPlace", std::int64_t{task.in_place});
-  out += '}';
+  // Comes back as it is, with the outcome of a database action: see task_of in database_object.cc.
+  append_field(out, "row");
+  out += '"';
+  append_number(out, task.generation);
+  out += ':';
+  out += std::to_string(task.seed);
+  out += ':';
+  out += task.parameters_digest;  // hexadecimal
+  out += "\"}";
 }
 
 void append_state(std::string& out, const ExecutionState& state) {

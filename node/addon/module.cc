@@ -2,6 +2,7 @@
 
 #include "call_sites.h"
 #include "client_object.h"
+#include "database_object.h"
 #include "engine.h"
 #include "flat_reader.h"
 #include "store_check.h"
@@ -27,6 +28,7 @@ Napi::Value check_graph(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", pawl::node::Engine::define(env));
   exports.Set("Client", pawl::node::ClientObject::define(env));
+  exports.Set("Database", pawl::node::DatabaseObject::define(env));
   exports.Set("checkStore", Napi::Function::New(env, pawl::node::check_store, "checkStore"));
   exports.Set("checkGraph", Napi::Function::New(env, check_graph, "checkGraph"));
   exports.Set("defineSite", Napi::Function::New(env, define_site, "defineSite"));

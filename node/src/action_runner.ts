@@ -1,11 +1,19 @@
 /** The JavaScript half of the action host: runs attempts and reports their outcomes in batches. */
+import type { Knex } from 'knex';
+import type { ActionDatabase } from './action_database.js';
 import { encode, hasTags, reviveParsed } from './codec.js';
 import { PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { InPlaceHandler } from './instance.js';
 import { makeLogger, type LogFunction, type Logger } from './log.js';
 import { validateResult } from './parameters.js';
-import { findAction, validateFor, type ActionContext, type ActionRegistry } from './registry.js';
+import {
+  findAction,
+  validateFor,
+  type ActionContext,
+  type ActionRegistry,
+  type RegisteredAction,
+} from './registry.js';
 import type { CarriedPayload, FlatWriter } from './wire.js';
 
 interface Task {
@@ -25,9 +33,13 @@ interface Task {
   timeout: number;
   /** 1: its handler is written in the workflow's code. */
   inPlace: number;
+  /** For the row of the outcome of a database action; as it came. */
+  row: string;
 }
 
 class AttemptContext implements ActionContext {
+  /** Of a database action, from its first query on. */
+  transaction: Knex.Transaction | undefined;
   private controller: AbortController | undefined;
   private ownLogger: Logger | undefined;
 
@@ -94,6 +106,12 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
+/** In the order in which the addon reads it. */
+function outcomeRow(task: Task): FlatWriter {
+  const { tenant, executionId, execution, position, name, attempt, idempotencyKey, row } = task;
+  return [tenant, executionId, execution, position, name, attempt, idempotencyKey, row];
+}
+
 export class ActionRunner {
   private readonly attempts = new Map<number, AttemptContext>();
   private outcomes: FlatWriter = [];
@@ -105,6 +123,7 @@ export class ActionRunner {
     private readonly payloadBytesMax: number,
     private readonly report: (outcomes: FlatWriter) => void,
     private readonly handlerAt: (execution: number, position: number) => InPlaceHandler | undefined,
+    private readonly database: ActionDatabase,
   ) {}
 
   run(text: string): void {
@@ -149,6 +168,10 @@ export class ActionRunner {
       const parameters: unknown = validateFor(action, task.parameters[0] ?? {});
       // From here on they are the handler's: one that never settles keeps nothing of ours.
       task.parameters = [];
+      if (action.metadata.isolation !== undefined) {
+        this.startInTransaction(task, action, parameters, context);
+        return;
+      }
       const running = isThenable(parameters)
         ? parameters.then((valid) => action.handler(valid, context))
         : action.handler(parameters, context);
@@ -157,6 +180,36 @@ export class ActionRunner {
     } catch (error) {
       fail(error);
     }
+  }
+
+  private startInTransaction(
+    task: Task,
+    action: RegisteredAction,
+    parameters: unknown,
+    context: AttemptContext,
+  ): void {
+    const run = async () => {
+      const valid = await parameters;
+      const { tenant, executionId, attempt, idempotencyKey } = task;
+      const { signal } = context;
+      const attempted = { tenant, executionId, action: task.name, attempt, idempotencyKey, signal };
+      return this.database.attempt(
+        { ...attempted, isolation: action.metadata.isolation!, row: outcomeRow(task) },
+        async (transaction) => {
+          context.transaction = transaction;
+          const value: unknown = await action.handler(valid, context);
+          const { result, metadata } = action;
+          return this.encodeResult(
+            task,
+            result === undefined ? value : await validateResult(metadata.name, result, value),
+          );
+        },
+      );
+    };
+    run().then(
+      (text) => this.completedAs(task, text),
+      (error: unknown) => this.failed(task, error),
+    );
   }
 
   /** The handler has given a result, which the action may have a schema for. */
@@ -184,20 +237,29 @@ export class ActionRunner {
     if (!this.attempts.has(task.id)) return;
     let text: string;
     try {
-      text = encode(value, `result of ${task.name}`);
-      const bytes = text.length * 3 > this.payloadBytesMax ? Buffer.byteLength(text) : 0;
-      if (bytes > this.payloadBytesMax) {
-        throw new PayloadError(
-          `result of ${task.name}: ${bytes} bytes of JSON are more than payload_bytes_max ` +
-            `(${this.payloadBytesMax})`,
-          'payload_too_large',
-        );
-      }
+      text = this.encodeResult(task, value);
     } catch (error) {
       this.failed(task, error);
       return;
     }
     this.begin(task, 1).push(text);
+  }
+
+  private completedAs(task: Task, text: string): void {
+    if (this.attempts.has(task.id)) this.begin(task, 1).push(text);
+  }
+
+  private encodeResult(task: Task, value: unknown): string {
+    const text = encode(value, `result of ${task.name}`);
+    const bytes = text.length * 3 > this.payloadBytesMax ? Buffer.byteLength(text) : 0;
+    if (bytes > this.payloadBytesMax) {
+      throw new PayloadError(
+        `result of ${task.name}: ${bytes} bytes of JSON are more than payload_bytes_max ` +
+          `(${this.payloadBytesMax})`,
+        'payload_too_large',
+      );
+    }
+    return text;
   }
 
   private failed(task: Task, error: unknown): void {

@@ -60,6 +60,8 @@ export interface NativeEngine {
   backup(call: number, path: string): void;
   checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;
+  /** That of the store. */
+  database(): NativeDatabase;
   counters(): EngineCounters;
   /** Closes on another thread, after at most `drainMs` for what is under way, then reports. */
   close(call: number, drainMs: number): void;
@@ -95,7 +97,35 @@ export interface NativeClient {
   close(): Promise<string>;
 }
 
+export interface SqlRows {
+  rows: Record<string, unknown>[];
+  /** The statement has columns. */
+  hasRows: boolean;
+  changed: number | bigint;
+  lastId: number | bigint;
+}
+
+/** A connection. One call at a time; what they reject with has `code` and `failureClass`. */
+export interface NativeSession {
+  run(sql: string, parameters: readonly unknown[]): Promise<SqlRows>;
+  /** Holds nothing before the first statement. */
+  begin(): Promise<void>;
+  commit(): Promise<void>;
+  rollBack(): Promise<void>;
+  /** `row` as from outcomeRow. Gives the outcome that is recorded. */
+  commitOutcome(row: FlatWriter, outcome: string): Promise<string>;
+  findOutcome(row: FlatWriter): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export interface NativeDatabase {
+  connect(forActions: boolean): Promise<NativeSession>;
+  close(): Promise<void>;
+}
+
 interface Addon {
+  /** An SQLite file. */
+  Database: new (filename: string) => NativeDatabase;
   Client: new () => NativeClient;
   /** Settles with JSON: [0, report], or [code, message, subject] of a refusal. */
   checkStore(store: string, findingsMax: number): Promise<string>;

@@ -83,11 +83,15 @@ export type {
   ActionHandler,
   ActionMetadata,
   ActionOptions,
+  DatabaseActionContext,
+  DatabaseActionHandler,
+  DatabaseActionOptions,
   ExecuteActionRequest,
   ExecuteActionRequestFor,
   Notification,
   NotificationChannel,
 } from './registry.js';
+export { openSqliteKnex } from './knex_sqlite.js';
 export type {
   ActionParameter,
   ActionParameters,

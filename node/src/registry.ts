@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import type { ActionParametersOf, ActionResultOf, AllOptional } from './action_types.js';
 import { registerBuiltIns } from './builtins.js';
 import type { FailureClassifier } from './classification.js';
@@ -17,7 +18,10 @@ import {
 } from './parameters.js';
 import { writeActionOptions, type RetryOptions } from './wire.js';
 
-/** Of a database action: what its transaction sees of others. */
+/**
+ * Of a database action: what its transaction sees of others. SQLite has one writer at a time, so that all are
+ * serializable there; PostgreSQL has no READ UNCOMMITTED, and takes READ COMMITTED for it.
+ */
 export enum TransactionIsolationLevel {
   READ_UNCOMMITTED = 'READ UNCOMMITTED',
   READ_COMMITTED = 'READ COMMITTED',
@@ -42,6 +46,24 @@ export interface ActionContext {
   /** When the workflow asked for the action: milliseconds since 1970. */
   readonly scheduledAt: number;
 }
+
+/** What the handler of a database action is told. */
+export interface DatabaseActionContext extends ActionContext {
+  /**
+   * The transaction, for queries as Knex has them: `transaction('invoices').where(…).update(…)`. It is committed
+   * with the result when the handler has returned, and rolled back when it throws.
+   */
+  readonly transaction: Knex.Transaction;
+}
+
+/**
+ * As {@link ActionHandler}, for what writes to a database: called again after a failure and after a crash, but
+ * what it wrote is there once.
+ */
+export type DatabaseActionHandler<Parameters = any, Result = any> = (
+  params: Parameters,
+  context: DatabaseActionContext,
+) => Result | Promise<Result>;
 
 /**
  * Does what the action is for. Called again after a failure and after a crash, so what it does it
@@ -75,6 +97,12 @@ export interface ActionOptions<Parameters extends ActionParameters = ActionParam
   override?: boolean;
 }
 
+/** How a database action is registered. */
+export interface DatabaseActionOptions<Parameters extends ActionParameters = ActionParameters>
+  extends ActionOptions<Parameters> {
+  isolation: TransactionIsolationLevel;
+}
+
 /** What is known of a registered action. */
 export interface ActionMetadata {
   readonly name: string;
@@ -85,6 +113,8 @@ export interface ActionMetadata {
   readonly tags: readonly string[];
   readonly retry: RetryOptions | undefined;
   readonly timeout: Duration | undefined;
+  /** Of a database action. */
+  readonly isolation: TransactionIsolationLevel | undefined;
   readonly builtIn: boolean;
 }
 
@@ -132,6 +162,11 @@ type HandlerFor<Name extends string, P extends ActionParameters> = ActionHandler
   ActionResultOf<Name>
 >;
 
+type DatabaseHandlerFor<Name extends string, P extends ActionParameters> = DatabaseActionHandler<
+  [P] extends [StandardSchema<infer Output>] ? Output : ActionParametersOf<Name>,
+  ActionResultOf<Name>
+>;
+
 /** @internal What the runtime needs of a registry. */
 export interface RegistryLink {
   find(name: string): RegisteredAction | undefined;
@@ -164,7 +199,10 @@ const actionOptionNames = [
   'timeout',
   'result',
   'override',
+  'isolation',
 ] as const;
+
+const isolationLevels = Object.values(TransactionIsolationLevel);
 
 /** The actions of a process, by names that meet in every casing. */
 export class ActionRegistry {
@@ -206,13 +244,37 @@ export class ActionRegistry {
     this.add({ name, description, parameters }, handler, false);
   }
 
-  /** As registerSimpleAction, with retries, time-outs and the other options of an action. */
+  /**
+   * An action that writes to a database, in `context.transaction`: what it writes and its result are one commit,
+   * so that it is done once, whatever happens in between.
+   *
+   * Throws as registerSimpleAction.
+   */
+  registerDatabaseAction<const P extends ActionParameters, const Name extends string = string>(
+    name: Name,
+    description: string,
+    parameters: P,
+    isolation: TransactionIsolationLevel,
+    handler: DatabaseHandlerFor<Name, P>,
+  ): void {
+    this.add({ name, description, parameters, isolation }, handler as ActionHandler, false);
+  }
+
+  /**
+   * As registerSimpleAction, with retries, time-outs and the other options of an action; with `isolation`, as
+   * registerDatabaseAction.
+   */
+  registerAction<const P extends ActionParameters, const Name extends string = string>(
+    action: DatabaseActionOptions<P> & { name: Name },
+    handler: DatabaseHandlerFor<Name, P>,
+  ): void;
   registerAction<const P extends ActionParameters, const Name extends string = string>(
     action: ActionOptions<P> & { name: Name },
     handler: HandlerFor<Name, P>,
-  ): void {
+  ): void;
+  registerAction(action: ActionOptions & { name: string }, handler: any): void {
     checkOptions('registerAction', action, actionOptionNames);
-    this.add(action, handler, false);
+    this.add(action, handler as ActionHandler, false);
   }
 
   /** Another way for send_notification to deliver, for calls that name it in `channel`. */
@@ -266,7 +328,11 @@ export class ActionRegistry {
     return this.getAllActions().filter((action) => action.category === category);
   }
 
-  private add(action: ActionOptions, handler: ActionHandler, builtIn: boolean): void {
+  private add(
+    action: ActionOptions & Partial<DatabaseActionOptions>,
+    handler: ActionHandler,
+    builtIn: boolean,
+  ): void {
     const name = checkName(action.name, 'The name of an action');
     if (typeof handler !== 'function') {
       throw new InvalidArgumentError(`Action '${name}' needs a function that does it`);
@@ -289,6 +355,12 @@ export class ActionRegistry {
     const tags = checkTexts(`Action '${name}': its tags`, action.tags);
     if (action.override !== undefined && typeof action.override !== 'boolean') {
       throw new InvalidArgumentError(`Action '${name}': override can be true or false`);
+    }
+    if ('isolation' in action && !isolationLevels.includes(action.isolation!)) {
+      throw new InvalidArgumentError(
+        `Action '${name}': its isolation level can be one of TransactionIsolationLevel: ` +
+          `${isolationLevels.map((level) => `'${level}'`).join(', ')}; not ${String(action.isolation)}`,
+      );
     }
     try {
       writeActionOptions([], action);
@@ -322,6 +394,7 @@ export class ActionRegistry {
         tags,
         retry: copyOf(action.retry),
         timeout: action.timeout,
+        isolation: action.isolation,
         builtIn,
       }),
       declared: isStandardSchema(declared) ? declared : declared.map((one) => ({ ...one })),

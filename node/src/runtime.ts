@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
@@ -62,6 +63,7 @@ import {
   type ExecuteActionRequest,
   type RegisteredAction,
 } from './registry.js';
+import { StoreDatabase } from './store_database.js';
 import { CommandKind, writeActionOptions, type CarriedPayload, type FlatWriter } from './wire.js';
 
 /** Named bounds. What goes over one is refused with an error that names it. */
@@ -84,6 +86,11 @@ export interface Limits {
   graphActionsMax?: number;
   /** Of one graph: parameters, names and dependencies. Default 16 MiB. */
   graphBytesMax?: number;
+  /**
+   * How long a transaction on the store's own database may keep everything else from writing, in milliseconds:
+   * from its first query to its end. One that takes longer is rolled back. Default 5,000.
+   */
+  transactionMsMax?: number;
 }
 
 /** What getWorkflowRuntime takes. */
@@ -177,9 +184,12 @@ const limitNames = [
   'historyPageRecordsMax',
   'graphActionsMax',
   'graphBytesMax',
+  'transactionMsMax',
 ] as const;
 
 const payloadBytesMaxDefault = 2 * 1024 * 1024;
+
+const transactionMsMaxDefault = 5_000;
 
 const drainDefault: Duration = '5s';
 
@@ -224,6 +234,7 @@ export class WorkflowRuntime {
   private readonly definitions = new Map<string, WorkflowDefinition>();
   private readonly host: WorkflowHost;
   private readonly runner: ActionRunner;
+  private readonly ownDatabase: StoreDatabase;
   private readonly calls = new Map<number, Pending>();
   private lastCall = 0;
   private engine: NativeEngine | undefined;
@@ -266,13 +277,30 @@ export class WorkflowRuntime {
       (graph) => loadAddon().checkGraph(graph, this.limits),
     );
     this.registerWorkflow(graphWorkflow);
+    this.ownDatabase = new StoreDatabase(
+      this.store,
+      async () => (await this.open()).database(),
+      options.limits?.transactionMsMax ?? transactionMsMaxDefault,
+    );
     this.runner = new ActionRunner(
       registry,
       this.log,
       this.payloadBytesMax,
       (outcomes) => this.engine?.actionsFinished(outcomes),
       (execution, position) => this.host.handlerAt(execution, position),
+      this.ownDatabase,
     );
+  }
+
+  /**
+   * The database of the store, where tables of yours stand beside those of Pawl, which can be read: what a
+   * database action writes there and its result are one commit. For its handlers that is
+   * `context.transaction`; this is for what happens outside of actions, such as creating the tables.
+   */
+  get database(): Knex {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) throw refused;
+    return this.ownDatabase.knex;
   }
 
   /** @internal */
@@ -730,6 +758,7 @@ export class WorkflowRuntime {
     this.release();
     engine.closeNow();
     this.runner.abortAll();
+    await this.ownDatabase.close();
     const error = new ClosedError('The runtime was closed before there was an answer');
     for (const { reject } of this.calls.values()) reject(error);
     this.calls.clear();

@@ -234,6 +234,7 @@ class SqliteSessionCore final : public TurnHolder,
   SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result) {
     std::unique_lock lock(mutex_);
     if (const auto lost = unusable()) return *lost;
+    if (!database_.options().store) return not_a_store();
     if (phase_ != Phase::open) {
       if (const auto failed = take_turn(lock, false)) return *failed;
     }
@@ -282,6 +283,7 @@ class SqliteSessionCore final : public TurnHolder,
   SqlResult<std::optional<Payload>> find_outcome(const ActionTask& task) {
     const std::lock_guard lock(mutex_);
     if (closed_) return closed();
+    if (!database_.options().store) return not_a_store();
     return read_outcome(task);
   }
 
@@ -347,6 +349,12 @@ class SqliteSessionCore final : public TurnHolder,
   static Failure closed() {
     return sqlite_failure("the runtime is closed, and its database with it", "closed",
                           FailureClass::transient);
+  }
+
+  static Failure not_a_store() {
+    return sqlite_failure(
+        "outcomes of actions are kept in the store's own database only: this is another file",
+        "SQLITE_MISUSE", FailureClass::permanent);
   }
 
   std::string too_long() const {
@@ -598,7 +606,7 @@ class SqliteSessionCore final : public TurnHolder,
   }
 
   void end_with_rollback() {
-    if (connection_.in_transaction()) {
+    if (!closed_ && connection_.in_transaction()) {
       own_ = true;
       sqlite3_exec(connection_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
       own_ = false;
@@ -733,6 +741,12 @@ void SqliteDatabase::keep(std::shared_ptr<SqliteSessionCore> core, const Session
   const std::lock_guard lock(mutex_);
   auto& kept = kept_[static_cast<std::size_t>(use)];
   if (!closed_ && kept.size() < kSessionsKept) kept.push_back(std::move(core));
+}
+
+std::shared_ptr<Database> open_sqlite_database(std::string path) {
+  SqliteDatabaseOptions options;
+  options.path = std::move(path);
+  return std::make_shared<SqliteDatabase>(std::move(options));
 }
 
 void SqliteDatabase::close() {

@@ -40,7 +40,7 @@ class SqliteDatabase final : public Database, public std::enable_shared_from_thi
   WriteTurn& turn() { return turn_; }
   const SqliteDatabaseOptions& options() const { return options_; }
   // Rolls back what is open, and closes all connections. Whoever has a session is told at its next use.
-  void close();
+  void close() override;
 
   // Of a session that is of no more use to whoever had it.
   void keep(std::shared_ptr<SqliteSessionCore> core, SessionUse use);

@@ -386,6 +386,9 @@ TEST_F(SqliteDatabaseTest, ClosingTheStoreRollsBackWhatIsOpenAndTellsWhoComesBac
   store_->close();
   EXPECT_EQ(refusal(*session, "SELECT 1").code, "closed");
   EXPECT_EQ(refusal(*other, "SELECT 1").code, "closed");
+  EXPECT_FALSE(session->commit());
+  session->roll_back();
+  EXPECT_FALSE(session->begin());
   EXPECT_FALSE(database_->connect(SessionUse::actions));
   store_.reset();
   session.reset();
