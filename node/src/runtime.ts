@@ -17,6 +17,7 @@ import { errorFromFailure, type Failure } from './failures.js';
 import { graphWorkflow } from './graphs.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
+import { KnexDatabase } from './knex_database.js';
 import { WorkflowHost } from './host.js';
 import { currentInstance, type Instance } from './instance.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
@@ -104,6 +105,11 @@ export interface RuntimeOptions {
   limits?: Limits;
   /** Workflow code that does not yield for that long is reported. Default '10s'. */
   watchdog?: Duration;
+  /**
+   * The application's database, which database actions write to: a Knex for PostgreSQL, or for an SQLite file of
+   * its own (see openSqliteKnex). Whoever made it ends it, after close(). Default: the store's own database.
+   */
+  database?: Knex;
 }
 
 /** How an execution of a definition is started: with its input, unless that may be undefined. */
@@ -172,7 +178,7 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-const runtimeOptionNames = ['store', 'guards', 'log', 'limits', 'watchdog'] as const;
+const runtimeOptionNames = ['store', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
 
 const limitNames = [
   'payloadBytesMax',
@@ -288,19 +294,21 @@ export class WorkflowRuntime {
       this.payloadBytesMax,
       (outcomes) => this.engine?.actionsFinished(outcomes),
       (execution, position) => this.host.handlerAt(execution, position),
-      this.ownDatabase,
+      options.database === undefined
+        ? this.ownDatabase
+        : new KnexDatabase(options.database, 'getWorkflowRuntime: options.database'),
     );
   }
 
   /**
-   * The database of the store, where tables of yours stand beside those of Pawl, which can be read: what a
-   * database action writes there and its result are one commit. For its handlers that is
-   * `context.transaction`; this is for what happens outside of actions, such as creating the tables.
+   * The database that database actions write to, for what happens outside of them, such as creating tables:
+   * `options.database`, or that of the store, where tables of yours stand beside those of Pawl. These can be
+   * read there, and not be written.
    */
   get database(): Knex {
     const refused = fromWorkflowCode();
     if (refused !== undefined) throw refused;
-    return this.ownDatabase.knex;
+    return this.options.database ?? this.ownDatabase.knex;
   }
 
   /** @internal */
@@ -317,7 +325,7 @@ export class WorkflowRuntime {
           `'${String(options.store)}'`,
       );
     }
-    const { guards, log, limits, watchdog } = options;
+    const { guards, log, limits, watchdog, database } = options;
     const watchdogMs = watchdog === undefined ? undefined : toMilliseconds(watchdog, 'options.watchdog');
     const limitsGiven = writeLimits(limits);
     const differs =
@@ -325,11 +333,13 @@ export class WorkflowRuntime {
         ? 'guards'
         : log !== undefined && log !== this.options.log
           ? 'log'
-          : watchdogMs !== undefined && Math.max(1, watchdogMs) !== this.watchdogMs
-            ? 'watchdog'
-            : limitNames
-                .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
-                .find((name) => name !== '');
+          : database !== undefined && database !== this.options.database
+            ? 'database'
+            : watchdogMs !== undefined && Math.max(1, watchdogMs) !== this.watchdogMs
+              ? 'watchdog'
+              : limitNames
+                  .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
+                  .find((name) => name !== '');
     if (differs === undefined) return;
     throw new AlreadyExistsError(
       `The runtime of this process was made with another '${differs}'. Give it with the first call ` +

@@ -1,5 +1,6 @@
 // Starts executions that increment counters by a database action, and ends all that there are. Killed by
-// PAWL_CRASH_POINT.
+// PAWL_CRASH_POINT. The counters are in the store's own database, or in the one that PAWL_TEST_POSTGRES says.
+import knexModule from 'knex';
 import { createActionRegistry, defineWorkflow, getWorkflowRuntime, TransactionIsolationLevel, type WorkflowContext } from 'pawl';
 
 const [, , file, first, count] = process.argv;
@@ -13,7 +14,13 @@ registry.registerDatabaseAction(
     return (await transaction('counters').where({ id }).first()).n;
   },
 );
-const runtime = getWorkflowRuntime(registry, { store: `sqlite:${file}`, log: () => {} });
+const url = process.env['PAWL_TEST_POSTGRES'];
+const postgres = url === undefined ? undefined : knexModule({ client: 'pg', connection: url });
+const runtime = getWorkflowRuntime(registry, {
+  store: `sqlite:${file}`,
+  log: () => {},
+  ...(postgres === undefined ? {} : { database: postgres }),
+});
 runtime.registerWorkflow(
   defineWorkflow('Count', async ({ actions, executionId }: WorkflowContext) => {
     await actions['increment']!({ id: executionId });
@@ -24,6 +31,7 @@ const { database } = runtime;
 if (!(await database.schema.hasTable('counters'))) {
   await database.raw('CREATE TABLE IF NOT EXISTS counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)');
 }
+if (postgres !== undefined) console.log('counting');
 for (let i = Number(first); i < Number(first) + Number(count); i++) {
   await runtime.startWorkflow('Count', { tenant: 'acme', executionId: `count-${i}` });
 }
@@ -37,3 +45,4 @@ const [{ n: all }] = await database('counters').where('id', 'all');
 const own = (await database('counters').whereNot('id', 'all').where('n', 2)).length;
 console.log(JSON.stringify({ completed, all, own }));
 await runtime.close();
+await postgres?.destroy();

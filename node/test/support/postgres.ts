@@ -1,0 +1,88 @@
+// A PostgreSQL server of a test file's own: in a temporary folder, on a free port of the loopback, stopped at its
+// end by its own pid.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import knexModule, { type Knex } from 'knex';
+import { closedPort } from './ports.js';
+
+const versions = '/usr/lib/postgresql';
+
+function programs(): string {
+  const version = existsSync(versions) ? readdirSync(versions).sort().at(-1) : undefined;
+  if (version === undefined) throw new Error(`There is no PostgreSQL in ${versions}: run scripts/bootstrap test`);
+  return join(versions, version, 'bin');
+}
+
+export class Postgres {
+  private databases = 0;
+
+  private constructor(
+    private readonly folder: string,
+    readonly port: number,
+  ) {}
+
+  static async start(): Promise<Postgres> {
+    const folder = mkdtempSync(join(tmpdir(), 'pawl-postgres-'));
+    const server = new Postgres(folder, await closedPort());
+    // It refuses to be root's.
+    if (process.getuid!() === 0) {
+      const id = (flag: string) => Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout);
+      chmodSync(folder, 0o755);
+      chownSync(folder, id('-u'), id('-g'));
+    }
+    server.run('initdb', '--auth=trust', '--username=pawl', '--encoding=UTF8', '-D', server.data);
+    server.begin();
+    return server;
+  }
+
+  /** A Knex on an empty database. */
+  async database(pool: Knex.PoolConfig = { min: 0, max: 10 }): Promise<Knex> {
+    const admin = this.connect('postgres');
+    const name = `test_${++this.databases}`;
+    await admin.raw(`CREATE DATABASE ${name}`);
+    await admin.destroy();
+    return this.connect(name, pool);
+  }
+
+  connect(database: string, pool: Knex.PoolConfig = { min: 0, max: 2 }, user = 'pawl', port = this.port): Knex {
+    const connection = { host: '127.0.0.1', port, user, database };
+    const made = knexModule({ client: 'pg', connection, pool });
+    // Its connections end with the server's.
+    (made.client as { logger: { warn: () => void } }).logger.warn = () => undefined;
+    return made;
+  }
+
+  url(database: string): string {
+    return `postgres://pawl@127.0.0.1:${this.port}/${database}`;
+  }
+
+  begin(): void {
+    const options = `-p ${this.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=60`;
+    this.run('pg_ctl', '-D', this.data, '-w', '-l', join(this.folder, 'log'), '-o', options, 'start');
+  }
+
+  /** As a loss of power, but for the disk's own memory. */
+  stop(mode: 'fast' | 'immediate' = 'fast'): void {
+    this.run('pg_ctl', '-D', this.data, '-w', '-m', mode, 'stop');
+  }
+
+  end(): void {
+    if (existsSync(join(this.data, 'postmaster.pid'))) this.stop('immediate');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  private get data(): string {
+    return join(this.folder, 'data');
+  }
+
+  private run(program: string, ...args: string[]): void {
+    const command = [join(programs(), program), ...args];
+    const [file, ...rest] = process.getuid!() === 0 ? ['runuser', '-u', 'postgres', '--', ...command] : command;
+    const { status, error } = spawnSync(file!, rest, { cwd: this.folder, stdio: 'ignore' });
+    if (status === 0) return;
+    const log = join(this.folder, 'log');
+    throw new Error(`${program} failed (${error ?? status}): ${existsSync(log) ? readFileSync(log, 'utf8') : 'no log'}`);
+  }
+}
