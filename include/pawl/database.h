@@ -126,8 +126,9 @@ SqlValue to_sql(const T& value) {
   } else if constexpr (std::same_as<Value, Blob>) {
     return value;
   } else {
-    static_assert(std::convertible_to<const T&, std::string_view>,
-                  "A parameter is a number, a text, a pawl::Blob, an optional of these, or nullptr");
+    static_assert(
+        std::convertible_to<const T&, std::string_view>,
+        "A parameter is a number, a text, a pawl::Blob, an optional of these, or nullptr");
     return std::string(std::string_view(value));
   }
 }
@@ -178,8 +179,9 @@ std::optional<std::string> read_sql(const SqlValue& from, T& to) {
     }
     return std::same_as<T, Blob> ? "is no blob" : "is no text";
   } else {
-    static_assert(std::same_as<T, void>,
-                  "A column is a number, a bool, a std::string, a pawl::Blob, or an optional of these");
+    static_assert(
+        std::same_as<T, void>,
+        "A column is a number, a bool, a std::string, a pawl::Blob, or an optional of these");
   }
 }
 

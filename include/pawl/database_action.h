@@ -45,7 +45,8 @@ template <class A, class F>
 ActionHandler make_database_handler(F handler, std::shared_ptr<Database> database) {
   auto shared = std::make_shared<F>(std::move(handler));
   return [shared, database = std::move(database)](
-             const Payload& payload, const ActionContext& context) -> std::variant<Payload, Failure> {
+             const Payload& payload,
+             const ActionContext& context) -> std::variant<Payload, Failure> {
     return run_in_transaction(*database, context, [&](Transaction& transaction) {
       const ActionHandler typed = make_action_handler<A>(
           [&](typename A::Parameters&& parameters, const ActionContext&) -> decltype(auto) {

@@ -82,9 +82,10 @@ SqlValue to_sql(const Napi::Value& value, const std::uint32_t index) {
     return Blob(bytes, bytes + array.ByteLength());
   }
   throw Napi::TypeError::New(
-      value.Env(), "parameter " + std::to_string(index + 1) +
-                       " is nothing that SQL has: it can be a finite number, a bigint of 64 bits, a "
-                       "string, a boolean, bytes, or null");
+      value.Env(),
+      "parameter " + std::to_string(index + 1) +
+          " is nothing that SQL has: it can be a finite number, a bigint of 64 bits, a "
+          "string, a boolean, bytes, or null");
 }
 
 // {"columns": [...], "rows": [{column: value}, …], "changed", "lastId"}
@@ -188,10 +189,9 @@ ActionTask task_of(const Napi::Env env, const Napi::Value& fields) {
 // --- databases
 
 Napi::Function DatabaseObject::define(Napi::Env env) {
-  const Napi::Function defined =
-      DefineClass(env, "Database",
-                  {InstanceMethod("connect", &DatabaseObject::connect),
-                   InstanceMethod("close", &DatabaseObject::close)});
+  const Napi::Function defined = DefineClass(env, "Database",
+                                             {InstanceMethod("connect", &DatabaseObject::connect),
+                                              InstanceMethod("close", &DatabaseObject::close)});
   classes_of(env).database = Napi::Persistent(defined);
   classes_of(env).session = Napi::Persistent(SessionObject::define(env));
   return defined;
@@ -214,7 +214,8 @@ DatabaseObject::DatabaseObject(const Napi::CallbackInfo& info)
 
 Napi::Value DatabaseObject::connect(const Napi::CallbackInfo& info) {
   using Session = std::shared_ptr<SqlSession>;
-  const auto use = info[0].As<Napi::Boolean>().Value() ? SessionUse::actions : SessionUse::application;
+  const auto use =
+      info[0].As<Napi::Boolean>().Value() ? SessionUse::actions : SessionUse::application;
   return SqlCall<Session>::queue(
       info.Env(),
       [database = database_, use]() -> SqlResult<Session> {
@@ -241,19 +242,20 @@ Napi::Value DatabaseObject::close(const Napi::CallbackInfo& info) {
 // --- sessions
 
 Napi::Function SessionObject::define(Napi::Env env) {
-  return DefineClass(env, "Session",
-                     {InstanceMethod("run", &SessionObject::run),
-                      InstanceMethod("begin", &SessionObject::begin),
-                      InstanceMethod("commit", &SessionObject::commit),
-                      InstanceMethod("rollBack", &SessionObject::roll_back),
-                      InstanceMethod("commitOutcome", &SessionObject::commit_outcome),
-                      InstanceMethod("findOutcome", &SessionObject::find_outcome),
-                      InstanceMethod("close", &SessionObject::close)});
+  return DefineClass(
+      env, "Session",
+      {InstanceMethod("run", &SessionObject::run), InstanceMethod("begin", &SessionObject::begin),
+       InstanceMethod("commit", &SessionObject::commit),
+       InstanceMethod("rollBack", &SessionObject::roll_back),
+       InstanceMethod("commitOutcome", &SessionObject::commit_outcome),
+       InstanceMethod("findOutcome", &SessionObject::find_outcome),
+       InstanceMethod("close", &SessionObject::close)});
 }
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<SessionObject>(info) {
-  if (!info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "a database makes its sessions");
+  if (!info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "a database makes its sessions");
   session_ = *info[0].As<Napi::External<std::shared_ptr<SqlSession>>>().Data();
 }
 

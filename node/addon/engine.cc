@@ -109,7 +109,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("executeAction", &Engine::execute_action),
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
                       InstanceMethod("database", &Engine::database),
-       InstanceMethod("counters", &Engine::counters),
+                      InstanceMethod("counters", &Engine::counters),
                       InstanceMethod("close", &Engine::close),
                       InstanceMethod("closeNow", &Engine::close_now)});
 }

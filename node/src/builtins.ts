@@ -1,6 +1,6 @@
 /** The actions that every registry has, unless it is made without. */
 import { toMilliseconds, type Duration } from './durations.js';
-import { NonRetryableError } from './errors.js';
+import { ClosedError, NonRetryableError } from './errors.js';
 import { callHttp, httpRequestOptions } from './http_request.js';
 import { didYouMean } from './names.js';
 import type {
@@ -9,7 +9,9 @@ import type {
   ActionOptions,
   ActionRegistry,
   Notification,
+  RuntimeOfActions,
 } from './registry.js';
+import { registerRecordActions } from './record_actions.js';
 import { logLevels, type LogLevel } from './wire.js';
 
 type Register = (action: ActionOptions, handler: ActionHandler) => void;
@@ -134,5 +136,72 @@ export function registerBuiltIns(registry: ActionRegistry, register: Register): 
     },
   );
 
+  register(
+    {
+      name: 'start_workflow',
+      description: 'Starts an execution by itself, once. Workflows have context.startChild for those that are theirs',
+      category: 'workflow',
+      parameters: [
+        { name: 'workflow', type: 'string', required: true },
+        { name: 'input', type: 'any', required: false },
+        { name: 'version', type: 'string', required: false },
+        { name: 'executionId', type: 'string', required: false, description: 'Made of the idempotency key, if absent' },
+      ],
+    },
+    async ({ workflow, input, version, executionId }: Started, { tenant, idempotencyKey, correlationId }) => ({
+      executionId: await runtimeOf(registry).startWorkflow(workflow, {
+        tenant,
+        initialData: input,
+        ...(version === undefined ? {} : { version }),
+        ...(executionId === undefined ? { idempotencyKey } : { executionId }),
+        ...(correlationId === undefined ? {} : { correlationId }),
+      }),
+    }),
+  );
+
+  register(
+    {
+      name: 'emit_event',
+      description: 'Sends an event to an execution, once, and gives its id. Workflows have context.events.emit',
+      category: 'workflow',
+      parameters: [
+        { name: 'executionId', type: 'string', required: true },
+        { name: 'name', type: 'string', required: true },
+        { name: 'payload', type: 'any', required: false },
+      ],
+    },
+    async ({ executionId, name, payload }: Emitted, { tenant, idempotencyKey }) => {
+      const { eventId } = await runtimeOf(registry).enqueueEvent({
+        execution_id: executionId,
+        event_name: name,
+        payload,
+        tenant,
+        idempotency_key: idempotencyKey,
+      });
+      return { eventId };
+    },
+  );
+
   register(httpRequestOptions, callHttp);
+  registerRecordActions((action, handler) => register(action, handler as ActionHandler));
+}
+
+interface Started {
+  workflow: string;
+  input?: unknown;
+  version?: string;
+  executionId?: string;
+}
+
+interface Emitted {
+  executionId: string;
+  name: string;
+  payload?: unknown;
+}
+
+/** The one that runs the action. */
+function runtimeOf(registry: ActionRegistry): RuntimeOfActions {
+  const { runtime } = registry.link;
+  if (runtime === undefined) throw new ClosedError('The runtime was closed');
+  return runtime;
 }

@@ -3,7 +3,7 @@
  * (SQLSTATE: appendix A of its manual), SQLite (its result codes), Node.js and its fetch (undici), and
  * the status codes of HTTP (RFC 9110).
  */
-import { PayloadError, ValidationError } from './errors.js';
+import { PawlError, PayloadError, ValidationError, type PawlErrorCode } from './errors.js';
 
 /** How the engine treats a failed attempt. The first four are tried again. */
 export type FailureClass =
@@ -153,6 +153,22 @@ const sqliteNumbers: Record<number, string> = {
   26: 'NOTADB',
 };
 
+// Of Pawl's own refusals, where an action calls the runtime.
+const byPawlCode: Partial<Record<PawlErrorCode, FailureClass>> = {
+  invalid_argument: 'permanent',
+  payload_refused: 'permanent',
+  payload_too_large: 'permanent',
+  unknown_workflow: 'permanent',
+  unknown_execution: 'permanent',
+  execution_ended: 'permanent',
+  already_exists: 'permanent',
+  unknown_action: 'permanent',
+  wrong_status: 'permanent',
+  overloaded: 'contention',
+  timeout: 'timeout',
+  store_unavailable: 'external',
+};
+
 const byStatus: Record<number, FailureClass> = {
   400: 'validation',
   408: 'timeout',
@@ -241,6 +257,10 @@ function ofError(error: object): { found?: FailureClass | undefined; cause: unkn
   if (isFailureClass(failureClass)) return { found: failureClass, cause };
   if (isA(error, ValidationError)) return { found: 'validation', cause };
   if (isA(error, PayloadError)) return { found: 'permanent', cause };
+  if (isA(error, PawlError) && typeof code === 'string') {
+    const found = byPawlCode[code as PawlErrorCode];
+    if (found !== undefined) return { found, cause };
+  }
   if (name === 'TimeoutError' || name === 'AbortError') return { found: 'timeout', cause };
   const found =
     (code === 'ERR_SQLITE_ERROR' && typeof errcode === 'number'

@@ -16,6 +16,7 @@ import {
   type StandardSchema,
   type UnknownParameters,
 } from './parameters.js';
+import type { EnqueueEventResult, EventSubmission, StartWorkflowOptions } from './requests.js';
 import { writeActionOptions, type RetryOptions } from './wire.js';
 
 /**
@@ -177,6 +178,14 @@ export interface RegistryLink {
   channel(name: string): NotificationChannel | undefined;
   channelNames(): string[];
   readonly classifiers: readonly FailureClassifier[];
+  /** While it is open. */
+  runtime: RuntimeOfActions | undefined;
+}
+
+/** @internal What built-in actions do with the runtime that runs them. */
+export interface RuntimeOfActions {
+  startWorkflow(name: string, options: StartWorkflowOptions): Promise<string>;
+  enqueueEvent(event: EventSubmission): Promise<EnqueueEventResult>;
 }
 
 type Execute = (registry: ActionRegistry, name: string, request: ExecuteActionRequest) => Promise<any>;
@@ -219,6 +228,7 @@ export class ActionRegistry {
     channel: (name) => this.channels.get(name),
     channelNames: () => [...this.channels.keys()],
     classifiers: this.classifiers,
+    runtime: undefined,
   };
 
   constructor(options: { builtIns?: boolean } = {}) {

@@ -736,6 +736,7 @@ export class WorkflowRuntime {
     try {
       const { link } = this.registry;
       link.listener = (action) => this.tellAction(engine, action);
+      link.runtime = this;
       for (const action of link.all()) this.tellAction(engine, action);
       // For what context.run asks for.
       this.check(engine.registerAction('pawl.run', 'Handlers that are written in workflow code', [-1, 0], true));
@@ -778,6 +779,7 @@ export class WorkflowRuntime {
     process.off('exit', this.atExit);
     ignoreRejections();
     this.registry.link.listener = undefined;
+    this.registry.link.runtime = undefined;
     this.engine = undefined;
     removeGuards();
   }

@@ -45,7 +45,10 @@ test('a second action under a name is refused, the same handler again is not', (
 test('metadata, categories, built-ins', () => {
   const registry = createActionRegistry();
   const builtIns = registry.getAllActions().map(({ name }) => name);
-  assert.deepEqual(builtIns.sort(), ['http_request', 'log_audit_event', 'log_event', 'send_notification', 'wait']);
+  assert.deepEqual(builtIns.sort(), [
+      'create_database_record', 'delete_database_record', 'emit_event', 'http_request', 'log_audit_event', 'log_event',
+      'send_notification', 'start_workflow', 'update_database_record', 'wait',
+    ]);
   registry.registerAction({ name: 'Charge', category: 'money', tags: ['a'], timeout: '5s', retry: { maxAttempts: 2 } }, nothing);
   assert.deepEqual(registry.getActionsByCategory('money').map(({ name }) => name), ['Charge']);
   assert.deepEqual(registry.getActionMetadata('charge')?.retry, { maxAttempts: 2 });

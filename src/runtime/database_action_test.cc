@@ -43,8 +43,7 @@ struct Order {
 PAWL_DESCRIBE(Order, id, how);
 
 pawl::Workflow<std::int64_t> pay(pawl::Context& ctx, Order order) {
-  const auto settled =
-      co_await ctx.run<Settle>({.id = order.id, .cents = 100, .how = order.how});
+  const auto settled = co_await ctx.run<Settle>({.id = order.id, .cents = 100, .how = order.how});
   if (!settled) throw pawl::FailureException(settled.error());
   co_return settled->left;
 }
@@ -54,10 +53,10 @@ pawl::Workflow<std::int64_t> pay(pawl::Context& ctx, Order order) {
 namespace pawl {
 namespace {
 
-using ::testing::HasSubstr;
 using invoices::Invoice;
 using invoices::Order;
 using invoices::Settle;
+using ::testing::HasSubstr;
 
 class DatabaseActionTest : public ::testing::Test {
  protected:
@@ -66,7 +65,8 @@ class DatabaseActionTest : public ::testing::Test {
         WorkflowRuntime::open({.store = "sqlite:" + folder_.file("store.db"), .log = [](auto&) {}})
             .value());
     session_ = runtime_->database()->connect(SessionUse::application).value();
-    sql("CREATE TABLE invoices(id TEXT PRIMARY KEY, cents INTEGER NOT NULL, note TEXT, paid INTEGER)");
+    sql("CREATE TABLE invoices(id TEXT PRIMARY KEY, cents INTEGER NOT NULL, note TEXT, paid "
+        "INTEGER)");
     sql("INSERT INTO invoices VALUES('a', 150, NULL, 0), ('b', 50, 'rush', 1)");
     runtime_->register_workflow("Pay", &invoices::pay).value();
     runtime_
@@ -74,20 +74,21 @@ class DatabaseActionTest : public ::testing::Test {
             [this](const Settle::Parameters& p, Transaction& sql,
                    const ActionContext& context) -> SqlResult<Settle::Result> {
               ++calls_;
-              const auto changed = sql.execute(
-                  "UPDATE invoices SET cents = cents - ? WHERE id = ?", p.cents, p.id);
+              const auto changed =
+                  sql.execute("UPDATE invoices SET cents = cents - ? WHERE id = ?", p.cents, p.id);
               if (!changed) return changed.error();
               if (p.how == "throws") throw std::runtime_error("no");
               if (p.how == "again" && context.attempt == 1) throw std::runtime_error("once");
               if (p.how == "too large") {
                 return SqlResult<Settle::Result>(sql_misfit(std::string(10, 'x')));
               }
-              const auto left = sql.query_one<std::int64_t>(
-                  "SELECT cents FROM invoices WHERE id = ?", p.id);
+              const auto left =
+                  sql.query_one<std::int64_t>("SELECT cents FROM invoices WHERE id = ?", p.id);
               if (!left) return left.error();
               return Settle::Result{.changed = *changed, .left = left->value_or(-1)};
             },
-            {.run = {.retry = {.max_attempts = 2, .initial_interval = std::chrono::milliseconds(1)}}})
+            {.run = {.retry = {.max_attempts = 2,
+                               .initial_interval = std::chrono::milliseconds(1)}}})
         .value();
   }
 
@@ -158,9 +159,9 @@ TEST_F(DatabaseActionTest, RowsAreReadIntoDescribedStructs) {
               HasSubstr("one column"));
   EXPECT_THAT(transaction.query<std::int8_t>("SELECT 300").error().message,
               HasSubstr("does not fit"));
-  EXPECT_EQ(transaction.execute("INSERT INTO invoices VALUES(?, ?, ?, ?)", "c", 1, nullptr, true)
-                .value(),
-            1);
+  EXPECT_EQ(
+      transaction.execute("INSERT INTO invoices VALUES(?, ?, ?, ?)", "c", 1, nullptr, true).value(),
+      1);
 }
 
 }  // namespace

@@ -432,20 +432,21 @@ class IntegrityCheck {
                                 }),
                     outcomes_.end());
     std::vector<Outcome> strays;
-    each("SELECT position, generation FROM workflow_action_results WHERE execution = ?1 AND "
-         "recorded = 1",
-         {about_.ref}, [&](const SqliteStatement& row) {
-           Outcome wanted;
-           wanted.position = static_cast<Position>(row.column_int(0));
-           wanted.generation = static_cast<int>(row.column_int(1));
-           const auto known = std::lower_bound(
-               outcomes_.begin(), outcomes_.end(), wanted,
-               [](const Outcome& one, const Outcome& other) { return one.key() < other.key(); });
-           if (known == outcomes_.end() || known->key() != wanted.key()) {
-             return strays.push_back(wanted);
-           }
-           known->found = true;
-         });
+    each(
+        "SELECT position, generation FROM workflow_action_results WHERE execution = ?1 AND "
+        "recorded = 1",
+        {about_.ref}, [&](const SqliteStatement& row) {
+          Outcome wanted;
+          wanted.position = static_cast<Position>(row.column_int(0));
+          wanted.generation = static_cast<int>(row.column_int(1));
+          const auto known = std::lower_bound(
+              outcomes_.begin(), outcomes_.end(), wanted,
+              [](const Outcome& one, const Outcome& other) { return one.key() < other.key(); });
+          if (known == outcomes_.end() || known->key() != wanted.key()) {
+            return strays.push_back(wanted);
+          }
+          known->found = true;
+        });
     for (const Outcome& stray : strays) {
       find(fmt::format("there is a result at position {}{}, but no record of it", stray.position,
                        of_generation(stray)));

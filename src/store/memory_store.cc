@@ -30,8 +30,8 @@ void change(ExecutionRecord& record, const ExecutionChange& change) {
 
 // Whether the history can say so after what the action's own transaction has written.
 bool follows(const ActionResultRecord& known, const ActionResultRecord& result) {
-  return known.ahead && (result.overrides || (known.succeeded == result.succeeded &&
-                                              known.result == result.result));
+  return known.ahead && (result.overrides ||
+                         (known.succeeded == result.succeeded && known.result == result.result));
 }
 
 // Everything that could be wrong with a transition, found before any of it is applied.

@@ -31,7 +31,8 @@ constexpr std::string_view kFindKeyedOutcome =
     "SELECT status, result, encoding, error FROM main.workflow_action_results "
     "WHERE tenant = ?1 AND user_key = ?2";
 constexpr std::string_view kInsertOutcome =
-    "INSERT INTO main.workflow_action_results(execution, position, tenant, execution_id, action_name, "
+    "INSERT INTO main.workflow_action_results(execution, position, tenant, execution_id, "
+    "action_name, "
     "status, attempts, cause, result, encoding, user_key, parameters_digest, created_at, "
     "generation, seed, recorded) "
     "VALUES(?1, ?2, ?3, ?4, ?5, 'succeeded', ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0) "
@@ -117,10 +118,9 @@ bool begins_with(const char* const text, const std::string_view prefix) {
 // What reads, or is the session's own affair.
 bool is_harmless_pragma(const char* const name, const char* const argument) {
   constexpr std::array kReading{
-      "table_info",       "table_xinfo",       "table_list",        "index_list",
-      "index_info",       "index_xinfo",       "foreign_key_list",  "database_list",
-      "collation_list",   "function_list",     "compile_options",   "foreign_key_check",
-      "integrity_check",  "quick_check"};
+      "table_info",      "table_xinfo",       "table_list",      "index_list",     "index_info",
+      "index_xinfo",     "foreign_key_list",  "database_list",   "collation_list", "function_list",
+      "compile_options", "foreign_key_check", "integrity_check", "quick_check"};
   constexpr std::array kOwn{"foreign_keys", "defer_foreign_keys", "recursive_triggers",
                             "case_sensitive_like"};
   const auto is_it = [name](const char* const known) { return sqlite3_stricmp(name, known) == 0; };
@@ -146,18 +146,18 @@ class SqliteSessionCore final : public TurnHolder,
   static SqlResult<std::shared_ptr<SqliteSessionCore>> open(SqliteDatabase& database,
                                                             const SessionUse use) {
     const SqliteDatabaseOptions& options = database.options();
-    auto connection = SqliteConnection::open(
-        options.path,
-        options.store ? SqliteConnection::Mode::read_write
-                      : SqliteConnection::Mode::read_write_create,
-        options.vfs, options.busy_ms);
+    auto connection =
+        SqliteConnection::open(options.path,
+                               options.store ? SqliteConnection::Mode::read_write
+                                             : SqliteConnection::Mode::read_write_create,
+                               options.vfs, options.busy_ms);
     if (!connection) {
       return sqlite_failure(connection.error().message, "SQLITE_CANTOPEN", FailureClass::transient);
     }
     auto core = std::make_shared<SqliteSessionCore>(database, std::move(*connection));
-    const char* const synchronous = options.off                       ? "OFF"
-                                    : use == SessionUse::application  ? "FULL"
-                                                                      : "NORMAL";
+    const char* const synchronous = options.off                      ? "OFF"
+                                    : use == SessionUse::application ? "FULL"
+                                                                     : "NORMAL";
     std::string settings = fmt::format(
         "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; "
         "PRAGMA mmap_size = 0; PRAGMA temp_store = 2; PRAGMA wal_autocheckpoint = {}",
@@ -239,7 +239,8 @@ class SqliteSessionCore final : public TurnHolder,
       if (const auto failed = take_turn(lock, false)) return *failed;
     }
     if (task.execution > 0) {
-      auto ended = own(kExecutionHasEnded, [&](SqliteStatement& find) { find.bind(1, task.execution); });
+      auto ended =
+          own(kExecutionHasEnded, [&](SqliteStatement& find) { find.bind(1, task.execution); });
       if (!ended) return ended.error();
       if (!ended->rows.empty()) {
         end_with_rollback();
@@ -258,7 +259,8 @@ class SqliteSessionCore final : public TurnHolder,
       insert.bind(6, std::int64_t{task.attempt});
       insert.bind(7, 8, result);
       insert.bind_optional(9, keyed ? std::string_view(task.idempotency_key) : std::string_view{});
-      insert.bind_optional(10, keyed ? std::string_view(task.parameters_digest) : std::string_view{});
+      insert.bind_optional(10,
+                           keyed ? std::string_view(task.parameters_digest) : std::string_view{});
       insert.bind(11, SystemClock().now());
       insert.bind(12, std::int64_t{task.generation});
       insert.bind(13, static_cast<std::int64_t>(task.seed));
@@ -359,16 +361,17 @@ class SqliteSessionCore final : public TurnHolder,
 
   std::string too_long() const {
     return fmt::format(
-        "The transaction had the write lock of the store, for which everything else waits, for more than "
-        "{} ms (transaction_ms_max), and was rolled back. Do what takes long before its first statement, "
+        "The transaction had the write lock of the store, for which everything else waits, for "
+        "more than "
+        "{} ms (transaction_ms_max), and was rolled back. Do what takes long before its first "
+        "statement, "
         "and let nothing in it wait for the engine.",
         database_.options().transaction_max.count());
   }
 
   std::optional<Failure> unusable() {
     if (closed_) return closed();
-    if (phase_ == Phase::open && has_turn_ &&
-        std::chrono::steady_clock::now() >= deadline_) {
+    if (phase_ == Phase::open && has_turn_ && std::chrono::steady_clock::now() >= deadline_) {
       lose(too_long());
     }
     if (phase_ == Phase::lost) {
@@ -429,7 +432,8 @@ class SqliteSessionCore final : public TurnHolder,
       const char* const name = sqlite3_bind_parameter_name(statement, at);
       if (name != nullptr && (name[0] == '$' || name[0] == '?')) {
         which = 0;
-        for (const char* digit = name + 1; *digit >= '0' && *digit <= '9' && which < 100'000; ++digit) {
+        for (const char* digit = name + 1; *digit >= '0' && *digit <= '9' && which < 100'000;
+             ++digit) {
           which = which * 10 + (*digit - '0');
         }
       } else if (name != nullptr) {
@@ -598,7 +602,8 @@ class SqliteSessionCore final : public TurnHolder,
     const int code = sqlite3_exec(connection_.handle(), "COMMIT", nullptr, nullptr, nullptr);
     own_ = false;
     std::optional<Failure> failed;
-    if (code != SQLITE_OK) failed = failure(sqlite3_extended_errcode(connection_.handle()), "COMMIT");
+    if (code != SQLITE_OK)
+      failed = failure(sqlite3_extended_errcode(connection_.handle()), "COMMIT");
     end_with_rollback();
     phase_ = Phase::idle;
     if (failed) return *failed;
@@ -653,8 +658,10 @@ class SqliteSessionCore final : public TurnHolder,
       default: return {};
     }
     if (!database_.options().store || !begins_with(table, "workflow_")) return {};
-    return fmt::format("{}: names that begin with workflow_ are Pawl's own. They can be read here, and "
-                       "not be written", table);
+    return fmt::format(
+        "{}: names that begin with workflow_ are Pawl's own. They can be read here, and "
+        "not be written",
+        table);
   }
 
   SqliteDatabase& database_;  // outlives it: has it, or whoever has it has that
@@ -732,8 +739,7 @@ SqlResult<std::unique_ptr<SqlSession>> SqliteDatabase::connect(const SessionUse 
       (*core)->close();
     }
   }
-  return std::unique_ptr<SqlSession>(
-      std::make_unique<SqliteSession>(self, std::move(*core), use));
+  return std::unique_ptr<SqlSession>(std::make_unique<SqliteSession>(self, std::move(*core), use));
 }
 
 void SqliteDatabase::keep(std::shared_ptr<SqliteSessionCore> core, const SessionUse use) {

@@ -147,8 +147,9 @@ TEST_F(SqliteDatabaseTest, ValuesOfEveryKindComeBackAsTheyWent) {
   const auto session = connect(SessionUse::application);
   run(*session, "CREATE TABLE things(id INTEGER PRIMARY KEY, real REAL, text TEXT, bytes BLOB)");
   const Blob bytes{std::byte{0}, std::byte{255}};
-  const SqlRows added = run(*session, "INSERT INTO things VALUES(?, $2, ?, ?4)",
-                            {std::int64_t{9'007'199'254'740'993}, 0.5, std::string("ä\0b", 4), bytes});
+  const SqlRows added =
+      run(*session, "INSERT INTO things VALUES(?, $2, ?, ?4)",
+          {std::int64_t{9'007'199'254'740'993}, 0.5, std::string("ä\0b", 4), bytes});
   EXPECT_EQ(added.changed, 1);
   EXPECT_EQ(added.last_id, 9'007'199'254'740'993);
   run(*session, "INSERT INTO things(text) VALUES(NULL)");
@@ -198,7 +199,8 @@ TEST_F(SqliteDatabaseTest, PawlsOwnTablesCanBeReadAndNotBeWritten) {
        {"DELETE FROM workflow_events", "UPDATE workflow_executions SET status = 'failed'",
         "INSERT INTO workflow_timers VALUES(1, 1, 'a', 'b', 1)", "DROP TABLE workflow_events",
         "ALTER TABLE workflow_events ADD COLUMN mine TEXT", "CREATE INDEX i ON workflow_events(id)",
-        "CREATE TABLE Workflow_Mine(n INTEGER)", "CREATE TEMP TABLE workflow_action_results(n INTEGER)",
+        "CREATE TABLE Workflow_Mine(n INTEGER)",
+        "CREATE TEMP TABLE workflow_action_results(n INTEGER)",
         "CREATE TRIGGER t AFTER INSERT ON workflow_events BEGIN DELETE FROM mine; END"}) {
     const Failure refused = refusal(*session, sql);
     EXPECT_THAT(refused.message, HasSubstr("Pawl's own")) << sql;
@@ -361,8 +363,7 @@ TEST_F(SqliteDatabaseTest, ManyAtOnceAndTheEngineTakeTurns) {
         ASSERT_TRUE(session->begin());
         // Read and written apart: it adds up only where nobody comes in between.
         const SqlRows read = run(*session, "SELECT n FROM counters");
-        run(*session, "UPDATE counters SET n = ?",
-            {std::get<std::int64_t>(read.rows[0][0]) + 1});
+        run(*session, "UPDATE counters SET n = ?", {std::get<std::int64_t>(read.rows[0][0]) + 1});
         const auto done =
             session->commit_outcome(task_of(1, 1 + thread * kEach + i), Payload::json("1"));
         ASSERT_TRUE(done) << done.error().message;

@@ -31,10 +31,10 @@ constexpr std::string_view kInsertTimer =
     "INSERT OR REPLACE INTO workflow_timers(execution, position, tenant, kind, fire_at) "
     "VALUES(?1, ?2, ?3, ?4, ?5)";
 // Where the action's own transaction has written the row, that is the outcome: another one does not fit.
-#define FOLLOWS_FROM_THE_ROW                                                                       \
-  "DO UPDATE SET recorded = 1, status = excluded.status, attempts = excluded.attempts, "           \
-  "cause = excluded.cause, result = excluded.result, encoding = excluded.encoding, "               \
-  "error = excluded.error, seed = excluded.seed WHERE recorded = 0 AND "                           \
+#define FOLLOWS_FROM_THE_ROW                                                             \
+  "DO UPDATE SET recorded = 1, status = excluded.status, attempts = excluded.attempts, " \
+  "cause = excluded.cause, result = excluded.result, encoding = excluded.encoding, "     \
+  "error = excluded.error, seed = excluded.seed WHERE recorded = 0 AND "                 \
   "(?17 OR (status = excluded.status AND result IS excluded.result)) "
 constexpr std::string_view kInsertResult =
     "INSERT INTO workflow_action_results(execution, position, tenant, execution_id, action_name, "
@@ -406,9 +406,9 @@ SqliteTransitions::Step SqliteTransitions::record_results(SqliteConnection& conn
       return failed;
     }
     if (connection.changed_rows() != 1) {
-      return rows_do_not_fit(
-          fmt::format("the action at position {} of execution {} (key '{}') has another outcome already",
-                      result.position, result.execution, result.user_key));
+      return rows_do_not_fit(fmt::format(
+          "the action at position {} of execution {} (key '{}') has another outcome already",
+          result.position, result.execution, result.user_key));
     }
   }
   return std::nullopt;

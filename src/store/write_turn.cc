@@ -36,7 +36,8 @@ void WriteTurn::take_for_engine() {
   std::unique_lock lock(mutex_);
   engine_waits_ = true;
   engine_came_ = Clock::now();
-  while (!engine_is_next()) wait(lock, held_ ? Clock::time_point::max() : engine_came_ + kEngineWaits);
+  while (!engine_is_next())
+    wait(lock, held_ ? Clock::time_point::max() : engine_came_ + kEngineWaits);
   engine_waits_ = false;
   held_ = true;
   holder_.reset();

@@ -48,7 +48,7 @@ class WriteTurn {
   bool held_ = false;
   std::shared_ptr<TurnHolder> holder_;  // none: the engine
   Clock::time_point deadline_ = Clock::time_point::max();
-  bool giving_up_ = false;          // somebody sees to it
+  bool giving_up_ = false;           // somebody sees to it
   std::deque<std::uint64_t> users_;  // that wait, by ticket
   std::uint64_t next_ticket_ = 1;
   bool engine_waits_ = false;

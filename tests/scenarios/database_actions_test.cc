@@ -17,7 +17,8 @@ namespace {
 World::HostMaker runs_one(const ActionOptions& options = {}) {
   return host_with([options](Script& script) {
     const auto outcome = script.action(script.start_action("increment", "1", options));
-    if (const auto* const failure = std::get_if<Failure>(&outcome)) return '"' + failure->name + '"';
+    if (const auto* const failure = std::get_if<Failure>(&outcome))
+      return '"' + failure->name + '"';
     return std::get<Payload>(outcome).bytes;
   });
 }
@@ -42,23 +43,22 @@ ActionFunction increments(World& world, const std::shared_ptr<Counters>& counter
 TEST(DatabaseActions, AreDoneOnceWhicheverCommitIsTheLast) {
   // The story is told in many worlds: what was done is counted in each by itself.
   const auto counters = std::make_shared<std::map<const World*, Counters>>();
-  tell_four_ways(
-      {runs_one(),
-       [counters](World& world) {
-         world.register_workflow("Story");
-         world.register_action("increment", [&world, counters](const ActionTask& task) {
-           const Payload result = Payload::json("7");
-           if (world.write_ahead(task, result)) ++(*counters)[&world][task.execution_id];
-           return std::variant<Payload, Failure>(result);
-         });
-       },
-       [](World& world) { start_until_told(world, start_of("a")); },
-       [counters](const World& world) {
-         EXPECT_EQ(world.state(kTenant, "a").result.bytes, "7");
-         EXPECT_EQ((*counters)[&world]["a"], 1);
-         counters->erase(&world);
-         for (const auto& [key, row] : world.data().results) EXPECT_FALSE(row.ahead);
-       }});
+  tell_four_ways({runs_one(),
+                  [counters](World& world) {
+                    world.register_workflow("Story");
+                    world.register_action("increment", [&world, counters](const ActionTask& task) {
+                      const Payload result = Payload::json("7");
+                      if (world.write_ahead(task, result)) ++(*counters)[&world][task.execution_id];
+                      return std::variant<Payload, Failure>(result);
+                    });
+                  },
+                  [](World& world) { start_until_told(world, start_of("a")); },
+                  [counters](const World& world) {
+                    EXPECT_EQ(world.state(kTenant, "a").result.bytes, "7");
+                    EXPECT_EQ((*counters)[&world]["a"], 1);
+                    counters->erase(&world);
+                    for (const auto& [key, row] : world.data().results) EXPECT_FALSE(row.ahead);
+                  }});
 }
 
 struct Told {
@@ -73,12 +73,14 @@ class DatabaseActionsLate : public ::testing::Test {
     world_ = std::make_unique<World>(told.options, runs_one(told.action));
     world_->register_workflow("Story");
     const ActionFunction function = increments(*world_, counters_, calls_);
-    world_->register_action("increment", [this, function, told](const ActionTask& task)
-                                             -> std::optional<std::variant<Payload, Failure>> {
-      if (told.answers || task.attempt > 1) return function(task);
-      first_ = task;
-      return std::nullopt;
-    });
+    world_->register_action(
+        "increment",
+        [this, function,
+         told](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+          if (told.answers || task.attempt > 1) return function(task);
+          first_ = task;
+          return std::nullopt;
+        });
     ASSERT_TRUE(world_->start(start_of("a")));
   }
   std::string result() const { return world_->state(kTenant, "a").result.bytes; }

@@ -24,8 +24,9 @@ namespace {
 constexpr int kStartedByEach = 4;
 
 // Of the engine's commits and of an action's own, in the order in which an action passes them.
-constexpr std::array kPoints{"store.before_begin",    "store.before_commit",   "store.after_commit",
-                             "database.begun",        "database.before_commit", "database.after_commit"};
+constexpr std::array kPoints{"store.before_begin",     "store.before_commit",
+                             "store.after_commit",     "database.begun",
+                             "database.before_commit", "database.after_commit"};
 
 // Returns the status that waitpid gives.
 int run_counter(const std::string& file, const int first, const int count,
@@ -53,7 +54,8 @@ void count_with_kills(const int kills) {
   while (killed < kills) {
     const auto& point = kPoints[static_cast<std::size_t>(killed) % kPoints.size()];
     const int pass = static_cast<int>(random() % (3 * kStartedByEach)) + 1;
-    const int status = run_counter(file, started, kStartedByEach, fmt::format("{}:{}", point, pass));
+    const int status =
+        run_counter(file, started, kStartedByEach, fmt::format("{}:{}", point, pass));
     started += kStartedByEach;
     if (WIFSIGNALED(status)) {
       ASSERT_EQ(WTERMSIG(status), SIGKILL);
