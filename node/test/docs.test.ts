@@ -360,7 +360,7 @@ test('the limits of the manual are those of the engine', () => {
   assert.deepEqual([...said.keys()], names);
   for (const [name, value] of said) {
     const inHeader = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    const [, factors] = new RegExp(`size_t ${inHeader} =\\s*([\\d' *]+);`).exec(header)!;
+    const [, factors] = new RegExp(`(?:size_t|DurationMs) ${inHeader} =\\s*([\\d' *]+);`).exec(header)!;
     assert.equal(value, factors!.replaceAll("'", '').split('*').reduce((product, factor) => product * Number(factor), 1), name);
   }
 });
