@@ -116,6 +116,15 @@ struct RunOptions {
   // RetryPolicy{}, not as the action was registered.
   RetryOptions retry = {};
   std::optional<std::chrono::milliseconds> timeout = std::nullopt;  // of one attempt
+  // Over all attempts and the pauses between them, from when it was scheduled.
+  std::optional<std::chrono::milliseconds> total_timeout = std::nullopt;
+  // An attempt whose handler has not called context.heartbeat() for that long is given up.
+  std::optional<std::chrono::milliseconds> heartbeat_timeout = std::nullopt;
+  // Of a call: how long it waits for its handler to be registered, and then fails. None: for ever.
+  std::optional<std::chrono::milliseconds> fail_after = std::nullopt;
+  // Of a call: what has the same key in the tenant is one action with one outcome, whoever calls it. Another
+  // action, or other parameters, under it fail with an AlreadyExistsError. A failure stays, too.
+  std::string_view idempotency_key = {};
 };
 
 static_assert(std::is_trivially_copyable_v<RunOptions>);
@@ -129,6 +138,7 @@ namespace detail {
 struct AttemptLink {
   const ActionTask* task = nullptr;
   std::size_t payload_bytes_max = 0;
+  std::function<void(Payload progress)> beat = {};
 };
 
 }  // namespace detail
@@ -149,7 +159,18 @@ struct ActionContext {
   // Asked to stop when the attempt timed out or its execution ended, and when the engine closes and
   // has waited long enough: whatever the handler returns is ignored then.
   std::stop_token stop;
+  // What an attempt before this one told with its last heartbeat; none: nothing that is known. After a crash
+  // of the process it is what an attempt told that failed before.
+  Payload progress;
   detail::AttemptLink link;
+
+  // The handler is alive, which its heartbeat time-out wants to hear again and again, and perhaps so far.
+  void heartbeat() const { link.beat(Payload{}); }
+  // Throws ErrorException for what can't be carried.
+  template <class T>
+  void heartbeat(const T& reached) const {
+    link.beat(to_payload(reached).value());
+  }
 };
 
 namespace detail {

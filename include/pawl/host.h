@@ -139,6 +139,15 @@ struct RetryPolicy {
 struct ActionOptions {
   std::optional<RetryPolicy> retry;
   std::optional<DurationMs> timeout;  // of one attempt; the default is 60 s
+  // Over all attempts and the pauses between them, from when it was scheduled. Then it has failed.
+  std::optional<DurationMs> total_timeout;
+  // An attempt that has not told that it is alive (ActionSink::action_heartbeat) for that long is given up.
+  std::optional<DurationMs> heartbeat_timeout;
+  // Of a call: how long it waits for somebody to register its handler. None: for ever.
+  std::optional<DurationMs> fail_after;
+  // Of a call: in place of the one that is made of execution and position. What has the same key, in
+  // whichever execution of the tenant or outside of them, is one action, with one outcome.
+  std::string idempotency_key;
   // Of a call: its handler is written in the workflow's code, so that an attempt needs the instance to be
   // live, and as far as the history. The action host of the action kInPlaceAction runs it.
   bool in_place = false;
@@ -361,8 +370,10 @@ struct ActionTask {
   std::string event_id;  // of the event that led to it; empty: the start
   std::string correlation_id;
   Timestamp scheduled_at = 0;
-  DurationMs timeout = 0;  // after this the engine gives up on the attempt
-  bool in_place = false;   // its handler is with the instance, under its position
+  DurationMs timeout = 0;            // after this the engine gives up on the attempt
+  DurationMs heartbeat_timeout = 0;  // after so much silence, too; 0: it may be silent
+  Payload progress;                  // what an attempt before it told last, if that is known
+  bool in_place = false;             // its handler is with the instance, under its position
   // What its row in the store is found by beside the others: of a database that keeps an action's outcome
   // together with its writes.
   int generation = 0;             // one more with each retry of its execution
@@ -385,9 +396,18 @@ struct ActionBegun {
   Position position = 0;
 };
 
+// The handler of an attempt is alive, and so far. As in the task.
+struct ActionHeartbeat {
+  AttemptId id = 0;
+  ExecutionRef execution = 0;
+  Position position = 0;
+  Payload progress;  // none: as before
+};
+
 class ActionSink {
  public:
   virtual ~ActionSink() = default;
+  virtual void action_heartbeat(ActionHeartbeat /*beat*/) {}
   // Only from a host that says so: ActionHost::reports_begin().
   virtual void action_begun(ActionBegun begun) = 0;
   virtual void actions_finished(std::vector<ActionOutcome> outcomes) = 0;

@@ -108,6 +108,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("checkIntegrity", &Engine::check_integrity),
                       InstanceMethod("executeAction", &Engine::execute_action),
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
+                      InstanceMethod("actionHeartbeat", &Engine::action_heartbeat),
                       InstanceMethod("database", &Engine::database),
                       InstanceMethod("counters", &Engine::counters),
                       InstanceMethod("close", &Engine::close),
@@ -365,6 +366,12 @@ void Engine::actions_finished(const Napi::CallbackInfo& info) {
     outcomes.push_back(std::move(outcome));
   }
   action_host_->finished(std::move(outcomes));
+}
+
+void Engine::action_heartbeat(const Napi::CallbackInfo& info) {
+  action_host_->beat(ActionHeartbeat{integer_of(info, 0), integer_of(info, 1),
+                                     static_cast<Position>(integer_of(info, 2)),
+                                     Payload::json(text_of(info, 3))});
 }
 
 Napi::Value Engine::database(const Napi::CallbackInfo& info) {

@@ -50,6 +50,7 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void check_integrity(const Napi::CallbackInfo& info);
   void execute_action(const Napi::CallbackInfo& info);
   void actions_finished(const Napi::CallbackInfo& info);
+  void action_heartbeat(const Napi::CallbackInfo& info);
   Napi::Value database(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);

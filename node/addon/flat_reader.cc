@@ -131,6 +131,10 @@ Failure FlatReader::failure() {
 ActionOptions FlatReader::action_options() {
   ActionOptions options;
   options.timeout = optional_duration(integer());
+  options.total_timeout = optional_duration(integer());
+  options.heartbeat_timeout = optional_duration(integer());
+  options.fail_after = optional_duration(integer());
+  options.idempotency_key = text();
   if (integer() == 0) return options;
   RetryPolicy retry;
   retry.max_attempts = static_cast<int>(integer());

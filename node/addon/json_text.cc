@@ -296,6 +296,10 @@ void append_task(std::string& out, const ActionTask& task) {
   append_text_field(out, "correlationId", task.correlation_id);
   append_number_field(out, "scheduledAt", task.scheduled_at);
   append_number_field(out, "timeout", task.timeout);
+  if (!task.progress.is_none()) {
+    append_field(out, "progress");
+    append_payload(out, task.progress);
+  }
   append_number_field(out, "inPlace", std::int64_t{task.in_place});
   // Comes back as it is, with the outcome of a database action: see task_of in database_object.cc.
   append_field(out, "row");

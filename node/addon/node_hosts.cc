@@ -35,6 +35,17 @@ void NodeActionHost::abort(const AttemptId attempt) {
   thread_->post(AbortItem{attempt});
 }
 
+void NodeActionHost::beat(ActionHeartbeat beat) {
+  std::shared_ptr<ActionSink> sink;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = sinks_.find(beat.id);
+    if (found == sinks_.end()) return;
+    sink = found->second;
+  }
+  sink->action_heartbeat(std::move(beat));
+}
+
 void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
   // Neighbours usually share a sink.
   std::vector<std::pair<std::shared_ptr<ActionSink>, std::vector<ActionOutcome>>> batches;

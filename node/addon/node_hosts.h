@@ -37,6 +37,7 @@ class NodeActionHost final : public ActionHost {
   // What JavaScript reports. Each attempt is answered once; a second answer is ignored, and so is
   // one of an attempt that was aborted.
   void finished(std::vector<ActionOutcome> outcomes);
+  void beat(ActionHeartbeat beat);
 
  private:
   std::shared_ptr<JsThread> thread_;

@@ -35,7 +35,13 @@ interface Task {
   inPlace: number;
   /** For the row of the outcome of a database action; as it came. */
   row: string;
+  progress?: CarriedPayload;
 }
+
+type Beat = (id: number, execution: number, position: number, progress: string) => void;
+
+/** Heartbeats are handed on this far apart, in milliseconds; of those in between the last one counts. */
+const beatIntervalMs = 50;
 
 class AttemptContext implements ActionContext {
   /** Of a database action, from its first query on. */
@@ -43,10 +49,56 @@ class AttemptContext implements ActionContext {
   private controller: AbortController | undefined;
   private ownLogger: Logger | undefined;
 
+  private waiting: string | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private ended = false;
+
   constructor(
     private readonly task: Task,
     private readonly log: LogFunction,
+    private readonly payloadBytesMax: number,
+    private readonly beat: Beat,
   ) {}
+
+  get progress(): unknown {
+    return this.task.progress?.[0];
+  }
+
+  heartbeat(progress?: unknown): void {
+    if (this.ended) return;
+    const text =
+      progress === undefined
+        ? ''
+        : encodeWithin(progress, `progress of ${this.task.name}`, this.payloadBytesMax);
+    if (this.timer !== undefined) {
+      if (text !== '' || this.waiting === undefined) this.waiting = text;
+      return;
+    }
+    this.tell(text);
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.flush();
+    }, beatIntervalMs);
+    this.timer.unref();
+  }
+
+  /** Nothing more is told of it but what waits. */
+  end(): void {
+    this.flush();
+    clearTimeout(this.timer);
+    this.ended = true;
+  }
+
+  private flush(): void {
+    const { waiting } = this;
+    this.waiting = undefined;
+    if (waiting !== undefined) this.tell(waiting);
+  }
+
+  private tell(text: string): void {
+    const { id, execution, position } = this.task;
+    this.beat(id, execution, position, text);
+  }
 
   get tenant() {
     return this.task.tenant;
@@ -106,6 +158,18 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
+function encodeWithin(value: unknown, what: string, payloadBytesMax: number): string {
+  const text = encode(value, what);
+  const bytes = text.length * 3 > payloadBytesMax ? Buffer.byteLength(text) : 0;
+  if (bytes > payloadBytesMax) {
+    throw new PayloadError(
+      `${what}: ${bytes} bytes of JSON are more than payload_bytes_max (${payloadBytesMax})`,
+      'payload_too_large',
+    );
+  }
+  return text;
+}
+
 /** In the order in which the addon reads it. */
 function outcomeRow(task: Task): FlatWriter {
   const { tenant, executionId, execution, position, name, attempt, idempotencyKey, row } = task;
@@ -124,6 +188,7 @@ export class ActionRunner {
     private readonly report: (outcomes: FlatWriter) => void,
     private readonly handlerAt: (execution: number, position: number) => InPlaceHandler | undefined,
     private readonly database: ActionDatabase,
+    private readonly beat: Beat,
   ) {}
 
   run(text: string): void {
@@ -132,6 +197,7 @@ export class ActionRunner {
       if (tagged && task.parameters.length === 1) {
         task.parameters[0] = reviveParsed(task.parameters[0]);
       }
+      if (tagged && task.progress?.length === 1) task.progress[0] = reviveParsed(task.progress[0]);
       this.start(task);
     }
   }
@@ -151,7 +217,7 @@ export class ActionRunner {
   }
 
   private start(task: Task): void {
-    const context = new AttemptContext(task, this.log);
+    const context = new AttemptContext(task, this.log, this.payloadBytesMax, this.beat);
     this.attempts.set(task.id, context);
     const settle = (value: unknown) => this.ended(task, value);
     const fail = (error: unknown) => this.failed(task, error);
@@ -250,16 +316,7 @@ export class ActionRunner {
   }
 
   private encodeResult(task: Task, value: unknown): string {
-    const text = encode(value, `result of ${task.name}`);
-    const bytes = text.length * 3 > this.payloadBytesMax ? Buffer.byteLength(text) : 0;
-    if (bytes > this.payloadBytesMax) {
-      throw new PayloadError(
-        `result of ${task.name}: ${bytes} bytes of JSON are more than payload_bytes_max ` +
-          `(${this.payloadBytesMax})`,
-        'payload_too_large',
-      );
-    }
-    return text;
+    return encodeWithin(value, `result of ${task.name}`, this.payloadBytesMax);
   }
 
   private failed(task: Task, error: unknown): void {
@@ -270,6 +327,8 @@ export class ActionRunner {
   }
 
   private begin(task: Task, succeeded: 0 | 1): FlatWriter {
+    // Its last heartbeat goes first.
+    this.attempts.get(task.id)?.end();
     this.attempts.delete(task.id);
     const { outcomes } = this;
     outcomes.push(task.id, task.execution, task.position, succeeded);

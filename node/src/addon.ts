@@ -60,6 +60,8 @@ export interface NativeEngine {
   backup(call: number, path: string): void;
   checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;
+  /** Of an attempt; progress as JSON, or ''. */
+  actionHeartbeat(id: number, execution: number, position: number, progress: string): void;
   /** That of the store. */
   database(): NativeDatabase;
   counters(): EngineCounters;

@@ -9,7 +9,7 @@ import { prepareAction, type Instance } from './instance.js';
 import { checkName } from './names.js';
 import { checkOptions, describeKind } from './options.js';
 import type { ActionContext } from './registry.js';
-import { CommandKind, type ActionCallOptions } from './wire.js';
+import { actionRunOptionNames, CommandKind, type ActionCallOptions, type ActionRunOptions } from './wire.js';
 
 /** Names of events and the types of their payloads, as an object type or an interface. */
 export type EventMap = Record<string, any>;
@@ -146,7 +146,7 @@ export interface WorkflowContext<Events extends EventMap = EventMap, Input = any
   run<T>(
     name: string,
     action: (attempt: ActionContext) => T | PromiseLike<T>,
-    options?: ActionCallOptions,
+    options?: ActionRunOptions,
   ): Promise<Awaited<T>>;
   /**
    * Runs actions as their dependencies let them, as parallel as that allows, without this code in between,
@@ -480,7 +480,7 @@ export function makeContext(instance: Instance): WorkflowContext {
         if (typeof action !== 'function') {
           throw new InvalidArgumentError(`run needs a function behind the name, not ${describeKind(action)}`);
         }
-        return instance.runInPlace(prepareAction(instance, name, {}, options, 'run'), action);
+        return instance.runInPlace(prepareAction(instance, name, {}, options, 'run', actionRunOptionNames), action);
       } catch (error) {
         return Promise.reject(error);
       }

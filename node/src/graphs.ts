@@ -4,7 +4,7 @@ import { errorFromFailure, type Failure } from './failures.js';
 import { InvalidArgumentError } from './errors.js';
 import { prepareAction, type Instance } from './instance.js';
 import { checkOptions, checkText, checkTexts, describeKind } from './options.js';
-import type { ActionCallOptions, FlatWriter } from './wire.js';
+import { actionCallOptionNames, type ActionCallOptions, type FlatWriter } from './wire.js';
 
 /** What becomes of a graph when one of its actions has failed for good. */
 export type ErrorStrategy = 'stop' | 'continue' | 'retry' | 'compensate';
@@ -86,7 +86,7 @@ export function resultsFrom(carried: CarriedResult[]): ActionExecutionResult[] {
   });
 }
 
-const callNames = ['name', 'parameters', 'retry', 'timeout'] as const;
+const callNames = ['name', 'parameters', ...actionCallOptionNames] as const;
 const actionNames = [
   ...callNames,
   'id',
@@ -111,10 +111,10 @@ function append(out: FlatWriter, more: FlatWriter): void {
   for (const each of more) out.push(each);
 }
 
-function writeCall(out: FlatWriter, instance: Instance, { name, parameters, retry, timeout }: CompensationAction): void {
-  const options: ActionCallOptions = {};
-  if (retry !== undefined) options.retry = retry;
-  if (timeout !== undefined) options.timeout = timeout;
+function writeCall(out: FlatWriter, instance: Instance, { name, parameters, ...more }: CompensationAction): void {
+  const options: ActionCallOptions = Object.fromEntries(
+    Object.entries(more).filter(([option]) => actionCallOptionNames.includes(option as keyof ActionCallOptions)),
+  );
   const call = prepareAction(instance, name, parameters, options);
   out.push(call.name, call.parameters);
   append(out, call.options);

@@ -10,6 +10,7 @@ import { checkOptions } from './options.js';
 import {
   commandKindsEnd,
   CommandKind,
+  actionCallOptionNames,
   writeActionOptions,
   type ActionCallOptions,
   type FlatWriter,
@@ -390,10 +391,11 @@ export function prepareAction(
   parameters: unknown,
   options: ActionCallOptions | undefined,
   what = `actions.${name}`,
+  allowed: readonly string[] = actionCallOptionNames,
 ): PreparedAction {
   checkName(name, 'The name of an action');
   const text = instance.encode(parameters ?? {}, `parameters of ${name}`);
-  checkOptions(what, options, ['timeout', 'retry']);
+  checkOptions(what, options, allowed);
   const written: FlatWriter = [];
   writeActionOptions(written, options);
   return { name, parameters: text, options: written };

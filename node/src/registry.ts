@@ -17,7 +17,7 @@ import {
   type UnknownParameters,
 } from './parameters.js';
 import type { EnqueueEventResult, EventSubmission, StartWorkflowOptions } from './requests.js';
-import { writeActionOptions, type RetryOptions } from './wire.js';
+import { actionRunOptionNames, writeActionOptions, type ActionRunOptions, type RetryOptions } from './wire.js';
 
 /**
  * Of a database action: what its transaction sees of others. SQLite has one writer at a time, so that all are
@@ -46,6 +46,16 @@ export interface ActionContext {
   readonly correlationId: string | undefined;
   /** When the workflow asked for the action: milliseconds since 1970. */
   readonly scheduledAt: number;
+  /**
+   * What an attempt before this one told last, with its heartbeat; undefined: nothing that is known. After a
+   * crash of the process it is what an attempt told that failed before.
+   */
+  readonly progress: any;
+  /**
+   * The handler is alive, and perhaps so far: that is what `heartbeatTimeout` wants to hear, again and again.
+   * Throws a PayloadError for what can't be carried.
+   */
+  heartbeat(progress?: unknown): void;
 }
 
 /** What the handler of a database action is told. */
@@ -77,7 +87,7 @@ export type ActionHandler<Parameters = any, Result = any> = (
 ) => Result | Promise<Result>;
 
 /** How an action is registered. */
-export interface ActionOptions<Parameters extends ActionParameters = ActionParameters> {
+export interface ActionOptions<Parameters extends ActionParameters = ActionParameters> extends ActionRunOptions {
   name: string;
   description?: string;
   /** A list, or a schema that implements Standard Schema (zod, valibot, arktype …). */
@@ -86,9 +96,6 @@ export interface ActionOptions<Parameters extends ActionParameters = ActionParam
   unknown?: 'strip' | 'allow';
   category?: string;
   tags?: readonly string[];
-  retry?: RetryOptions;
-  /** Of one attempt. Default 60 s. */
-  timeout?: Duration;
   /**
    * A schema that implements Standard Schema: what it gives is the result. A result that it refuses fails
    * the action, and is not tried again.
@@ -114,6 +121,8 @@ export interface ActionMetadata {
   readonly tags: readonly string[];
   readonly retry: RetryOptions | undefined;
   readonly timeout: Duration | undefined;
+  readonly totalTimeout: Duration | undefined;
+  readonly heartbeatTimeout: Duration | undefined;
   /** Of a database action. */
   readonly isolation: TransactionIsolationLevel | undefined;
   readonly builtIn: boolean;
@@ -204,8 +213,7 @@ const actionOptionNames = [
   'unknown',
   'category',
   'tags',
-  'retry',
-  'timeout',
+  ...actionRunOptionNames,
   'result',
   'override',
   'isolation',
@@ -404,6 +412,8 @@ export class ActionRegistry {
         tags,
         retry: copyOf(action.retry),
         timeout: action.timeout,
+        totalTimeout: action.totalTimeout,
+        heartbeatTimeout: action.heartbeatTimeout,
         isolation: action.isolation,
         builtIn,
       }),

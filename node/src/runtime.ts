@@ -65,7 +65,7 @@ import {
   type RegisteredAction,
 } from './registry.js';
 import { StoreDatabase } from './store_database.js';
-import { CommandKind, writeActionOptions, type CarriedPayload, type FlatWriter } from './wire.js';
+import { CommandKind, writeActionOptions, type ActionRunOptions, type CarriedPayload, type FlatWriter } from './wire.js';
 
 /** Named bounds. What goes over one is refused with an error that names it. */
 export interface Limits {
@@ -297,6 +297,7 @@ export class WorkflowRuntime {
       options.database === undefined
         ? this.ownDatabase
         : new KnexDatabase(options.database, 'getWorkflowRuntime: options.database'),
+      (...beat) => this.engine?.actionHeartbeat(...beat),
     );
   }
 
@@ -739,7 +740,9 @@ export class WorkflowRuntime {
       link.runtime = this;
       for (const action of link.all()) this.tellAction(engine, action);
       // For what context.run asks for.
-      this.check(engine.registerAction('pawl.run', 'Handlers that are written in workflow code', [-1, 0], true));
+      const none: FlatWriter = [];
+      writeActionOptions(none, undefined);
+      this.check(engine.registerAction('pawl.run', 'Handlers that are written in workflow code', none, true));
       for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
       engine.begin();
     } catch (error) {
@@ -803,7 +806,7 @@ export class WorkflowRuntime {
 
   private tellAction(engine: NativeEngine, { metadata }: RegisteredAction): void {
     const options: FlatWriter = [];
-    writeActionOptions(options, metadata as { retry?: any; timeout?: any });
+    writeActionOptions(options, metadata as ActionRunOptions);
     // The registry has decided about names; the engine follows it.
     this.check(engine.registerAction(metadata.name, metadata.description, options, true));
   }

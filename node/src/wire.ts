@@ -5,6 +5,7 @@
  */
 import { toMilliseconds, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
+import { checkOptionalName } from './names.js';
 import { checkOptions, checkTexts, describeKind } from './options.js';
 
 export type FlatWriter = (number | string)[];
@@ -70,12 +71,31 @@ export interface RetryOptions {
   nonRetryable?: readonly string[];
 }
 
-/** For one call of an action: what it gives goes over what the action was registered with. */
-export interface ActionCallOptions {
+/** How an action is run: as registered, and, one by one, as a call says otherwise. */
+export interface ActionRunOptions {
   retry?: RetryOptions;
   /** Of one attempt. Default 60 s. */
   timeout?: Duration;
+  /** Over all attempts and the pauses between them, from when it was asked for. Then it has failed. */
+  totalTimeout?: Duration;
+  /** An attempt whose handler has not called `context.heartbeat()` for that long is given up. */
+  heartbeatTimeout?: Duration;
 }
+
+/** For one call of an action: what it gives goes over what the action was registered with. */
+export interface ActionCallOptions extends ActionRunOptions {
+  /** How long it waits for somebody to register the action, and then fails. Default: for ever. */
+  failAfter?: Duration;
+  /**
+   * What has the same key in the tenant is one action with one outcome, from whichever execution, or by
+   * `registry.executeAction`: a second call waits for it, and runs nothing. Another action, or other
+   * parameters, under it fail. A failure that was recorded stays, too. Default: made of execution and place.
+   */
+  idempotencyKey?: string;
+}
+
+export const actionRunOptionNames = ['retry', 'timeout', 'totalTimeout', 'heartbeatTimeout'] as const;
+export const actionCallOptionNames = [...actionRunOptionNames, 'failAfter', 'idempotencyKey'] as const;
 
 function numberInRange(value: number | undefined, fallback: number, low: number, high: number, what: string) {
   if (value === undefined) return fallback;
@@ -106,13 +126,22 @@ function whatToWrite(given: unknown): string {
   );
 }
 
-/** Appends a timeout and a retry policy; checks them, and appends nothing where they are refused. */
+function milliseconds(duration: Duration | undefined, what: string): number {
+  return duration === undefined ? -1 : toMilliseconds(duration, what);
+}
+
+/** Appends times, a key and a retry policy; checks them, and appends nothing where they are refused. */
 export function writeActionOptions(out: FlatWriter, options: ActionCallOptions | undefined): void {
-  const timeout = options?.timeout;
   const retry = options?.retry;
-  const timeoutMs = timeout === undefined ? -1 : toMilliseconds(timeout, 'timeout');
+  const first = [
+    milliseconds(options?.timeout, 'timeout'),
+    milliseconds(options?.totalTimeout, 'totalTimeout'),
+    milliseconds(options?.heartbeatTimeout, 'heartbeatTimeout'),
+    milliseconds(options?.failAfter, 'failAfter'),
+    checkOptionalName(options?.idempotencyKey, 'idempotencyKey'),
+  ];
   if (retry === undefined) {
-    out.push(timeoutMs, 0);
+    out.push(...first, 0);
     return;
   }
   checkOptions('retry', retry, retryOptionNames);
@@ -122,7 +151,7 @@ export function writeActionOptions(out: FlatWriter, options: ActionCallOptions |
   }
   const nonRetryable = checkTexts('retry.nonRetryable', retry.nonRetryable, whatToWrite);
   out.push(
-    timeoutMs,
+    ...first,
     1,
     maxAttempts,
     toMilliseconds(retry.initialInterval ?? 1_000, 'retry.initialInterval'),

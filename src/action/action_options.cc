@@ -43,10 +43,18 @@ ActionOptions action_options(const RunOptions& options) {
       given.max_interval || given.jitter) {
     result.retry = std::move(policy);
   }
-  if (options.timeout) {
-    refuse(options.timeout->count() <= 0, "timeout must be more than nothing");
-    result.timeout = options.timeout->count();
-  }
+  const auto duration = [&refuse](const std::optional<std::chrono::milliseconds>& of,
+                                  const char* const what) -> std::optional<DurationMs> {
+    if (!of) return std::nullopt;
+    refuse(of->count() <= 0, what);
+    return of->count();
+  };
+  result.timeout = duration(options.timeout, "timeout must be more than nothing");
+  result.total_timeout = duration(options.total_timeout, "total_timeout must be more than nothing");
+  result.heartbeat_timeout =
+      duration(options.heartbeat_timeout, "heartbeat_timeout must be more than nothing");
+  result.fail_after = duration(options.fail_after, "fail_after must be more than nothing");
+  result.idempotency_key = options.idempotency_key;
   return result;
 }
 

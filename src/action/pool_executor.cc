@@ -201,7 +201,11 @@ std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
       std::chrono::milliseconds(job.task.scheduled_at));
   context.timeout = std::chrono::milliseconds(job.task.timeout);
   context.stop = job.stop.get_token();
-  context.link = {&job.task, options_.limits.payload_bytes_max};
+  context.progress = job.task.progress;
+  context.link = {&job.task, options_.limits.payload_bytes_max, [&job](Payload progress) {
+                    job.sink->action_heartbeat(
+                        {job.task.id, job.task.execution, job.task.position, std::move(progress)});
+                  }};
   try {
     auto outcome = (*handler)(job.task.parameters, context);
     if (const auto* const result = std::get_if<Payload>(&outcome)) {

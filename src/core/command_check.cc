@@ -15,6 +15,15 @@ Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::m
 
 std::optional<Error> check_options(const std::string_view action, const ActionOptions& options,
                                    const Limits& limits) {
+  if (auto error =
+          check_text("idempotency key of an action", options.idempotency_key, limits, true)) {
+    error->message += fmt::format(" It is in the options of action '{}'.", action);
+    return error;
+  }
+  if (options.in_place && !options.idempotency_key.empty()) {
+    return invalid(fmt::format(
+        "'{}' is written in place, and can't have an idempotency key of its own.", action));
+  }
   if (!options.retry) return std::nullopt;
   const RetryPolicy& retry = *options.retry;
   if (!std::isfinite(retry.backoff) || !std::isfinite(retry.jitter)) {

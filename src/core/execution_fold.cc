@@ -372,6 +372,10 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       const auto found = actions_.find(event.position);
       if (found == actions_.end()) return misfit(event, "there is no such action");
       found->second.attempts_failed = attributes->attempt;
+      found->second.last_failure = event.payload;
+      if (!attributes->progress.empty()) {
+        found->second.progress = Payload::json(attributes->progress);
+      }
       retry_action(found->second, attributes->next_attempt_at);
       return {};
     }

@@ -45,6 +45,9 @@ struct PendingAction {
   int generation = 0;  // one more with each retry of the execution: another key
   // In a graph: attempts after the first that are made whatever the failure. None: as its policy says.
   std::optional<int> retries = std::nullopt;
+  // Of the last attempt that failed: how, as JSON, and what it had told last.
+  Payload last_failure = {};
+  Payload progress = {};
 };
 
 // Open --GraphCompleted--> (gone). Its actions are among the pending ones while they run.

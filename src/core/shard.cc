@@ -72,6 +72,7 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   out_ = &out;
   const std::size_t first_reply = out.replies.size();
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
+  hand_keyed();
   run_ready();
   evict_surplus();
   look_for_mail();
@@ -93,6 +94,8 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
+  if (!limits_due_.empty()) offer(limits_due_.begin()->first);
+  if (!keyed_retries_.empty()) offer(keyed_retries_.begin()->first);
   if (!to_reload_.empty() || !pages_to_reload_.empty()) offer(reload_at_);
   if (mail_look_at_ != 0) offer(mail_look_at_);
   if (timer_load_at_ > now_) offer(timer_load_at_);
@@ -356,6 +359,8 @@ void Shard::on(const Tick&) {
   expire_waits();
   if (draining_) return;
   retry_detached();
+  ask_keyed_again();
+  enforce_limits();
   if (now_ >= reload_at_) {
     std::move(pages_to_reload_.begin(), pages_to_reload_.end(),
               std::back_inserter(out_->page_loads));

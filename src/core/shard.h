@@ -179,11 +179,12 @@ struct DrainRequested {
 // Time has passed: something may be due.
 struct Tick {};
 
-using Input = std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested,
-                           ForkPrepared, ActionRequested, ResumeExecutions, ExecutionLoaded,
-                           PageLoaded, MailPosted, MailLoaded, TimersLoaded, InboxFound,
-                           ActionResultFound, WorkflowRegistered, ActionRegistered, DrainRequested,
-                           Tick, ActivationResult, ActionBegun, ActionOutcome, CommitOutcome>;
+using Input =
+    std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
+                 ActionRequested, ResumeExecutions, ExecutionLoaded, PageLoaded, MailPosted,
+                 MailLoaded, TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
+                 ActionRegistered, DrainRequested, Tick, ActivationResult, ActionBegun,
+                 ActionHeartbeat, ActionOutcome, CommitOutcome>;
 
 // ---- outputs
 
@@ -302,10 +303,18 @@ class Shard {
     InboxRecord row;
   };
   struct AttemptFinished {
+    // Of what the outcome is.
+    enum class Of : std::uint8_t {
+      attempt,  // of that one: a failure may be followed by another attempt
+      action,   // of the action as such, after `attempt` attempts
+      limit,    // the same, since its time is up; not while its execution is paused
+    };
     ExecutionRef execution = 0;
     Position position = 0;
     int attempt = 1;
     std::variant<Payload, Failure> outcome;
+    Of of = Of::attempt;
+    Payload progress = {};  // of an attempt
   };
   // A child has ended, says a row of the inbox.
   struct ChildEnded {
@@ -333,7 +342,22 @@ class Shard {
     HostId host = 0;
     bool handed_out = false;
     DurationMs timeout = 0;
-    Timestamp deadline = 0;  // 0: it has not begun
+    DurationMs heartbeat_timeout = 0;
+    Timestamp times_out_at = 0;  // 0: it has not begun
+    Timestamp beat_by = 0;       // 0: it may be silent
+    Timestamp deadline = 0;      // the sooner of the two
+    Payload progress = {};       // what it has told last
+  };
+
+  // How long an action that is open may take, whatever its attempts do.
+  struct ActionLimit {
+    Timestamp ends_at = 0;        // its time-out over all attempts; 0: none
+    Timestamp registered_by = 0;  // somebody has to have registered its handler; 0: no matter
+
+    Timestamp due() const {
+      if (ends_at == 0 || registered_by == 0) return std::max(ends_at, registered_by);
+      return std::min(ends_at, registered_by);
+    }
   };
 
   using AttemptKey = std::pair<ExecutionRef, Position>;
@@ -366,6 +390,7 @@ class Shard {
   void on(const Tick& input);
   void on(ActivationResult input);
   void on(ActionBegun input);
+  void on(ActionHeartbeat input);
   void on(ActionOutcome input);
   void on(const CommitOutcome& input);
 
@@ -531,10 +556,27 @@ class Shard {
   void hand_out(const Catalog::Action& registered, ActionTask task);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
   void start_clock(AttemptKey key, Attempt& attempt);
+  void await_beat(AttemptKey key, Attempt& attempt);
   void end_attempt(AttemptKey key);
   void abandon_attempts(ExecutionRef ref);
   void without_handler_erase(ExecutionRef ref);
-  void finish_detached_attempt(Position position, std::variant<Payload, Failure> outcome);
+  // How long an action may take: see shard_limits.cc.
+  void limit(AttemptKey key, const PendingAction& action, const Catalog::Action* registered);
+  void lift_limit(AttemptKey key);
+  void lift_limits(ExecutionRef ref);
+  void enforce_limits();
+  bool ends_by_limit(Execution& execution, AttemptFinished& finished);
+  // Outside of executions, and under a key of the caller's: see shard_detached.cc.
+  DetachedAction& add_detached(std::string key, ExecuteActionRequest action, std::string digest);
+  void ask_keyed(Execution& execution, Position position, const PendingAction& action);
+  void hand_keyed();
+  void ask_keyed_again();
+  void leave_keyed(ExecutionRef ref);
+  void leave_keyed(std::map<AttemptKey, std::string>::iterator at);
+  static bool is_wanted(const DetachedAction& detached);
+  void forget_detached(const DetachedAction& detached);
+  void finish_detached_attempt(Position position, std::variant<Payload, Failure> outcome,
+                               Payload progress);
   void try_detached(DetachedAction& action);
   void retry_detached();
   void record_detached(DetachedAction& action);
@@ -627,6 +669,8 @@ class Shard {
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;
+  std::map<AttemptKey, ActionLimit> limits_;
+  std::set<std::pair<Timestamp, AttemptKey>> limits_due_;
   TimerQueue timers_;
   Timestamp timer_load_at_ = 0;  // not before this, after a load that failed
 
@@ -634,6 +678,10 @@ class Shard {
   std::map<Position, std::string> detached_positions_;
   Position next_detached_ = -1;
   std::set<std::pair<Timestamp, std::string>> detached_retries_;
+  // Actions of executions that wait for one of these, under a key of their caller's: by map key.
+  std::map<AttemptKey, std::string> keyed_;
+  std::deque<AttemptFinished> keyed_ended_;                   // to be handed to them
+  std::set<std::pair<Timestamp, AttemptKey>> keyed_retries_;  // to ask again then
 
   // Mail that is known here and not yet settled for good. While a look into the store is out, what was
   // settled meanwhile is remembered, since the look may still show it.

@@ -1,4 +1,4 @@
-// Attempts of actions: handed out, timed out, tried again; and actions outside of any execution.
+// Attempts of actions: handed out, timed out, given up.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,6 +44,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   }
   const std::string handler = handler_of(action);
   const Catalog::Action* const registered = catalog_.find_action(handler);
+  limit(key, action, registered);
   if (registered == nullptr) {
     // After a restart the registrations are still to come: not worth a warning.
     if (just_scheduled) {
@@ -59,6 +60,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
     if (missing_handlers_.emplace(key, meeting).second) without_handler_.emplace(meeting, key);
     return;
   }
+  if (!action.options.idempotency_key.empty()) return ask_keyed(execution, position, action);
   ActionTask task;
   task.tenant = record.tenant;
   task.execution_id = record.execution_id;
@@ -72,6 +74,8 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.correlation_id = record.correlation_id;
   task.scheduled_at = action.scheduled_at;
   task.timeout = action.options.timeout.value_or(0);
+  task.heartbeat_timeout = action.options.heartbeat_timeout.value_or(0);
+  task.progress = action.progress;
   task.in_place = action.options.in_place;
   task.generation = action.generation;
   task.seed = execution.fold.seed();
@@ -82,6 +86,9 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
   task.id = next_attempt_++;
   if (task.timeout == 0) {
     task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
+  }
+  if (task.heartbeat_timeout == 0) {
+    task.heartbeat_timeout = registered.options.heartbeat_timeout.value_or(0);
   }
   attempts_.emplace(AttemptKey{task.execution, task.position},
                     Attempt{task.id, task.attempt, registered.host, 0});
@@ -106,9 +113,14 @@ void Shard::dispatch_all(Execution& execution) {
       if (outcome != nullptr) finished.insert(outcome->position);
     }
   }
+  const bool running = execution.fold.record().status == ExecutionStatus::running;
   for (const auto& [position, action] : execution.fold.actions()) {
-    if (!action.retry_at && !finished.contains(position))
+    if (finished.contains(position) || action.held) continue;
+    if (!action.retry_at) {
       dispatch_once_durable(execution, position);
+    } else if (running) {
+      limit({execution.fold.ref(), position}, action, catalog_.find_action(handler_of(action)));
+    }
   }
 }
 
@@ -151,6 +163,7 @@ bool Shard::run_next(const HostId host) {
     if (attempt == attempts_.end() || attempt->second.id != task.id) continue;
     attempt->second.handed_out = true;
     attempt->second.timeout = task.timeout;
+    attempt->second.heartbeat_timeout = task.heartbeat_timeout;
     if (!queue.reports_begin) start_clock(key, attempt->second);
     if (queue.capacity) queue.unanswered.insert(task.id);
     ++in_flight_;
@@ -163,8 +176,30 @@ bool Shard::run_next(const HostId host) {
 
 // Its time-out counts from now on.
 void Shard::start_clock(const AttemptKey key, Attempt& attempt) {
-  attempt.deadline = later(now_, attempt.timeout);
+  attempt.times_out_at = later(now_, attempt.timeout);
+  await_beat(key, attempt);
+}
+
+// From now on it may be silent for so long.
+void Shard::await_beat(const AttemptKey key, Attempt& attempt) {
+  if (attempt.deadline != 0) deadlines_.erase({attempt.deadline, key});
+  attempt.deadline = attempt.times_out_at;
+  if (attempt.heartbeat_timeout > 0) {
+    attempt.beat_by = later(now_, attempt.heartbeat_timeout);
+    attempt.deadline = std::min(attempt.deadline, attempt.beat_by);
+  }
   deadlines_.emplace(attempt.deadline, key);
+}
+
+void Shard::on(ActionHeartbeat input) {
+  const AttemptKey key{input.execution, input.position};
+  const auto attempt = attempts_.find(key);
+  if (attempt == attempts_.end() || attempt->second.id != input.id) return;
+  if (!input.progress.is_none() &&
+      !check_payload("progress of the action", input.progress, options_.limits)) {
+    attempt->second.progress = std::move(input.progress);
+  }
+  if (attempt->second.deadline != 0) await_beat(key, attempt->second);
 }
 
 void Shard::on(ActionBegun input) {
@@ -194,6 +229,8 @@ void Shard::abandon_attempts(const ExecutionRef ref) {
     ++at;
     end_attempt(key);
   }
+  leave_keyed(ref);
+  lift_limits(ref);
 }
 
 void Shard::without_handler_erase(const ExecutionRef ref) {
@@ -217,6 +254,7 @@ void Shard::on(ActionOutcome input) {
 void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> outcome) {
   const auto [ref, position] = key;
   const int attempt = attempts_.at(key).attempt;
+  Payload progress = std::move(attempts_.at(key).progress);
   end_attempt(key);
   if (const auto* const result = std::get_if<Payload>(&outcome)) {
     if (const auto error = check_payload("result of the action", *result, options_.limits)) {
@@ -230,8 +268,11 @@ void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> 
   }
   // From here on it is what code will see of it after a restart, too.
   if (auto* const failure = std::get_if<Failure>(&outcome)) *failure = as_recorded(*failure);
-  if (ref == 0) return finish_detached_attempt(position, std::move(outcome));
-  give(ref, AttemptFinished{ref, position, attempt, std::move(outcome)});
+  if (ref == 0) {
+    return finish_detached_attempt(position, std::move(outcome), std::move(progress));
+  }
+  give(ref, AttemptFinished{ref, position, attempt, std::move(outcome),
+                            AttemptFinished::Of::attempt, std::move(progress)});
 }
 
 void Shard::expire_attempts() {
@@ -242,171 +283,14 @@ void Shard::expire_attempts() {
     Failure failure;
     failure.name = "TimeoutError";
     failure.code = "timeout";
-    failure.message = fmt::format("attempt {} did not finish within its time-out", attempt.attempt);
+    failure.message =
+        now_ >= attempt.times_out_at
+            ? fmt::format("attempt {} did not finish within its time-out", attempt.attempt)
+            : fmt::format("attempt {} was silent for longer than its heartbeat time-out of {}",
+                          attempt.attempt, format_duration_ms(attempt.heartbeat_timeout));
     failure.failure_class = FailureClass::timeout;
     finish_attempt(key, std::move(failure));
   }
-}
-
-// ---- outside of any execution
-
-void Shard::on(ActionRequested input) {
-  const ExecuteActionRequest& action = input.action;
-  if (catalog_.find_action(action.name) == nullptr) {
-    const auto nearest = nearest_names(action.name, catalog_.action_names());
-    return reply(input.request,
-                 Error{ErrorCode::unknown_action,
-                       fmt::format("No action '{}' is registered here{}.", action.name,
-                                   nearest.empty() ? std::string{}
-                                                   : fmt::format("; did you mean {}?",
-                                                                 fmt::join(nearest, ", "))),
-                       action.name});
-  }
-  std::string key = action.tenant;
-  key.push_back('\0');
-  key += action.idempotency_key;
-  const std::string digest =
-      digest_text(meeting_name(action.name) + '\0' + action.parameters.bytes);
-  if (const auto found = detached_.find(key); found != detached_.end()) {
-    if (found->second->parameters_digest != digest)
-      return refuse_other_parameters(input.request, action);
-    found->second->requests.push_back(input.request);
-    return;
-  }
-  auto detached = std::make_unique<DetachedAction>();
-  detached->map_key = key;
-  detached->action = std::move(input.action);
-  detached->parameters_digest = digest;
-  detached->requests.push_back(input.request);
-  detached->position = next_detached_--;
-  detached->first_at = now_;
-  out_->result_lookups.push_back(
-      FindActionResult{detached->action.tenant, detached->action.idempotency_key});
-  detached_positions_.emplace(detached->position, key);
-  detached_.emplace(std::move(key), std::move(detached));
-}
-
-void Shard::refuse_other_parameters(const RequestId request, const ExecuteActionRequest& action) {
-  reply(request, Error{ErrorCode::already_exists,
-                       fmt::format("The idempotency key '{}' was used for another action or with "
-                                   "other parameters. Use a key of its own for each call.",
-                                   action.idempotency_key),
-                       action.idempotency_key});
-}
-
-void Shard::on(ActionResultFound input) {
-  const auto found = detached_.find(input.tenant + '\0' + input.user_key);
-  if (found == detached_.end()) return;
-  DetachedAction& detached = *found->second;
-  detached.looking_up = false;
-  if (!input.found) return fail_detached(detached.map_key, input.found.error());
-  if (!*input.found) return try_detached(detached);
-  const ActionResultRecord& recorded = **input.found;
-  if (recorded.parameters_digest != detached.parameters_digest) {
-    for (const RequestId request : detached.requests) {
-      refuse_other_parameters(request, detached.action);
-    }
-    detached.requests.clear();
-  } else if (recorded.succeeded) {
-    detached.outcome = recorded.result;
-  } else {
-    detached.outcome = decode_failure(recorded.error_json);
-  }
-  finish_detached(detached.map_key);
-}
-
-void Shard::try_detached(DetachedAction& detached) {
-  const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
-  ActionTask task;
-  task.tenant = detached.action.tenant;
-  task.execution_id = detached.action.execution_id;
-  task.position = detached.position;
-  task.name = detached.action.name;
-  task.parameters = detached.action.parameters;
-  task.attempt = detached.attempt;
-  task.idempotency_key = detached.action.idempotency_key;
-  task.event_id = detached.action.event_id;
-  task.scheduled_at = detached.first_at;
-  task.parameters_digest = detached.parameters_digest;
-  hand_out(registered, std::move(task));
-}
-
-void Shard::finish_detached_attempt(const Position position,
-                                    std::variant<Payload, Failure> outcome) {
-  const auto known = detached_positions_.find(position);
-  if (known == detached_positions_.end()) return;
-  DetachedAction& detached = *detached_.at(known->second);
-  if (const auto* const failure = std::get_if<Failure>(&outcome)) {
-    const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
-    const RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});
-    const auto delay = retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
-    if (delay) {
-      ++detached.attempt;
-      detached_retries_.emplace(later(now_, *delay), detached.map_key);
-      return;
-    }
-  }
-  detached.outcome = std::move(outcome);
-  record_detached(detached);
-}
-
-void Shard::retry_detached() {
-  while (!detached_retries_.empty() && detached_retries_.begin()->first <= now_) {
-    const std::string key = detached_retries_.begin()->second;
-    detached_retries_.erase(detached_retries_.begin());
-    try_detached(*detached_.at(key));
-  }
-}
-
-void Shard::record_detached(DetachedAction& detached) {
-  ActionResultRecord result;
-  result.tenant = detached.action.tenant;
-  result.execution_id = detached.action.execution_id;
-  result.action = detached.action.name;
-  result.user_key = detached.action.idempotency_key;
-  result.parameters_digest = detached.parameters_digest;
-  result.attempts = detached.attempt;
-  result.at = now_;
-  if (const auto* const failure = std::get_if<Failure>(&*detached.outcome)) {
-    result.succeeded = false;
-    result.error_json = encode_failure(*failure);
-  } else {
-    result.result = std::get<Payload>(*detached.outcome);
-  }
-  Transition transition;
-  transition.tenant = result.tenant;
-  transition.results.push_back(std::move(result));
-  Held held;
-  held.commit = next_commit_++;
-  held.detached = detached.map_key;
-  out_->commits.push_back(
-      CommitRequest{options_.stream, generation_, held.commit, std::move(transition)});
-  held_.push_back(std::move(held));
-}
-
-void Shard::finish_detached(const std::string& key) {
-  const auto found = detached_.find(key);
-  if (found == detached_.end()) return;
-  const DetachedAction& detached = *found->second;
-  for (const RequestId request : detached.requests) {
-    if (const auto* const failure = std::get_if<Failure>(&*detached.outcome)) {
-      const bool misfit = failure->failure_class == FailureClass::validation;
-      reply(request, Error{misfit ? ErrorCode::validation : ErrorCode::action_failed,
-                           failure->message, encode_failure(*failure)});
-    } else {
-      out_->replies.push_back(Reply{request, std::get<Payload>(*detached.outcome)});
-    }
-  }
-  detached_positions_.erase(detached.position);
-  detached_.erase(found);
-}
-
-void Shard::fail_detached(const std::string& key, const Error& error) {
-  const auto found = detached_.find(key);
-  if (found == detached_.end()) return;
-  for (const RequestId request : found->second->requests) reply(request, error);
-  detached_positions_.erase(found->second->position);
-  detached_.erase(found);
 }
 
 }  // namespace pawl

@@ -514,8 +514,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
         [&](const ActionResultRecord& known) { return known.position == finished->position; });
     // One that was held is in the history, and found there again.
     if (result == execution.open.results.end()) continue;
-    execution.work.push_front(
-        AttemptFinished{ref, finished->position, result->attempts, finished->outcome});
+    execution.work.push_front(AttemptFinished{ref, finished->position, result->attempts,
+                                              finished->outcome, AttemptFinished::Of::action});
   }
   ExecutionChange change;
   change.status = ExecutionStatus::stuck;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/shard.h"
@@ -117,7 +118,7 @@ struct Shard::Execution {
   std::deque<Answer> recent_keys;
 };
 
-// An action outside of any execution, from the call to its recorded outcome.
+// An action outside of any execution, or under a key of its caller's, from the call to its recorded outcome.
 //
 //   LookingUp --not found--> Running --failed, retryable--> Waiting --due--> Running
 //   LookingUp --found--> (gone)   Running --finished--> Recording --committed--> (gone)
@@ -126,6 +127,11 @@ struct Shard::DetachedAction {
   ExecuteActionRequest action;
   std::string parameters_digest;
   std::vector<RequestId> requests;
+  // Actions of executions that asked for it under the same key, and how the first of them is to be run.
+  std::vector<std::pair<ExecutionRef, Position>> waiting;
+  ActionOptions options;
+  std::string correlation_id;
+  Payload progress;       // what the last attempt that failed had told
   Position position = 0;  // of its attempts: negative, unique in the shard
   bool looking_up = true;
   int attempt = 1;

@@ -292,8 +292,8 @@ void Shard::take_ahead(Execution& execution, std::vector<ActionResultRecord> ahe
     if (action.generation != result->generation) continue;
     // Whichever attempt it was: it may have ended after it was given up.
     execution.work.push_front(AttemptFinished{execution.fold.ref(), result->position,
-                                              action.attempts_failed + 1,
-                                              std::move(result->result)});
+                                              action.attempts_failed + 1, std::move(result->result),
+                                              AttemptFinished::Of::action});
   }
 }
 

@@ -100,6 +100,11 @@ void Shard::proceed(Execution& execution) {
     if (execution.phase != Execution::Phase::idle || execution.work.empty()) break;
     Work work = std::move(execution.work.front());
     execution.work.pop_front();
+    if (auto* const ended = std::get_if<AttemptFinished>(&work);
+        ended != nullptr && ended->of == AttemptFinished::Of::limit &&
+        !ends_by_limit(execution, *ended)) {
+      continue;
+    }
     const auto* const timer = std::get_if<TimerDue>(&work);
     const auto* const attempt = std::get_if<AttemptFinished>(&work);
     // A graph goes on without code, but not where its execution is to be left as it is.
@@ -659,7 +664,8 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   const auto found = execution.fold.actions().find(finished.position);
   if (found == execution.fold.actions().end() || found->second.held) return std::nullopt;
   const PendingAction& action = found->second;
-  const int attempt = action.attempts_failed + 1;
+  const bool of_attempt = finished.of == AttemptFinished::Of::attempt;
+  const int attempt = of_attempt ? action.attempts_failed + 1 : finished.attempt;
   if (finished.attempt != attempt) return std::nullopt;
 
   const ExecutionRecord& record = execution.fold.record();
@@ -689,9 +695,16 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
         judged.failure_class = FailureClass::transient;
       }
     }
-    if (const auto delay = retry_delay(policy, judged, attempt, seed)) {
+    std::optional<DurationMs> total = action.options.total_timeout;
+    if (!total && registered != nullptr) total = registered->options.total_timeout;
+    const auto delay = retry_delay(policy, judged, attempt, seed);
+    // One that would begin when its time is up is not waited for.
+    const bool in_time =
+        delay && (!total || later(now_, *delay) < later(action.scheduled_at, *total));
+    if (of_attempt && in_time) {
       event.type = EventType::action_attempt_failed;
-      event.attributes = encode(AttemptFailedAttributes{attempt, later(now_, *delay)});
+      event.attributes =
+          encode(AttemptFailedAttributes{attempt, later(now_, *delay), finished.progress.bytes});
       return outcome;
     }
   }
@@ -729,7 +742,10 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
   std::optional<Outcome> outcome = outcome_of(execution, finished);
   if (!outcome || stands_alone(outcome->event) != bookkeeping) return;
   HistoryEvent event = std::move(outcome->event);
-  if (outcome->result) execution.open.results.push_back(std::move(*outcome->result));
+  if (outcome->result) {
+    lift_limit({execution.fold.ref(), finished.position});
+    execution.open.results.push_back(std::move(*outcome->result));
+  }
   if (!bookkeeping) {
     if (execution.jobs.empty()) execution.cause = event.cause;
     return add_job(execution, std::move(event), ActionJob{finished.position, finished.outcome});
@@ -751,6 +767,7 @@ void Shard::hold_outcome(Execution& execution, const AttemptFinished& finished) 
   std::optional<Outcome> outcome = outcome_of(execution, finished);
   if (!outcome) return;
   if (outcome->result) {
+    lift_limit({execution.fold.ref(), finished.position});
     outcome->event.type = EventType::action_outcome_held;
     outcome->event.attributes =
         encode(HeldAttributes{outcome->result->attempts, !outcome->result->succeeded});

@@ -60,7 +60,14 @@ void read(ObjectReader& reader, ScheduledAttributes& attributes) {
   if (reader.has("timeout")) reader.number("timeout", attributes.options.timeout.emplace());
   int in_place = 0;
   reader.number("inPlace", in_place);
-  attributes.options.in_place = in_place != 0;
+  ActionOptions& options = attributes.options;
+  options.in_place = in_place != 0;
+  for (const auto& [name, duration] : {std::pair{"totalTimeout", &options.total_timeout},
+                                       {"heartbeatTimeout", &options.heartbeat_timeout},
+                                       {"failAfter", &options.fail_after}}) {
+    if (reader.has(name)) reader.number(name, duration->emplace());
+  }
+  reader.text("idempotencyKey", options.idempotency_key);
 }
 
 void read(ObjectReader& reader, OutcomeAttributes& attributes) {
@@ -105,6 +112,7 @@ void read(ObjectReader& reader, TimerAttributes& attributes) {
 void read(ObjectReader& reader, AttemptFailedAttributes& attributes) {
   reader.number("attempt", attributes.attempt);
   reader.number("nextAttemptAt", attributes.next_attempt_at);
+  if (reader.has("progress")) attributes.progress = reader.raw("progress");
 }
 
 void read(ObjectReader& reader, OperatorAttributes& attributes) {
@@ -188,7 +196,14 @@ std::string encode(const ScheduledAttributes& attributes) {
   if (attributes.options.timeout) {
     writer.number("timeout", *attributes.options.timeout, DurationMs{-1});
   }
-  writer.number("inPlace", static_cast<int>(attributes.options.in_place), 0);
+  const ActionOptions& options = attributes.options;
+  writer.number("inPlace", static_cast<int>(options.in_place), 0);
+  for (const auto& [name, duration] : {std::pair{"totalTimeout", options.total_timeout},
+                                       {"heartbeatTimeout", options.heartbeat_timeout},
+                                       {"failAfter", options.fail_after}}) {
+    if (duration) writer.number(name, *duration, DurationMs{-1});
+  }
+  writer.text("idempotencyKey", options.idempotency_key);
   return std::move(writer).finish();
 }
 
@@ -240,6 +255,7 @@ std::string encode(const AttemptFailedAttributes& attributes) {
   ObjectWriter writer;
   writer.number("attempt", attributes.attempt, 1);
   writer.number("nextAttemptAt", attributes.next_attempt_at, Timestamp{0});
+  if (!attributes.progress.empty()) writer.raw("progress", attributes.progress);
   return std::move(writer).finish();
 }
 

@@ -75,6 +75,7 @@ struct TimerAttributes {
 struct AttemptFailedAttributes {
   int attempt = 1;
   Timestamp next_attempt_at = 0;
+  std::string progress;  // JSON: what it told last; empty: nothing
 
   friend bool operator==(const AttemptFailedAttributes&, const AttemptFailedAttributes&) = default;
 };

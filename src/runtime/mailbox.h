@@ -19,6 +19,7 @@ class Mailbox final : public ActivationSink, public ActionSink {
   void post(Input input);
   void activations_completed(std::vector<ActivationResult> results) override;
   void action_begun(ActionBegun begun) override { post(begun); }
+  void action_heartbeat(ActionHeartbeat beat) override { post(std::move(beat)); }
   void actions_finished(std::vector<ActionOutcome> outcomes) override;
 
   // Waits for mail, for `milliseconds` at most where given. False once closed and empty.

@@ -178,6 +178,11 @@ void World::answer(const ActionTask& task, std::variant<Payload, Failure> outcom
   settle();
 }
 
+void World::beat(const ActionTask& task, Payload progress) {
+  feed(ActionHeartbeat{task.id, task.execution, task.position, std::move(progress)});
+  settle();
+}
+
 bool World::write_ahead(const ActionTask& task, const Payload& result) {
   ActionResultRecord row;
   row.execution = task.execution;

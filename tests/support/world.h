@@ -61,6 +61,8 @@ class World {
                                           std::optional<std::int64_t> at = std::nullopt);
   std::optional<Result<Payload>> execute(ExecuteActionRequest request);
 
+  // Of an attempt that has no answer yet; progress may be none.
+  void beat(const ActionTask& task, Payload progress);
   // Of an attempt that its function left without an answer.
   void answer(const ActionTask& task, std::variant<Payload, Failure> outcome);
 
