@@ -139,6 +139,7 @@ struct AttemptLink {
   const ActionTask* task = nullptr;
   std::size_t payload_bytes_max = 0;
   std::function<void(Payload progress)> beat = {};
+  bool* deferred = nullptr;
 };
 
 }  // namespace detail
@@ -171,6 +172,13 @@ struct ActionContext {
   void heartbeat(const T& reached) const {
     link.beat(to_payload(reached).value());
   }
+
+  // For an action that ends elsewhere: hand the token to whoever is to complete it, call complete_later(), and
+  // return. What is returned says nothing then; the action goes on to be open, without an attempt, until
+  // WorkflowRuntime::complete_action or fail_action. Empty outside of a workflow, and under a key of the
+  // caller's, where that can't be.
+  std::string token;
+  void complete_later() const { *link.deferred = true; }
 };
 
 namespace detail {

@@ -387,7 +387,14 @@ struct ActionOutcome {
   ExecutionRef execution = 0;
   Position position = 0;
   std::variant<Payload, Failure> outcome;
+  // The handler has done its part, and what becomes of the action is told from elsewhere: `outcome` says
+  // nothing. See completion_token().
+  bool deferred = false;
 };
+
+// What an action is completed by from elsewhere (Runtime::complete_action): who has it can do so. Empty for
+// one that runs outside of executions, or under a key of its caller's.
+std::string completion_token(const ActionTask& task);
 
 // The handler of an attempt begins. As in the task.
 struct ActionBegun {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <pawl/error.h>
@@ -200,6 +201,12 @@ struct ExecuteActionRequest {
   Payload parameters;
 };
 
+// An action that ends elsewhere than in its handler.
+struct CompleteActionRequest {
+  std::string token;
+  std::variant<Payload, Failure> outcome;  // a failure is not followed by another attempt
+};
+
 struct WorkflowDescription {
   std::string name;
   std::string version = "1.0.0";
@@ -292,6 +299,12 @@ class Runtime {
   // its key; action_failed with the failure as JSON in `subject`; already_exists (same key, other
   // parameters).
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);
+
+  // Reports the execution once the outcome is durable. The first outcome of an action counts: an attempt that
+  // is under way is called off.
+  // Errors: invalid_argument (no such token), unknown_execution, execution_ended, wrong_status (the action
+  // has an outcome already, or its execution is stuck), payload_too_large.
+  void complete_action(CompleteActionRequest request, Callback<ControlReply> done);
 
   // Read from the store alone; need no code. `at_sequence`: a point inside an activation is rounded
   // down to its start. Errors: unknown_execution, invalid_argument.

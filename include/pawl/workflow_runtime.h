@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <pawl/action.h>
@@ -161,6 +162,21 @@ class WorkflowRuntime {
     description.check = detail::misfit_of<A>;
     return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
                       replace);
+  }
+
+  // What became of an action whose handler called complete_later(), or has not returned yet: the first outcome
+  // counts. Errors: see Runtime::complete_action.
+  template <class T>
+  Result<ControlReply> complete_action(std::string_view token, const T& result) {
+    Result<Payload> payload = to_payload(result);
+    if (!payload) return std::move(payload).error();
+    return complete(token, std::move(*payload));
+  }
+  Result<ControlReply> complete_action(std::string_view token) {
+    return complete(token, Payload{});
+  }
+  Result<ControlReply> fail_action(std::string_view token, Failure failure) {
+    return complete(token, std::move(failure));
   }
 
   // A handler that writes to a database: it is called with (A::Parameters, Transaction&, const
@@ -341,6 +357,7 @@ class WorkflowRuntime {
   Result<EnqueueReply> enqueue(std::string_view execution_id, std::string_view event_name,
                                Payload payload, const EventOptions& options);
   Result<ExecutionState> wait(std::string_view execution_id, const WaitOptions& options);
+  Result<ControlReply> complete(std::string_view token, std::variant<Payload, Failure> outcome);
   Result<Payload> execute(std::string_view action, Payload parameters,
                           const ExecuteOptions& options);
 

@@ -106,6 +106,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("fork", &Engine::fork),
                       InstanceMethod("backup", &Engine::backup),
                       InstanceMethod("checkIntegrity", &Engine::check_integrity),
+                      InstanceMethod("completeAction", &Engine::complete_action),
                       InstanceMethod("executeAction", &Engine::execute_action),
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
                       InstanceMethod("actionHeartbeat", &Engine::action_heartbeat),
@@ -350,6 +351,19 @@ void Engine::execute_action(const Napi::CallbackInfo& info) {
                       }));
 }
 
+void Engine::complete_action(const Napi::CallbackInfo& info) {
+  CompleteActionRequest request;
+  request.token = text_of(info, 1);
+  FlatReader reader(info.Env(), info[2]);
+  if (reader.integer() != 0) {
+    request.outcome = reader.payload();
+  } else {
+    request.outcome = reader.failure();
+  }
+  runtime(info.Env())
+      .complete_action(std::move(request), replying<ControlReply>(info, append_control_reply));
+}
+
 void Engine::actions_finished(const Napi::CallbackInfo& info) {
   FlatReader reader(info.Env(), info[0]);
   std::vector<ActionOutcome> outcomes;
@@ -358,10 +372,11 @@ void Engine::actions_finished(const Napi::CallbackInfo& info) {
     outcome.id = reader.integer();
     outcome.execution = reader.integer();
     outcome.position = static_cast<Position>(reader.integer());
-    if (reader.integer() != 0) {
-      outcome.outcome = reader.payload();
-    } else {
-      outcome.outcome = reader.failure();
+    // As node/src/action_runner.ts writes it.
+    switch (reader.integer()) {
+      case 0: outcome.outcome = reader.failure(); break;
+      case 1: outcome.outcome = reader.payload(); break;
+      default: outcome.deferred = true;
     }
     outcomes.push_back(std::move(outcome));
   }

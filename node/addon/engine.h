@@ -49,6 +49,7 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void backup(const Napi::CallbackInfo& info);
   void check_integrity(const Napi::CallbackInfo& info);
   void execute_action(const Napi::CallbackInfo& info);
+  void complete_action(const Napi::CallbackInfo& info);
   void actions_finished(const Napi::CallbackInfo& info);
   void action_heartbeat(const Napi::CallbackInfo& info);
   Napi::Value database(const Napi::CallbackInfo& info);

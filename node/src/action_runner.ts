@@ -2,7 +2,7 @@
 import type { Knex } from 'knex';
 import type { ActionDatabase } from './action_database.js';
 import { encode, hasTags, reviveParsed } from './codec.js';
-import { PayloadError } from './errors.js';
+import { NonRetryableError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { InPlaceHandler } from './instance.js';
 import { makeLogger, type LogFunction, type Logger } from './log.js';
@@ -62,6 +62,18 @@ class AttemptContext implements ActionContext {
 
   get progress(): unknown {
     return this.task.progress?.[0];
+  }
+
+  /** Its handler has said that it ends elsewhere. */
+  deferred = false;
+
+  completeLater(): undefined {
+    this.deferred = true;
+  }
+
+  get token(): string {
+    const { execution, idempotencyKey, tenant } = this.task;
+    return execution === 0 ? '' : `${idempotencyKey}@${tenant}`;
   }
 
   heartbeat(progress?: unknown): void {
@@ -264,6 +276,13 @@ export class ActionRunner {
         async (transaction) => {
           context.transaction = transaction;
           const value: unknown = await action.handler(valid, context);
+          if (context.deferred) {
+            context.deferred = false;
+            throw new NonRetryableError(
+              `'${task.name}' is a database action, whose outcome is committed with what it writes: it can't be ` +
+                'completed from elsewhere',
+            );
+          }
           const { result, metadata } = action;
           return this.encodeResult(
             task,
@@ -280,6 +299,7 @@ export class ActionRunner {
 
   /** The handler has given a result, which the action may have a schema for. */
   private ended(task: Task, value: unknown): void {
+    if (this.deferred(task)) return;
     const action = findAction(this.registry, task.name);
     const schema = action.result;
     if (schema === undefined) {
@@ -299,8 +319,15 @@ export class ActionRunner {
     }
   }
 
+  /** True: what it gave says nothing, since what becomes of it is told from elsewhere. */
+  private deferred(task: Task): boolean {
+    if (this.attempts.get(task.id)?.deferred !== true) return false;
+    this.begin(task, 2);
+    return true;
+  }
+
   private completed(task: Task, value: unknown): void {
-    if (!this.attempts.has(task.id)) return;
+    if (!this.attempts.has(task.id) || this.deferred(task)) return;
     let text: string;
     try {
       text = this.encodeResult(task, value);
@@ -312,7 +339,7 @@ export class ActionRunner {
   }
 
   private completedAs(task: Task, text: string): void {
-    if (this.attempts.has(task.id)) this.begin(task, 1).push(text);
+    if (this.attempts.has(task.id) && !this.deferred(task)) this.begin(task, 1).push(text);
   }
 
   private encodeResult(task: Task, value: unknown): string {
@@ -326,12 +353,13 @@ export class ActionRunner {
     this.begin(task, 0).push(...fields);
   }
 
-  private begin(task: Task, succeeded: 0 | 1): FlatWriter {
+  /** 0: failed; 1: completed; 2: to be completed from elsewhere. */
+  private begin(task: Task, how: 0 | 1 | 2): FlatWriter {
     // Its last heartbeat goes first.
     this.attempts.get(task.id)?.end();
     this.attempts.delete(task.id);
     const { outcomes } = this;
-    outcomes.push(task.id, task.execution, task.position, succeeded);
+    outcomes.push(task.id, task.execution, task.position, how);
     if (!this.flushing) {
       this.flushing = true;
       // After the microtasks that run now: what ends together is reported together.

@@ -57,6 +57,8 @@ export interface NativeEngine {
   ): void;
   /** tenant, executionId, eventId, idempotencyKey, name, parameters */
   executeAction(call: number, ...fields: string[]): void;
+  /** 1 and a payload, or 0 and a failure. */
+  completeAction(call: number, token: string, outcome: FlatWriter): void;
   backup(call: number, path: string): void;
   checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;

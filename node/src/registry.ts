@@ -56,6 +56,16 @@ export interface ActionContext {
    * Throws a PayloadError for what can't be carried.
    */
   heartbeat(progress?: unknown): void;
+  /**
+   * What this action is completed by from elsewhere: whoever has it can do so, by `runtime.completeAction` or
+   * `failAction`. '' outside of a workflow, and for a call with an idempotency key of its own, where that can't be.
+   */
+  readonly token: string;
+  /**
+   * For an action that ends elsewhere: `return context.completeLater()`. It stays open, without an attempt,
+   * also over restarts; the time-out of the attempt does not count any more, `totalTimeout` does.
+   */
+  completeLater(): any;
 }
 
 /** What the handler of a database action is told. */

@@ -13,7 +13,7 @@ import {
   UnknownWorkflowError,
   ValidationError,
 } from './errors.js';
-import { errorFromFailure, type Failure } from './failures.js';
+import { errorFromFailure, writeFailure, type Failure } from './failures.js';
 import { graphWorkflow } from './graphs.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
@@ -200,6 +200,11 @@ const transactionMsMaxDefault = 5_000;
 const drainDefault: Duration = '5s';
 
 function ignore(): void {}
+
+function checkToken(token: unknown): string {
+  if (typeof token === 'string' && token !== '') return token;
+  throw new InvalidArgumentError('The token of an action is what its handler had as context.token');
+}
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
   checkOptions('options.limits', limits, limitNames);
@@ -618,6 +623,29 @@ export class WorkflowRuntime {
       await validateFor(action, reviveParsed(JSON.parse(fields[5]!)));
       engine.executeAction(call, ...fields);
     }).then((result: CarriedPayload) => result[0]);
+  }
+
+  /**
+   * What became of an action whose handler returned `context.completeLater()`, or has not returned yet; settles once
+   * that is durable. The first outcome counts.
+   *
+   * Rejects with an InvalidArgumentError for what is no token, an UnknownExecutionError or an ExecutionEndedError,
+   * a WrongStatusError where the action has an outcome already or its execution is stuck, and a PayloadError for a
+   * result that can't be carried.
+   */
+  completeAction(token: string, result?: unknown): Promise<void> {
+    return this.call((engine, call) => {
+      engine.completeAction(call, checkToken(token), [1, encode(result, 'result')]);
+    }).then(ignore);
+  }
+
+  /** As completeAction, with a failure, which is not followed by another attempt. */
+  failAction(token: string, error: unknown): Promise<void> {
+    return this.call((engine, call) => {
+      const outcome: FlatWriter = [0];
+      writeFailure(outcome, error, this.registry.link.classifiers);
+      engine.completeAction(call, checkToken(token), outcome);
+    }).then(ignore);
   }
 
   /**

@@ -20,12 +20,14 @@ Failure stopped(std::string message) {
   return Failure{.name = "Aborted", .message = std::move(message), .code = "aborted"};
 }
 
-void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Failure> outcome) {
+void answer(const ActionTask& task, ActionSink& sink, std::variant<Payload, Failure> outcome,
+            const bool deferred = false) {
   std::vector<ActionOutcome> outcomes;
   outcomes.push_back(ActionOutcome{.id = task.id,
                                    .execution = task.execution,
                                    .position = task.position,
-                                   .outcome = std::move(outcome)});
+                                   .outcome = std::move(outcome),
+                                   .deferred = deferred});
   sink.actions_finished(std::move(outcomes));
 }
 
@@ -161,12 +163,15 @@ void PoolExecutor::work(const Threads::iterator self) {
     job->begun = true;
     lock.unlock();
     job->sink->action_begun({job->task.id, job->task.execution, job->task.position});
-    std::variant<Payload, Failure> outcome = attempt(*job);
+    bool deferred = false;
+    std::variant<Payload, Failure> outcome = attempt(*job, deferred);
     lock.lock();
     under_way_.erase(job->task.id);
     const bool given_up = job->given_up;
     lock.unlock();
-    answer(job->task, *job->sink, std::move(outcome));
+    // One that failed is not to be completed by anybody.
+    deferred = deferred && std::holds_alternative<Payload>(outcome);
+    answer(job->task, *job->sink, std::move(outcome), deferred);
     lock.lock();
     if (!given_up) continue;
     --abandoned_;
@@ -177,7 +182,7 @@ void PoolExecutor::work(const Threads::iterator self) {
   }
 }
 
-std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
+std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job, bool& deferred) {
   if (job.stop.stop_requested()) return stopped("the attempt was called off before it began");
   std::shared_ptr<const detail::ActionHandler> handler;
   {
@@ -202,10 +207,13 @@ std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job) {
   context.timeout = std::chrono::milliseconds(job.task.timeout);
   context.stop = job.stop.get_token();
   context.progress = job.task.progress;
-  context.link = {&job.task, options_.limits.payload_bytes_max, [&job](Payload progress) {
+  context.link = {&job.task, options_.limits.payload_bytes_max,
+                  [&job](Payload progress) {
                     job.sink->action_heartbeat(
                         {job.task.id, job.task.execution, job.task.position, std::move(progress)});
-                  }};
+                  },
+                  &deferred};
+  context.token = completion_token(job.task);
   try {
     auto outcome = (*handler)(job.task.parameters, context);
     if (const auto* const result = std::get_if<Payload>(&outcome)) {

@@ -74,7 +74,7 @@ class PoolExecutor final : public ActionHost {
   using Threads = std::list<std::thread>;
 
   void work(Threads::iterator self);
-  std::variant<Payload, Failure> attempt(const Job& job);
+  std::variant<Payload, Failure> attempt(const Job& job, bool& deferred);
   // Under mutex_.
   void add_thread();
   bool give_up(Job& job);

@@ -303,6 +303,8 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       // So were its children, and it is nobody's child itself.
       forked_ = true;
       parent_.reset();
+      // Whoever has the token completes the original's.
+      for (auto& [position, action] : actions_) action.deferred = false;
       for (auto& [position, child] : children_) {
         if (child.held) continue;
         child.held =
@@ -377,6 +379,12 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         found->second.progress = Payload::json(attributes->progress);
       }
       retry_action(found->second, attributes->next_attempt_at);
+      return {};
+    }
+    case EventType::action_deferred: {
+      const auto found = actions_.find(event.position);
+      if (found == actions_.end()) return misfit(event, "there is no such action");
+      found->second.deferred = true;
       return {};
     }
     case EventType::action_scheduled: {

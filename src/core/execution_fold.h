@@ -33,6 +33,8 @@ struct HeldOutcome {
 // Scheduled --ActionCompleted | ActionFailed--> (gone)
 // Scheduled --ActionOutcomeHeld--> Held --ActionCompleted | ActionFailed--> (gone)
 // Scheduled --ActionAttemptFailed--> Scheduled, with one more failed attempt and a time for the next
+// Scheduled --ActionDeferred--> Deferred --ActionCompleted | ActionFailed | ActionOutcomeHeld--> …
+// Deferred --ExecutionForked, in the fork--> Scheduled
 struct PendingAction {
   std::string name;
   Payload parameters;
@@ -48,6 +50,7 @@ struct PendingAction {
   // Of the last attempt that failed: how, as JSON, and what it had told last.
   Payload last_failure = {};
   Payload progress = {};
+  bool deferred = false;  // to be completed by its token: no attempt is made
 };
 
 // Open --GraphCompleted--> (gone). Its actions are among the pending ones while they run.

@@ -246,6 +246,10 @@ void Shard::refuse(const Work& work, const Error& error) {
     reply(control->request, error);
   }
   if (const auto* const fork = std::get_if<ForkPrepared>(&work)) reply(fork->request, error);
+  if (const auto* const given = std::get_if<ActionCompletionGiven>(&work)) {
+    reply(given->request, error);
+  }
+  if (const auto* const ended = std::get_if<AttemptFinished>(&work)) reply(ended->request, error);
 }
 
 // ---- commits

@@ -101,6 +101,17 @@ struct ForkPrepared {
   std::vector<HistoryEvent> records;
 };
 
+// What became of an action, told from elsewhere.
+struct ActionCompletionGiven {
+  RequestId request = 0;
+  std::string tenant;
+  ExecutionRef execution = 0;
+  Position position = 0;
+  int generation = 0;
+  std::uint64_t seed = 0;  // of its execution
+  std::variant<Payload, Failure> outcome;
+};
+
 struct ResumeExecutions {
   std::vector<ExecutionRef> executions;
 };
@@ -184,7 +195,7 @@ using Input =
                  ActionRequested, ResumeExecutions, ExecutionLoaded, PageLoaded, MailPosted,
                  MailLoaded, TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
                  ActionRegistered, DrainRequested, Tick, ActivationResult, ActionBegun,
-                 ActionHeartbeat, ActionOutcome, CommitOutcome>;
+                 ActionHeartbeat, ActionOutcome, CommitOutcome, ActionCompletionGiven>;
 
 // ---- outputs
 
@@ -315,13 +326,16 @@ class Shard {
     std::variant<Payload, Failure> outcome;
     Of of = Of::attempt;
     Payload progress = {};  // of an attempt
+    bool deferred = false;  // what becomes of the action is told from elsewhere
+    RequestId request = 0;  // of who has told it: to be answered when that is durable
   };
   // A child has ended, says a row of the inbox.
   struct ChildEnded {
     InboxRecord row;
   };
   using Work = std::variant<EventSubmitted, InboxEvent, AttemptFinished, TimerDue, StartRequested,
-                            CompletionAwaited, ControlRequested, ForkPrepared, ChildEnded>;
+                            CompletionAwaited, ControlRequested, ForkPrepared, ChildEnded,
+                            ActionCompletionGiven>;
 
   // What a commit lets go once it is durable.
   struct Held {
@@ -376,6 +390,7 @@ class Shard {
   void on(ControlRequested input);
   void on(ForkPrepared input);
   void on(ActionRequested input);
+  void on(ActionCompletionGiven input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
   void on(PageLoaded input);
@@ -566,6 +581,10 @@ class Shard {
   void lift_limits(ExecutionRef ref);
   void enforce_limits();
   bool ends_by_limit(Execution& execution, AttemptFinished& finished);
+  // Completed from elsewhere: see shard_completion.cc.
+  void take_completion(Execution& execution, ActionCompletionGiven given);
+  void defer(Execution& execution, const AttemptFinished& finished);
+  void tell_completed(Execution& execution, const AttemptFinished& finished);
   // Outside of executions, and under a key of the caller's: see shard_detached.cc.
   DetachedAction& add_detached(std::string key, ExecuteActionRequest action, std::string digest);
   void ask_keyed(Execution& execution, Position position, const PendingAction& action);

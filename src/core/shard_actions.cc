@@ -45,6 +45,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   const std::string handler = handler_of(action);
   const Catalog::Action* const registered = catalog_.find_action(handler);
   limit(key, action, registered);
+  if (action.deferred) return;
   if (registered == nullptr) {
     // After a restart the registrations are still to come: not worth a warning.
     if (just_scheduled) {
@@ -248,7 +249,24 @@ void Shard::on(ActionOutcome input) {
   for (auto& [host, queue] : host_queues_) queue.unanswered.erase(input.id);
   // Of one that was given up.
   if (attempt == attempts_.end() || attempt->second.id != input.id) return;
-  finish_attempt(key, std::move(input.outcome));
+  if (!input.deferred) return finish_attempt(key, std::move(input.outcome));
+  if (input.execution == 0) {
+    Failure failure;
+    failure.name = "NotDeferrableError";
+    failure.code = "not_deferrable";
+    failure.message =
+        "an action outside of a workflow, or under a key of its caller's, can't be completed from "
+        "elsewhere";
+    failure.failure_class = FailureClass::permanent;
+    return finish_attempt(key, std::move(failure));
+  }
+  AttemptFinished finished;
+  finished.execution = input.execution;
+  finished.position = input.position;
+  finished.attempt = attempt->second.attempt;
+  finished.deferred = true;
+  end_attempt(key);
+  give(input.execution, std::move(finished));
 }
 
 void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> outcome) {

@@ -153,7 +153,9 @@ void Shard::on(ExecutionLoaded input) {
     } else if (auto* const fork = std::get_if<ForkPrepared>(&next)) {
       begin(std::move(*fork));
     } else {
-      reach_nobody(std::move(next), unknown_execution(asked.tenant, asked.execution_id));
+      const bool by_token = std::holds_alternative<ActionCompletionGiven>(next);
+      reach_nobody(std::move(next), by_token ? unknown_token()
+                                             : unknown_execution(asked.tenant, asked.execution_id));
       continue;
     }
     for (Work& later : work) give(asked.tenant, asked.execution_id, std::move(later));

@@ -105,6 +105,15 @@ void Shard::proceed(Execution& execution) {
         !ends_by_limit(execution, *ended)) {
       continue;
     }
+    if (auto* const given = std::get_if<ActionCompletionGiven>(&work)) {
+      take_completion(execution, std::move(*given));
+      continue;
+    }
+    if (const auto* const told = std::get_if<AttemptFinished>(&work);
+        told != nullptr && told->deferred) {
+      defer(execution, *told);
+      continue;
+    }
     const auto* const timer = std::get_if<TimerDue>(&work);
     const auto* const attempt = std::get_if<AttemptFinished>(&work);
     // A graph goes on without code, but not where its execution is to be left as it is.
@@ -745,6 +754,7 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
   if (outcome->result) {
     lift_limit({execution.fold.ref(), finished.position});
     execution.open.results.push_back(std::move(*outcome->result));
+    tell_completed(execution, finished);
   }
   if (!bookkeeping) {
     if (execution.jobs.empty()) execution.cause = event.cause;
@@ -772,6 +782,7 @@ void Shard::hold_outcome(Execution& execution, const AttemptFinished& finished) 
     outcome->event.attributes =
         encode(HeldAttributes{outcome->result->attempts, !outcome->result->succeeded});
     execution.open.results.push_back(std::move(*outcome->result));
+    tell_completed(execution, finished);
   }
   append(execution, std::move(outcome->event));
   commit(execution);

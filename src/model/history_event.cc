@@ -41,6 +41,7 @@ constexpr std::array kEventTypes{
     std::pair{EventType::execution_resumed, std::string_view{"ExecutionResumed"}},
     std::pair{EventType::execution_retried, std::string_view{"ExecutionRetried"}},
     std::pair{EventType::execution_forked, std::string_view{"ExecutionForked"}},
+    std::pair{EventType::action_deferred, std::string_view{"ActionDeferred"}},
     std::pair{EventType::action_outcome_held, std::string_view{"ActionOutcomeHeld"}},
     std::pair{EventType::execution_scheduled, std::string_view{"ExecutionScheduled"}},
     std::pair{EventType::start_cancelled, std::string_view{"StartCancelled"}},

@@ -79,6 +79,9 @@ enum class EventType : std::uint8_t {
   graph_action_scheduled = 76,
   graph_action_completed = 77,
   graph_action_failed = 78,
+  // Its handler has returned, and what becomes of the action is told from elsewhere, by its token. name;
+  // position. No attempt is made from here on.
+  action_deferred = 79,
 };
 
 enum class RecordRole : std::uint8_t { job, command, bookkeeping };

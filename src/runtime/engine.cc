@@ -6,6 +6,7 @@
 #include "base/duration.h"
 #include "base/name.h"
 #include "base/random.h"
+#include "core/completion_token.h"
 #include "core/history_cut.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
@@ -277,6 +278,20 @@ void Engine::execute_action(ExecuteActionRequest request, Callback<Payload> done
   if (const auto id = admit(done)) {
     input.request = *id;
     mailbox_->post(std::move(input));
+  }
+}
+
+void Engine::complete_action(CompleteActionRequest request, Callback<ControlReply> done) {
+  auto input = read_completion_token(request.token);
+  if (!input) return done(input.error());
+  if (const auto* const result = std::get_if<Payload>(&request.outcome)) {
+    const auto error = check_payload("result of the action", *result, options_.limits);
+    if (error) return done(*error);
+  }
+  input->outcome = std::move(request.outcome);
+  if (const auto id = admit(done)) {
+    input->request = *id;
+    mailbox_->post(std::move(*input));
   }
 }
 

@@ -48,6 +48,7 @@ class Engine final : public CommitSink {
   void control(ControlVerb verb, ControlRequest request, Callback<ControlReply> done);
   void fork_workflow(ForkRequest request, Callback<std::string> done);
   void execute_action(ExecuteActionRequest request, Callback<Payload> done);
+  void complete_action(CompleteActionRequest request, Callback<ControlReply> done);
   void get_execution_state(std::string tenant, std::string execution_id,
                            std::optional<std::int64_t> at_sequence, Callback<ExecutionState> done);
   void get_history(std::string tenant, std::string execution_id,

@@ -145,6 +145,10 @@ Result<IntegrityReport> check_store(const std::string& store, const IntegrityOpt
   return check_sqlite(*file, options, never);
 }
 
+void Runtime::complete_action(CompleteActionRequest request, Callback<ControlReply> done) {
+  impl_->engine.complete_action(std::move(request), std::move(done));
+}
+
 std::shared_ptr<Database> Runtime::database() const { return impl_->engine.database(); }
 
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }

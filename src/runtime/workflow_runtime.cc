@@ -257,6 +257,13 @@ Result<std::string> WorkflowRuntime::fork_workflow(std::string_view execution_id
   });
 }
 
+Result<ControlReply> WorkflowRuntime::complete(const std::string_view token,
+                                               std::variant<Payload, Failure> outcome) {
+  return wait_for_report<ControlReply>([&](Callback<ControlReply> done) {
+    impl_->runtime->complete_action({std::string(token), std::move(outcome)}, std::move(done));
+  });
+}
+
 Result<Payload> WorkflowRuntime::execute(std::string_view action, Payload parameters,
                                          const ExecuteOptions& options) {
   ExecuteActionRequest request;

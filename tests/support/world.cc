@@ -5,6 +5,7 @@
 
 #include "base/name.h"
 #include "base/random.h"
+#include "core/completion_token.h"
 #include "core/history_cut.h"
 #include "core/time_travel.h"
 
@@ -175,6 +176,25 @@ bool World::step() {
 
 void World::answer(const ActionTask& task, std::variant<Payload, Failure> outcome) {
   feed(ActionOutcome{task.id, task.execution, task.position, std::move(outcome)});
+  settle();
+}
+
+std::optional<Result<ControlReply>> World::complete(const std::string& token,
+                                                    std::variant<Payload, Failure> outcome) {
+  auto given = read_completion_token(token);
+  if (!given) return given.error();
+  given->request = next_request_++;
+  given->outcome = std::move(outcome);
+  const RequestId id = given->request;
+  inputs_.emplace_back(std::move(*given));
+  settle();
+  return answer_of<ControlReply>(id);
+}
+
+void World::defer(const ActionTask& task) {
+  ActionOutcome outcome{task.id, task.execution, task.position, Payload{}};
+  outcome.deferred = true;
+  feed(std::move(outcome));
   settle();
 }
 

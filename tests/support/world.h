@@ -61,6 +61,11 @@ class World {
                                           std::optional<std::int64_t> at = std::nullopt);
   std::optional<Result<Payload>> execute(ExecuteActionRequest request);
 
+  // As whoever has the token of the action does.
+  std::optional<Result<ControlReply>> complete(const std::string& token,
+                                               std::variant<Payload, Failure> outcome);
+  // The attempt has done its part: the action is to be completed by its token.
+  void defer(const ActionTask& task);
   // Of an attempt that has no answer yet; progress may be none.
   void beat(const ActionTask& task, Payload progress);
   // Of an attempt that its function left without an answer.

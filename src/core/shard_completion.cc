@@ -1,0 +1,102 @@
+// Actions whose handlers have done their part, and that are completed from elsewhere, by a token.
+
+#include <fmt/format.h>
+
+#include "core/shard.h"
+#include "core/shard_execution.h"
+#include "model/failure_codec.h"
+
+namespace pawl {
+
+Error unknown_token() {
+  return {
+      ErrorCode::unknown_execution, "There is no execution that has an action of that token.", {}};
+}
+
+void Shard::on(ActionCompletionGiven input) {
+  const ExecutionRef ref = input.execution;
+  give(ref, std::move(input));
+}
+
+// Its handler has said so. From here on no attempt is made, after a restart neither.
+void Shard::defer(Execution& execution, const AttemptFinished& finished) {
+  const auto found = execution.fold.actions().find(finished.position);
+  if (found == execution.fold.actions().end()) return;
+  const PendingAction& action = found->second;
+  if (action.held || action.deferred || finished.attempt != action.attempts_failed + 1) return;
+  HistoryEvent event;
+  event.type = EventType::action_deferred;
+  event.name = action.name;
+  event.position = finished.position;
+  event.cause = action.cause;
+  append(execution, std::move(event));
+  commit(execution);
+}
+
+void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
+  const ExecutionRecord& record = execution.fold.record();
+  const auto refuse_with = [&](const ErrorCode code, std::string message) {
+    answer(execution, Reply{given.request, Error{code, std::move(message), record.execution_id}});
+  };
+  // One that has ended is not read again for its seed.
+  const bool ended = execution.fold.ended();
+  if (record.tenant != given.tenant || (!ended && execution.fold.seed() != given.seed)) {
+    return reply(given.request, unknown_token());
+  }
+  if (ended) {
+    return refuse_with(ErrorCode::execution_ended,
+                       fmt::format("Execution '{}' has ended ({}), and waits for no action.",
+                                   record.execution_id, to_string(record.status)));
+  }
+  if (record.status == ExecutionStatus::stuck) {
+    return refuse_with(
+        ErrorCode::wrong_status,
+        fmt::format("Execution '{}' is stuck. Nothing was recorded: complete its action when "
+                    "it is mended.",
+                    record.execution_id));
+  }
+  const auto found = execution.fold.actions().find(given.position);
+  const bool open = found != execution.fold.actions().end() && !found->second.held &&
+                    found->second.generation == given.generation;
+  if (!open) {
+    return refuse_with(
+        ErrorCode::wrong_status,
+        fmt::format("The action of that token, of execution '{}', has an outcome already: "
+                    "the first one counts.",
+                    record.execution_id));
+  }
+  const AttemptKey key{execution.fold.ref(), given.position};
+  AttemptFinished finished;
+  finished.execution = key.first;
+  finished.position = given.position;
+  finished.attempt = found->second.attempts_failed + 1;
+  finished.outcome = std::move(given.outcome);
+  if (auto* const failure = std::get_if<Failure>(&finished.outcome)) {
+    *failure = as_recorded(*failure);
+  }
+  finished.of = AttemptFinished::Of::action;
+  finished.request = given.request;
+  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
+    if (attempt->second.handed_out) {
+      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
+    }
+    end_attempt(key);
+  }
+  // In a commit of its own, whatever its code does then. Those of graphs have that anyway.
+  if (execution.fold.step_at(given.position)) {
+    execution.work.push_front(std::move(finished));
+  } else {
+    hold_outcome(execution, finished);
+  }
+}
+
+// In the transition that records it.
+void Shard::tell_completed(Execution& execution, const AttemptFinished& finished) {
+  if (finished.request == 0) return;
+  const ExecutionRecord& record = execution.fold.record();
+  execution.effects.replies.push_back(Reply{
+      finished.request,
+      ControlReply{record.execution_id, std::string(to_string(record.status)), record.state}});
+}
+
+}  // namespace pawl
