@@ -120,6 +120,9 @@ struct RunOptions {
   std::optional<std::chrono::milliseconds> total_timeout = std::nullopt;
   // An attempt whose handler has not called context.heartbeat() for that long is given up.
   std::optional<std::chrono::milliseconds> heartbeat_timeout = std::nullopt;
+  // Of a registration: how many attempts at it run at once, and how many begin within a time, in this process.
+  std::optional<int> concurrency_max = std::nullopt;
+  std::optional<RateLimit> rate_limit = std::nullopt;
   // Of a call: how long it waits for its handler to be registered, and then fails. None: for ever.
   std::optional<std::chrono::milliseconds> fail_after = std::nullopt;
   // Of a call: what has the same key in the tenant is one action with one outcome, whoever calls it. Another

@@ -135,6 +135,14 @@ struct RetryPolicy {
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
 
+// So many attempts begin within that time, at most.
+struct RateLimit {
+  int max = 1;
+  DurationMs per = 1'000;
+
+  friend bool operator==(const RateLimit&, const RateLimit&) = default;
+};
+
 // How an action is run: as registered, and, field by field, as overridden by a call.
 struct ActionOptions {
   std::optional<RetryPolicy> retry;
@@ -143,6 +151,10 @@ struct ActionOptions {
   std::optional<DurationMs> total_timeout;
   // An attempt that has not told that it is alive (ActionSink::action_heartbeat) for that long is given up.
   std::optional<DurationMs> heartbeat_timeout;
+  // Of a registration: how many attempts at it run at once, and how many begin within a time, in this process.
+  // Others wait, and keep no other action waiting.
+  std::optional<int> concurrency_max;
+  std::optional<RateLimit> rate_limit;
   // Of a call: how long it waits for somebody to register its handler. None: for ever.
   std::optional<DurationMs> fail_after;
   // Of a call: in place of the one that is made of execution and position. What has the same key, in
@@ -428,8 +440,9 @@ class ActionHost {
   // How many attempts it works on at once; none: as many as there are. It is never handed more than
   // that, so that the time-out of an attempt, which counts from when it is handed over, is not used
   // up by waiting. What it has not answered counts, also what timed out. Read at each registration.
-  // A host that lets attempts wait reports their beginning instead: the time-out counts from there,
-  // and there is always something for it to do next.
+  // A host that lets attempts wait reports their beginning too: the time-out counts from there, and there is
+  // always something for it to do next. Who is next among those that it was handed is up to it; before that,
+  // tenants take turns.
   virtual std::optional<std::size_t> capacity() const { return std::nullopt; }
   virtual bool reports_begin() const { return false; }
   virtual void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) = 0;

@@ -38,6 +38,7 @@ struct Limits {
   std::size_t awaitables_pending_max =
       100'000;  // of one execution: actions, waits and timers open at once
   std::size_t actions_in_flight_max = 10'000;  // attempts handed out at once; more wait their turn
+  std::size_t actions_in_flight_per_tenant_max = 10'000;  // of one tenant; tenants take turns
   // Beside a history that is longer, what it adds up to is kept every so many records, so that the
   // state at any point is found by reading about so many. At least 1.
   std::int64_t records_per_snapshot = 4'096;
@@ -330,6 +331,8 @@ class Runtime {
     std::uint64_t activations = 0;
     std::uint64_t replays = 0;  // executions rebuilt from their history
     std::uint64_t actions_started = 0;
+    std::uint64_t actions_in_flight = 0;  // attempts handed out and not ended
+    std::uint64_t actions_waiting = 0;    // attempts that wait for a place or for a limit
     std::uint64_t executions_cached = 0;
     std::uint64_t state_records_read = 0;  // of histories, to tell states and to make snapshots
     std::uint64_t snapshots_made = 0;

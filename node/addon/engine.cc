@@ -404,6 +404,8 @@ Napi::Value Engine::counters(const Napi::CallbackInfo& info) {
   set("activations", counters.activations);
   set("replays", counters.replays);
   set("actionsStarted", counters.actions_started);
+  set("actionsInFlight", counters.actions_in_flight);
+  set("actionsWaiting", counters.actions_waiting);
   set("executionsCached", counters.executions_cached);
   set("stateRecordsRead", counters.state_records_read);
   set("snapshotsMade", counters.snapshots_made);

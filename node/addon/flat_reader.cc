@@ -135,6 +135,12 @@ ActionOptions FlatReader::action_options() {
   options.heartbeat_timeout = optional_duration(integer());
   options.fail_after = optional_duration(integer());
   options.idempotency_key = text();
+  if (const auto most = integer(); most > 0) options.concurrency_max = static_cast<int>(most);
+  if (const auto most = integer(); most > 0) {
+    options.rate_limit = RateLimit{static_cast<int>(most), integer()};
+  } else {
+    integer();
+  }
   if (integer() == 0) return options;
   RetryPolicy retry;
   retry.max_attempts = static_cast<int>(integer());
@@ -152,8 +158,8 @@ Limits FlatReader::limits() {
   for (std::size_t* limit :
        {&limits.payload_bytes_max, &limits.requests_queued_max, &limits.events_buffered_max,
         &limits.executions_cached_max, &limits.awaitables_pending_max,
-        &limits.actions_in_flight_max, &limits.history_page_records_max, &limits.graph_actions_max,
-        &limits.graph_bytes_max}) {
+        &limits.actions_in_flight_max, &limits.actions_in_flight_per_tenant_max,
+        &limits.history_page_records_max, &limits.graph_actions_max, &limits.graph_bytes_max}) {
     const auto value = integer();
     if (value > 0) *limit = static_cast<std::size_t>(value);
   }

@@ -80,6 +80,10 @@ export interface EngineCounters {
   activations: number;
   replays: number;
   actionsStarted: number;
+  /** Attempts handed out and not ended. */
+  actionsInFlight: number;
+  /** Attempts that wait for a place or for a limit. */
+  actionsWaiting: number;
   executionsCached: number;
   /** Records of histories that were read to tell states and to make snapshots. */
   stateRecordsRead: number;

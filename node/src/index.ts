@@ -126,4 +126,4 @@ export type { HttpRequest, HttpResponse } from './http_request.js';
 export type { Duration } from './durations.js';
 export type { GuardMode } from './guards.js';
 export type { Logger, LogFunction, LogLine } from './log.js';
-export type { ActionCallOptions, ActionRunOptions, LogLevel, RetryOptions } from './wire.js';
+export type { ActionCallOptions, ActionLimits, ActionRunOptions, LogLevel, RetryOptions } from './wire.js';

@@ -17,7 +17,13 @@ import {
   type UnknownParameters,
 } from './parameters.js';
 import type { EnqueueEventResult, EventSubmission, StartWorkflowOptions } from './requests.js';
-import { actionRunOptionNames, writeActionOptions, type ActionRunOptions, type RetryOptions } from './wire.js';
+import {
+  actionRunOptionNames,
+  writeActionOptions,
+  type ActionLimits,
+  type ActionRunOptions,
+  type RetryOptions,
+} from './wire.js';
 
 /**
  * Of a database action: what its transaction sees of others. SQLite has one writer at a time, so that all are
@@ -97,7 +103,9 @@ export type ActionHandler<Parameters = any, Result = any> = (
 ) => Result | Promise<Result>;
 
 /** How an action is registered. */
-export interface ActionOptions<Parameters extends ActionParameters = ActionParameters> extends ActionRunOptions {
+export interface ActionOptions<Parameters extends ActionParameters = ActionParameters>
+  extends ActionRunOptions,
+    ActionLimits {
   name: string;
   description?: string;
   /** A list, or a schema that implements Standard Schema (zod, valibot, arktype …). */
@@ -133,6 +141,8 @@ export interface ActionMetadata {
   readonly timeout: Duration | undefined;
   readonly totalTimeout: Duration | undefined;
   readonly heartbeatTimeout: Duration | undefined;
+  readonly concurrencyMax: number | undefined;
+  readonly rateLimit: ActionLimits['rateLimit'];
   /** Of a database action. */
   readonly isolation: TransactionIsolationLevel | undefined;
   readonly builtIn: boolean;
@@ -224,6 +234,8 @@ const actionOptionNames = [
   'category',
   'tags',
   ...actionRunOptionNames,
+  'concurrencyMax',
+  'rateLimit',
   'result',
   'override',
   'isolation',
@@ -424,6 +436,8 @@ export class ActionRegistry {
         timeout: action.timeout,
         totalTimeout: action.totalTimeout,
         heartbeatTimeout: action.heartbeatTimeout,
+        concurrencyMax: action.concurrencyMax,
+        rateLimit: action.rateLimit === undefined ? undefined : Object.freeze({ ...action.rateLimit }),
         isolation: action.isolation,
         builtIn,
       }),

@@ -65,7 +65,7 @@ import {
   type RegisteredAction,
 } from './registry.js';
 import { StoreDatabase } from './store_database.js';
-import { CommandKind, writeActionOptions, type ActionRunOptions, type CarriedPayload, type FlatWriter } from './wire.js';
+import { CommandKind, writeActionOptions, type ActionLimits, type ActionRunOptions, type CarriedPayload, type FlatWriter } from './wire.js';
 
 /** Named bounds. What goes over one is refused with an error that names it. */
 export interface Limits {
@@ -81,6 +81,8 @@ export interface Limits {
   awaitablesPendingMax?: number;
   /** Attempts of actions handed out at once; more wait their turn. */
   actionsInFlightMax?: number;
+  /** Of one tenant; tenants take turns. Default 10,000. */
+  actionsInFlightPerTenantMax?: number;
   /** A history is read so many records at a time, and fewer where they are large. Default 4,096. */
   historyPageRecordsMax?: number;
   /** Of one graph: actions, with their compensations. Default 20,000. */
@@ -187,6 +189,7 @@ const limitNames = [
   'executionsCachedMax',
   'awaitablesPendingMax',
   'actionsInFlightMax',
+  'actionsInFlightPerTenantMax',
   'historyPageRecordsMax',
   'graphActionsMax',
   'graphBytesMax',
@@ -834,7 +837,7 @@ export class WorkflowRuntime {
 
   private tellAction(engine: NativeEngine, { metadata }: RegisteredAction): void {
     const options: FlatWriter = [];
-    writeActionOptions(options, metadata as ActionRunOptions);
+    writeActionOptions(options, metadata as ActionRunOptions & ActionLimits);
     // The registry has decided about names; the engine follows it.
     this.check(engine.registerAction(metadata.name, metadata.description, options, true));
   }

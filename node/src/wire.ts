@@ -94,6 +94,14 @@ export interface ActionCallOptions extends ActionRunOptions {
   idempotencyKey?: string;
 }
 
+/** Of a registration, beside that. */
+export interface ActionLimits {
+  /** Attempts at it that run at once, in this process. Others wait, and keep no other action waiting. */
+  concurrencyMax?: number;
+  /** How many attempts at it begin within a time, in this process. */
+  rateLimit?: { max: number; per: Duration };
+}
+
 export const actionRunOptionNames = ['retry', 'timeout', 'totalTimeout', 'heartbeatTimeout'] as const;
 export const actionCallOptionNames = [...actionRunOptionNames, 'failAfter', 'idempotencyKey'] as const;
 
@@ -126,12 +134,27 @@ function whatToWrite(given: unknown): string {
   );
 }
 
+function positive(value: unknown, what: string): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= 1_000_000) return value as number;
+  throw new InvalidArgumentError(
+    `${what} must be a whole number from 1 to 1000000, not ${typeof value === 'number' ? value : describeKind(value)}`,
+  );
+}
+
+function writeRate(rate: ActionLimits['rateLimit']): [max: number, per: number] {
+  if (rate === undefined) return [-1, -1];
+  checkOptions('rateLimit', rate, ['max', 'per']);
+  const per = toMilliseconds(rate.per, 'rateLimit.per');
+  if (per < 1) throw new InvalidArgumentError('rateLimit.per must be more than nothing');
+  return [positive(rate.max, 'rateLimit.max'), per];
+}
+
 function milliseconds(duration: Duration | undefined, what: string): number {
   return duration === undefined ? -1 : toMilliseconds(duration, what);
 }
 
 /** Appends times, a key and a retry policy; checks them, and appends nothing where they are refused. */
-export function writeActionOptions(out: FlatWriter, options: ActionCallOptions | undefined): void {
+export function writeActionOptions(out: FlatWriter, options: (ActionCallOptions & ActionLimits) | undefined): void {
   const retry = options?.retry;
   const first = [
     milliseconds(options?.timeout, 'timeout'),
@@ -139,6 +162,8 @@ export function writeActionOptions(out: FlatWriter, options: ActionCallOptions |
     milliseconds(options?.heartbeatTimeout, 'heartbeatTimeout'),
     milliseconds(options?.failAfter, 'failAfter'),
     checkOptionalName(options?.idempotencyKey, 'idempotencyKey'),
+    options?.concurrencyMax === undefined ? -1 : positive(options.concurrencyMax, 'concurrencyMax'),
+    ...writeRate(options?.rateLimit),
   ];
   if (retry === undefined) {
     out.push(...first, 0);

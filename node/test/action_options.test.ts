@@ -113,6 +113,38 @@ test('heartbeats keep an attempt alive, and hand its progress to the next', asyn
   assert.match((failed[1]!.payload as { message: string }).message, /silent for longer than its heartbeat time-out/);
 });
 
+// rule: 26
+test('an action has so many places, and begins so often', async (t) => {
+  const { runtime, registry } = setUp(t);
+  let running = 0;
+  let most = 0;
+  registry.registerAction({ name: 'Narrow', concurrencyMax: 2 }, async () => {
+    most = Math.max(most, ++running);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    running--;
+  });
+  const begun: number[] = [];
+  registry.registerAction({ name: 'Slow', rateLimit: { max: 2, per: 200 } }, () => void begun.push(Date.now()));
+  assert.deepEqual(registry.getActionMetadata('slow')!.rateLimit, { max: 2, per: 200 });
+  runtime.registerWorkflow(
+    defineWorkflow('Many', async ({ actions }: WorkflowContext) => {
+      await Promise.all(Array.from({ length: 8 }, () => actions['narrow']!()));
+      await Promise.all(Array.from({ length: 5 }, () => actions['slow']!()));
+    }),
+  );
+  const id = await runtime.startWorkflow('Many', { tenant });
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).status, 'completed');
+  assert.equal(most, 2);
+  assert.equal(begun.length, 5);
+  // Two at once, and then one each 100 ms; timers may be late, never early.
+  assert.ok(begun[4]! - begun[0]! >= 290, JSON.stringify(begun));
+  const { actionsInFlight, actionsWaiting } = await runtime.counters();
+  assert.deepEqual([actionsInFlight, actionsWaiting], [0, 0]);
+  for (const bad of [{ concurrencyMax: 0 }, { rateLimit: { max: 0, per: 5 } }, { rateLimit: { max: 1, per: 0 } }, { rateLimit: 5 }]) {
+    assert.throws(() => registry.registerAction({ name: 'Bad', ...bad } as never, () => {}), InvalidArgumentError);
+  }
+});
+
 test('options that make no sense are refused', async (t) => {
   const { runtime, registry } = setUp(t);
   assert.throws(() => registry.registerAction({ name: 'A', totalTimeout: 'soon' as never }, () => {}), InvalidArgumentError);

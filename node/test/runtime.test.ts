@@ -233,7 +233,7 @@ test('a value of the wrong type is an error of the addon, not the end of the pro
     ['registerWorkflow', ['A', '1', '', {}, [], false]],
     ['registerWorkflow', ['A', '1', '', '', [1], false]],
     ['registerWorkflow', ['A', '1', '', '', 1, false]],
-    ['registerAction', ['A', 42, [-1, -1, -1, -1, '', 0], false]],
+    ['registerAction', ['A', 42, [-1, -1, -1, -1, '', -1, -1, -1, 0], false]],
     ['registerAction', ['A', '', [-1, 1, 4, 1, 1, 1, 1, 1, none], false]],
     ['registerAction', ['A', '', [-1, 1, 4, 1, 1, 1, 1, 2 ** 40, 'x'], false]],
     ['registerAction', ['A', '', null, false]],

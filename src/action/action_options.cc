@@ -55,6 +55,12 @@ ActionOptions action_options(const RunOptions& options) {
       duration(options.heartbeat_timeout, "heartbeat_timeout must be more than nothing");
   result.fail_after = duration(options.fail_after, "fail_after must be more than nothing");
   result.idempotency_key = options.idempotency_key;
+  refuse(options.concurrency_max && *options.concurrency_max < 1,
+         "concurrency_max must be 1 or more");
+  result.concurrency_max = options.concurrency_max;
+  refuse(options.rate_limit && (options.rate_limit->max < 1 || options.rate_limit->per < 1),
+         "rate_limit must allow 1 or more within 1 ms or more");
+  result.rate_limit = options.rate_limit;
   return result;
 }
 

@@ -21,6 +21,9 @@
 
 namespace pawl {
 
+// Attempts that wait in a pool while all its threads are busy.
+inline constexpr std::size_t kTakenAhead = 64;
+
 struct PoolOptions {
   std::size_t threads = 8;  // attempts that run at once, those given up not counted; at least 1
   // Threads that are put in place of those whose handlers go on though they were given up.
@@ -49,6 +52,10 @@ class PoolExecutor final : public ActionHost {
   // Names that meet are one name; the latest handler counts.
   void register_action(std::string_view name, detail::ActionHandler handler);
 
+  // Few attempts wait here beyond those that run, so that who is next is decided by the engine, which is fair.
+  std::optional<std::size_t> capacity() const override {
+    return options_.threads + options_.abandoned_threads_max + kTakenAhead;
+  }
   bool reports_begin() const override { return true; }
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
   std::vector<AttemptId> hold() override;

@@ -95,6 +95,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
   if (!limits_due_.empty()) offer(limits_due_.begin()->first);
+  if (rate_allows_at_ != 0) offer(rate_allows_at_);
   if (!keyed_retries_.empty()) offer(keyed_retries_.begin()->first);
   if (!to_reload_.empty() || !pages_to_reload_.empty()) offer(reload_at_);
   if (mail_look_at_ != 0) offer(mail_look_at_);
@@ -105,6 +106,8 @@ std::optional<Timestamp> Shard::next_tick() const {
 ShardCounters Shard::counters() const {
   ShardCounters counters = counters_;
   counters.executions_cached = executions_.size();
+  counters.actions_in_flight = in_flight_;
+  for (const auto& [host, queue] : host_queues_) counters.actions_waiting += queue.ready.size();
   return counters;
 }
 

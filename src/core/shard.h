@@ -31,6 +31,7 @@
 #include "core/catalog.h"
 #include "core/execution_fold.h"
 #include "core/history_reading.h"
+#include "core/ready_queue.h"
 #include "core/replay.h"
 #include "core/store.h"
 #include "core/timer_queue.h"
@@ -281,6 +282,8 @@ struct ShardCounters {
   std::uint64_t replays = 0;
   std::uint64_t actions_started = 0;
   std::uint64_t executions_cached = 0;
+  std::uint64_t actions_in_flight = 0;
+  std::uint64_t actions_waiting = 0;
 };
 
 class Shard {
@@ -361,6 +364,15 @@ class Shard {
     Timestamp beat_by = 0;       // 0: it may be silent
     Timestamp deadline = 0;      // the sooner of the two
     Payload progress = {};       // what it has told last
+    // Once it is handed out: what it counts for.
+    std::string tenant = {};
+    std::string action = {};
+  };
+
+  // Of an action, by meeting name.
+  struct NameInFlight {
+    int attempts = 0;
+    RateLimiter rate;
   };
 
   // How long an action that is open may take, whatever its attempts do.
@@ -381,7 +393,7 @@ class Shard {
     std::optional<std::size_t> capacity;
     bool reports_begin = false;
     std::set<AttemptId> unanswered;  // where there is a capacity: handed over, given up or not
-    std::deque<ActionTask> ready;
+    ReadyQueue ready;
   };
 
   void on(StartRequested input);
@@ -567,6 +579,7 @@ class Shard {
   void dispatch_once_durable(Execution& execution, Position position);
   void run_ready();
   bool run_next(HostId host);
+  bool may_begin(const std::string& tenant, const std::string& action);
   // Puts it in line for its host. The task's attempt and key are set.
   void hand_out(const Catalog::Action& registered, ActionTask task);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
@@ -687,6 +700,10 @@ class Shard {
   HostId last_served_ = 0;                  // the other hosts have their turn before it
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
+  std::unordered_map<std::string, std::size_t> tenants_in_flight_;
+  std::unordered_map<std::string, NameInFlight> names_in_flight_;
+  Timestamp rate_allows_at_ =
+      0;  // then one more may begin of those that wait; 0: none waits for that
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;
   std::map<AttemptKey, ActionLimit> limits_;
   std::set<std::pair<Timestamp, AttemptKey>> limits_due_;

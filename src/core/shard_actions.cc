@@ -93,7 +93,7 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
   }
   attempts_.emplace(AttemptKey{task.execution, task.position},
                     Attempt{task.id, task.attempt, registered.host, 0});
-  host_queues_[registered.host].ready.push_back(std::move(task));
+  host_queues_[registered.host].ready.push(meeting_name(registered.name), std::move(task));
 }
 
 // At once, or when the commit under way is durable that lets it run.
@@ -138,6 +138,7 @@ bool Shard::outcome_waits(const Execution& execution, const Position position) {
 // The hosts take turns, so that none waits for a place at another one.
 void Shard::run_ready() {
   bool ran = !draining_;
+  rate_allows_at_ = 0;
   while (ran) {
     ran = false;
     auto at = host_queues_.upper_bound(last_served_);
@@ -153,11 +154,14 @@ void Shard::run_ready() {
 // False: the host has no attempt ready, or no place for it.
 bool Shard::run_next(const HostId host) {
   HostQueue& queue = host_queues_.at(host);
-  while (!queue.ready.empty()) {
+  while (queue.ready.size() > 0) {
     if (in_flight_ >= options_.limits.actions_in_flight_max) return false;
     if (queue.capacity && queue.unanswered.size() >= *queue.capacity) return false;
-    ActionTask task = std::move(queue.ready.front());
-    queue.ready.pop_front();
+    auto next = queue.ready.pop([this](const std::string& tenant, const std::string& action) {
+      return may_begin(tenant, action);
+    });
+    if (!next) return false;
+    ActionTask& task = next->second;
     const AttemptKey key{task.execution, task.position};
     const auto attempt = attempts_.find(key);
     // It was given up while it waited.
@@ -168,10 +172,35 @@ bool Shard::run_next(const HostId host) {
     if (!queue.reports_begin) start_clock(key, attempt->second);
     if (queue.capacity) queue.unanswered.insert(task.id);
     ++in_flight_;
+    ++tenants_in_flight_[task.tenant];
+    NameInFlight& name = names_in_flight_[next->first];
+    ++name.attempts;
+    const auto& rate = catalog_.find_action(next->first)->options.rate_limit;
+    if (rate) name.rate.count(*rate, now_);
+    attempt->second.tenant = task.tenant;
+    attempt->second.action = std::move(next->first);
     ++counters_.actions_started;
     out_->actions.push_back(RunAction{host, std::move(task)});
     return true;
   }
+  return false;
+}
+
+// Whether its tenant and its name have a place for one more attempt.
+bool Shard::may_begin(const std::string& tenant, const std::string& action) {
+  const auto of_tenant = tenants_in_flight_.find(tenant);
+  if (of_tenant != tenants_in_flight_.end() &&
+      of_tenant->second >= options_.limits.actions_in_flight_per_tenant_max) {
+    return false;
+  }
+  const ActionOptions& options = catalog_.find_action(action)->options;
+  if (!options.concurrency_max && !options.rate_limit) return true;
+  const NameInFlight& name = names_in_flight_[action];
+  if (options.concurrency_max && name.attempts >= *options.concurrency_max) return false;
+  if (!options.rate_limit) return true;
+  const Timestamp at = name.rate.allows_at(*options.rate_limit, now_);
+  if (at <= now_) return true;
+  rate_allows_at_ = rate_allows_at_ == 0 ? at : std::min(rate_allows_at_, at);
   return false;
 }
 
@@ -214,7 +243,13 @@ void Shard::end_attempt(const AttemptKey key) {
   const auto attempt = attempts_.find(key);
   if (attempt == attempts_.end()) return;
   if (attempt->second.deadline != 0) deadlines_.erase({attempt->second.deadline, key});
-  if (attempt->second.handed_out) --in_flight_;
+  if (attempt->second.handed_out) {
+    --in_flight_;
+    const auto tenant = tenants_in_flight_.find(attempt->second.tenant);
+    if (--tenant->second == 0) tenants_in_flight_.erase(tenant);
+    // Its rate is remembered.
+    --names_in_flight_.at(attempt->second.action).attempts;
+  }
   attempts_.erase(attempt);
 }
 

@@ -403,8 +403,10 @@ void Engine::look_for_mail() {
 }
 
 Runtime::Counters Engine::counters() const {
-  return {commits_,         commit_batches_,    activations_,        replays_,
-          actions_started_, executions_cached_, state_records_read_, snapshots_made_};
+  return {commits_,         commit_batches_,    activations_,
+          replays_,         actions_started_,   actions_in_flight_,
+          actions_waiting_, executions_cached_, state_records_read_,
+          snapshots_made_};
 }
 
 // ---- the thread that decides
@@ -445,6 +447,8 @@ void Engine::run() {
     replays_ = counters.replays;
     actions_started_ = counters.actions_started;
     executions_cached_ = counters.executions_cached;
+    actions_in_flight_ = counters.actions_in_flight;
+    actions_waiting_ = counters.actions_waiting;
     notice_drained();
   }
 }

@@ -129,6 +129,8 @@ class Engine final : public CommitSink {
   std::atomic<std::uint64_t> activations_ = 0;
   std::atomic<std::uint64_t> replays_ = 0;
   std::atomic<std::uint64_t> actions_started_ = 0;
+  std::atomic<std::uint64_t> actions_in_flight_ = 0;
+  std::atomic<std::uint64_t> actions_waiting_ = 0;
   std::atomic<std::uint64_t> executions_cached_ = 0;
   std::atomic<std::uint64_t> state_records_read_ = 0;
   std::atomic<std::uint64_t> snapshots_made_ = 0;

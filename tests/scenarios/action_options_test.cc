@@ -218,6 +218,117 @@ TEST_F(Heartbeats, WhatWasToldBeforeAFailureIsKnownAfterARestart) {
   EXPECT_EQ(task_.progress.bytes, R"({"row":7})") << "the last that is recorded";
 }
 
+// ---- how many at once
+
+class ActionsAtOnce : public ::testing::Test {
+ protected:
+  // Leaves all attempts without an answer, in the order in which they began.
+  void open(const ActionOptions& registered, const Limits& limits = {}) {
+    WorldOptions options;
+    options.limits = limits;
+    world_ =
+        std::make_unique<World>(options, host_with([](Script& script) {
+                                  const int count = std::stoi(script.started().input.bytes);
+                                  std::vector<Position> all;
+                                  for (int i = 0; i < count; ++i) {
+                                    all.push_back(script.start_action("act", std::to_string(i)));
+                                    all.push_back(script.start_action("free", std::to_string(i)));
+                                  }
+                                  for (const Position each : all) script.action(each);
+                                  return std::string("null");
+                                }));
+    world_->register_workflow("Story");
+    const ActionFunction keep =
+        [this](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+      (task.name == "act" ? held_ : free_).push_back(task);
+      return std::nullopt;
+    };
+    world_->register_action("act", keep, registered);
+    world_->register_action("free", keep);
+  }
+  void start(const std::string& id, const int count, const std::string& tenant = kTenant) {
+    StartRequest request = start_of(id, std::to_string(count));
+    request.tenant = tenant;
+    ASSERT_TRUE(world_->start(request));
+    world_->settle();
+  }
+
+  std::unique_ptr<World> world_;
+  std::vector<ActionTask> held_;
+  std::vector<ActionTask> free_;
+};
+
+// rule: 26
+TEST_F(ActionsAtOnce, ANameHasSoManyPlacesAndKeepsNoOtherWaiting) {
+  ActionOptions two;
+  two.concurrency_max = 2;
+  open(two);
+  start("a", 5);
+  EXPECT_EQ(held_.size(), 2U);
+  EXPECT_EQ(free_.size(), 5U);
+  EXPECT_EQ(world_->shard().counters().actions_waiting, 3U);
+  EXPECT_EQ(world_->shard().counters().actions_in_flight, 7U);
+  world_->answer(held_[0], Payload{});
+  EXPECT_EQ(held_.size(), 3U);
+  EXPECT_EQ(held_[2].parameters.bytes, "2") << "in the order in which they came";
+  // One that is given up gives its place back.
+  ASSERT_TRUE(world_->control(ControlVerb::terminate, "a"));
+  start("b", 3);
+  EXPECT_EQ(held_.size(), 5U);
+  for (std::size_t i = 3; i < held_.size(); ++i) world_->answer(held_[i], Payload{});
+  EXPECT_EQ(held_.size(), 6U);
+}
+
+// rule: 26
+TEST_F(ActionsAtOnce, SoManyBeginWithinATime) {
+  ActionOptions limited;
+  limited.rate_limit = RateLimit{3, 1'000};
+  open(limited);
+  start("a", 10);
+  EXPECT_EQ(held_.size(), 3U);
+  EXPECT_EQ(free_.size(), 10U);
+  world_->advance(333);
+  EXPECT_EQ(held_.size(), 3U);
+  world_->advance(1);
+  EXPECT_EQ(held_.size(), 4U);
+  world_->advance(1'000);
+  EXPECT_EQ(held_.size(), 7U);
+  world_->advance(10'000);
+  EXPECT_EQ(held_.size(), 10U);
+  EXPECT_EQ(world_->shard().counters().actions_waiting, 0U);
+}
+
+// rule: 26
+TEST_F(ActionsAtOnce, TenantsTakeTurnsWhateverOneOfThemHasAskedFor) {
+  Limits limits;
+  limits.actions_in_flight_max = 4;
+  open({}, limits);
+  start("a", 50);
+  ASSERT_EQ(world_->actions_run().size(), 4U);
+  start("b", 2, "other");
+  start("c", 2, "third");
+  EXPECT_EQ(world_->actions_run().size(), 4U);
+  for (std::size_t i = 0; i < 6; ++i) world_->answer(world_->actions_run()[i], Payload{});
+  std::vector<std::string> tenants;
+  for (std::size_t i = 4; i < 10; ++i) tenants.push_back(world_->actions_run()[i].tenant);
+  EXPECT_EQ(tenants,
+            (std::vector<std::string>{"other", "third", "acme", "other", "third", "acme"}));
+}
+
+// rule: 26
+TEST_F(ActionsAtOnce, ATenantHasSoManyPlaces) {
+  Limits limits;
+  limits.actions_in_flight_per_tenant_max = 3;
+  open({}, limits);
+  start("a", 5);
+  EXPECT_EQ(world_->actions_run().size(), 3U);
+  start("b", 5, "other");
+  EXPECT_EQ(world_->actions_run().size(), 6U);
+  world_->answer(world_->actions_run()[0], Payload{});
+  EXPECT_EQ(world_->actions_run().size(), 7U);
+  EXPECT_EQ(world_->actions_run()[6].tenant, "acme");
+}
+
 // ---- keys
 
 constexpr const char* kKey = "charge-7";
