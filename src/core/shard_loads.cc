@@ -349,7 +349,13 @@ void Shard::install(HistoryReading reading, std::deque<Work> work) {
     without_code_.emplace(stored.record.workflow, ref);
     if (retry_stuck) execution.retrying_stuck = true;
   } else if (!execution.fold.ended()) {
-    for (const TimerRecord& timer : execution.fold.timers()) timers_.arm(timer);
+    for (const TimerRecord& timer : execution.fold.timers()) {
+      // Of an attempt that has begun while it was in memory before: nothing is due, or it would be loaded for
+      // that again and again.
+      const bool begun =
+          timer.kind == TimerKind::retry && attempts_.contains({ref, timer.position});
+      if (!begun) timers_.arm(timer);
+    }
     dispatch_all(execution);
   }
   proceed(execution);

@@ -156,6 +156,28 @@ TEST(ActionOptions, WhileItsExecutionIsPausedItsTimeEndsNothing) {
   EXPECT_THAT(result_of(world, "a"), HasSubstr("TimeoutError"));
 }
 
+// It was loaded for the time of its retry, which had come, again and again.
+// rule: 15
+TEST(ActionOptions, AnExecutionThatWasPutAwayWhileARetryRunsIsLeftInPeace) {
+  WorldOptions options;
+  options.limits.executions_cached_max = 0;
+  World world(options, runs({}));
+  ActionTask second;
+  world.register_workflow("Story");
+  world.register_action(
+      "act", [&second](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+        if (task.attempt == 1) return failure("Broken");
+        second = task;
+        return std::nullopt;
+      });
+  start_until_told(world, start_of("a"));
+  world.advance(2'000);
+  ASSERT_EQ(world.actions_run().size(), 2U);
+  world.submit(event_of("a", "Unwanted", "1"), true);  // which loads it
+  world.answer(second, Payload::json("1"));
+  EXPECT_EQ(result_of(world, "a"), "1");
+}
+
 // ---- heartbeats
 
 class Heartbeats : public ::testing::Test {

@@ -72,6 +72,16 @@ void World::register_action(std::string name, ActionFunction function, ActionOpt
   actions_.push_back(RegisteredAction{std::move(name), std::move(function), std::move(options)});
 }
 
+void World::register_deferred_action(std::string name,
+                                     std::function<void(const ActionTask&)> handed_on) {
+  const std::string known = name;
+  register_action(std::move(name), [handed_on = std::move(handed_on)](const ActionTask& task) {
+    handed_on(task);
+    return std::nullopt;
+  });
+  for (RegisteredAction& action : actions_) action.defers = action.defers || action.name == known;
+}
+
 void World::forget_registrations() {
   workflows_.clear();
   actions_.clear();
@@ -124,6 +134,10 @@ void World::carry_out(Outputs& out) {
     if (auto outcome = action->function(run.task)) {
       inputs_.emplace_back(
           ActionOutcome{run.task.id, run.task.execution, run.task.position, std::move(*outcome)});
+    } else if (action->defers) {
+      ActionOutcome told{run.task.id, run.task.execution, run.task.position, Payload{}};
+      told.deferred = true;
+      inputs_.emplace_back(std::move(told));
     }
   }
   for (const AbortAction& abort : out.aborts) aborts_.push_back(abort.attempt);

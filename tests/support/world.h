@@ -45,6 +45,8 @@ class World {
 
   void register_workflow(std::string name, std::string version = "1.0.0");
   void register_action(std::string name, ActionFunction function, ActionOptions options = {});
+  // Its attempts say at once that the action is completed from elsewhere, after `handed_on` was called.
+  void register_deferred_action(std::string name, std::function<void(const ActionTask&)> handed_on);
 
   // From the next restart on nothing is registered, as before a deployment has come up.
   void forget_registrations();
@@ -122,6 +124,7 @@ class World {
     std::string name;
     ActionFunction function;
     ActionOptions options;
+    bool defers = false;
   };
   std::vector<std::pair<std::string, std::string>> workflows_;
   std::vector<RegisteredAction> actions_;

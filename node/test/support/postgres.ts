@@ -80,7 +80,9 @@ export class Postgres {
   private run(program: string, ...args: string[]): void {
     const command = [join(programs(), program), ...args];
     const [file, ...rest] = process.getuid!() === 0 ? ['runuser', '-u', 'postgres', '--', ...command] : command;
-    const { status, error } = spawnSync(file!, rest, { cwd: this.folder, stdio: 'ignore' });
+    // A sanitizer that is loaded into the tests is none of the server's.
+    const { LD_PRELOAD: _, ...env } = process.env;
+    const { status, error } = spawnSync(file!, rest, { cwd: this.folder, stdio: 'ignore', env });
     if (status === 0) return;
     const log = join(this.folder, 'log');
     throw new Error(`${program} failed (${error ?? status}): ${existsSync(log) ? readFileSync(log, 'utf8') : 'no log'}`);
