@@ -184,13 +184,22 @@ class SqliteSessionCore final : public TurnHolder,
     refused_.clear();
     auto prepared = statement_of(sql);
     if (!prepared) return prepared.error();
-    SqliteStatementUse statement(*prepared);
-    if (const auto wrong = bind(statement.get(), sql, parameters)) return *wrong;
     const bool alone = phase_ == Phase::idle;
-    const bool writes = sqlite3_stmt_readonly(statement.get()) == 0;
+    const bool writes = sqlite3_stmt_readonly(*prepared) == 0;
     if (phase_ == Phase::begun || (alone && writes)) {
       if (const auto failed = take_turn(lock, alone)) return *failed;
+      // Whoever came in while this one waited may have done away with its statements.
+      prepared = statement_of(sql);
     }
+    std::optional<Failure> wrong;
+    if (!prepared) wrong = prepared.error();
+    if (!wrong) wrong = bind(*prepared, sql, parameters);
+    if (wrong) {
+      if (prepared) reset(*prepared);
+      if (alone) give_turn_back();
+      return *wrong;
+    }
+    SqliteStatementUse statement(*prepared);
     auto rows = step(statement.get(), sql);
     if (alone && connection_.in_transaction()) {
       end_with_rollback();
@@ -309,7 +318,7 @@ class SqliteSessionCore final : public TurnHolder,
   }
 
   // For the next one who has the session.
-  bool reset() {
+  bool make_ready() {
     const std::lock_guard lock(mutex_);
     if (closed_) return false;
     end_with_rollback();
@@ -320,14 +329,17 @@ class SqliteSessionCore final : public TurnHolder,
  private:
   enum class Phase { idle, begun, open, lost };
 
+  // Nothing that was bound may be looked at again.
+  static void reset(sqlite3_stmt* const statement) {
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+  }
+
   // A statement in use; reset at the end.
   class SqliteStatementUse {
    public:
     explicit SqliteStatementUse(sqlite3_stmt* statement) : statement_(statement) {}
-    ~SqliteStatementUse() {
-      sqlite3_reset(statement_);
-      sqlite3_clear_bindings(statement_);
-    }
+    ~SqliteStatementUse() { reset(statement_); }
     SqliteStatementUse(const SqliteStatementUse&) = delete;
     SqliteStatementUse& operator=(const SqliteStatementUse&) = delete;
     sqlite3_stmt* get() const { return statement_; }
@@ -743,7 +755,7 @@ SqlResult<std::unique_ptr<SqlSession>> SqliteDatabase::connect(const SessionUse 
 }
 
 void SqliteDatabase::keep(std::shared_ptr<SqliteSessionCore> core, const SessionUse use) {
-  if (!core->reset()) return;
+  if (!core->make_ready()) return;
   const std::lock_guard lock(mutex_);
   auto& kept = kept_[static_cast<std::size_t>(use)];
   if (!closed_ && kept.size() < kSessionsKept) kept.push_back(std::move(core));

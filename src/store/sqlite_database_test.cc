@@ -399,6 +399,29 @@ TEST_F(SqliteDatabaseTest, ClosingTheStoreRollsBackWhatIsOpenAndTellsWhoComesBac
   EXPECT_EQ(number("SELECT count(*) FROM counters"), 0);
 }
 
+// Its statement was prepared by then, and finalized with the connection; and used all the same.
+TEST_F(SqliteDatabaseTest, ClosingTheStoreTellsWhoWaitsForTheWriteLock) {
+  run(*connect(), "CREATE TABLE counters(n INTEGER)");
+  // Opened first, so that they are closed while they wait: without a transaction, and with one.
+  const auto alone = database_->connect(SessionUse::application).value();
+  const auto begun = database_->connect(SessionUse::application).value();
+  ASSERT_TRUE(begun->begin());
+  const auto holder = database_->connect(SessionUse::application).value();
+  ASSERT_TRUE(holder->begin());
+  run(*holder, "INSERT INTO counters VALUES(1)");
+  std::vector<std::jthread> writers;
+  for (SqlSession* const session : {alone.get(), begun.get()}) {
+    writers.emplace_back([session] {
+      const auto written =
+          session->run("INSERT INTO counters VALUES(?)", {std::string(1'000, '2')});
+      ASSERT_FALSE(written);
+      EXPECT_EQ(written.error().code, "closed");
+    });
+  }
+  std::this_thread::sleep_for(50ms);
+  store_->close();
+}
+
 // Power goes off in the midst of each operation of the disk in turn: what was written and the outcome are
 // there both or neither, and both where the engine's commit after it was acknowledged.
 // rules: 1, 14
