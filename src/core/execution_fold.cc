@@ -137,6 +137,11 @@ void ExecutionFold::retry_action(PendingAction& action, const std::optional<Time
   if (action.retry_at) ++retries_;
 }
 
+// What the execution has gone without is not counted as time of theirs.
+void ExecutionFold::schedule_anew(const Timestamp at) {
+  for (auto& [position, action] : actions_) action.scheduled_at = at;
+}
+
 std::optional<GraphStep> ExecutionFold::step_at(const Position position) const {
   auto after = graphs_.lower_bound(position);
   if (after == graphs_.begin()) return std::nullopt;
@@ -305,6 +310,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       parent_.reset();
       // Whoever has the token completes the original's.
       for (auto& [position, action] : actions_) action.deferred = false;
+      schedule_anew(event.at);
       for (auto& [position, child] : children_) {
         if (child.held) continue;
         child.held =
@@ -358,9 +364,12 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
         if (action.held) --held_;
         action.held.reset();
         action.attempts_failed = 0;
+        action.last_failure = {};
+        action.deferred = false;
         retry_action(action, std::nullopt);
         ++action.generation;
       }
+      schedule_anew(event.at);
       generation_ = std::max(generation_, attributes->generation);
       // Who has it go on after its deadline means it to.
       if (deadline_ <= event.at) deadline_ = 0;

@@ -34,7 +34,7 @@ struct HeldOutcome {
 // Scheduled --ActionOutcomeHeld--> Held --ActionCompleted | ActionFailed--> (gone)
 // Scheduled --ActionAttemptFailed--> Scheduled, with one more failed attempt and a time for the next
 // Scheduled --ActionDeferred--> Deferred --ActionCompleted | ActionFailed | ActionOutcomeHeld--> …
-// Deferred --ExecutionForked, in the fork--> Scheduled
+// Deferred --ExecutionForked, in the fork; ExecutionRetried, where it had failed--> Scheduled
 struct PendingAction {
   std::string name;
   Payload parameters;
@@ -42,7 +42,7 @@ struct PendingAction {
   int attempts_failed = 0;
   std::optional<Timestamp> retry_at;  // of the next attempt; none before the first failed
   std::int64_t cause = 0;
-  Timestamp scheduled_at = 0;
+  Timestamp scheduled_at = 0;  // or when its execution was retried or forked
   std::optional<HeldOutcome> held;
   int generation = 0;  // one more with each retry of the execution: another key
   // In a graph: attempts after the first that are made whatever the failure. None: as its policy says.
@@ -216,6 +216,7 @@ class ExecutionFold {
   bool drop_sleep(Position position);
   void open_action(Position position, PendingAction action);
   Result<void> close_action(Position position, const HistoryEvent& event);
+  void schedule_anew(Timestamp at);
   void retry_action(PendingAction& action, std::optional<Timestamp> at);
   Result<void> open_graph(const HistoryEvent& event);
   Result<void> open_step(const HistoryEvent& event);

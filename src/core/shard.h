@@ -475,8 +475,8 @@ class Shard {
     HistoryEvent event;
     std::optional<ActionResultRecord> result;  // none: there will be another attempt
   };
-  void record_outcome(Execution& execution, const AttemptFinished& finished, bool bookkeeping);
-  void hold_outcome(Execution& execution, const AttemptFinished& finished);
+  void record_outcome(Execution& execution, AttemptFinished& finished, bool bookkeeping);
+  void hold_outcome(Execution& execution, AttemptFinished finished);
   // Graphs: see shard_graphs.cc.
   void begin_steps(Execution& execution, Position graph);
   void begin_all_steps(Execution& execution);
@@ -594,10 +594,13 @@ class Shard {
   void lift_limits(ExecutionRef ref);
   void enforce_limits();
   bool ends_by_limit(Execution& execution, AttemptFinished& finished);
+  void limit_detached(const DetachedAction& detached);
+  void end_detached_by_limit(Position position);
   // Completed from elsewhere: see shard_completion.cc.
   void take_completion(Execution& execution, ActionCompletionGiven given);
   void defer(Execution& execution, const AttemptFinished& finished);
-  void tell_completed(Execution& execution, const AttemptFinished& finished);
+  void tell_completed(Execution& execution, AttemptFinished& finished);
+  void refuse_completion(Execution& execution, RequestId request);
   // Outside of executions, and under a key of the caller's: see shard_detached.cc.
   DetachedAction& add_detached(std::string key, ExecuteActionRequest action, std::string digest);
   void ask_keyed(Execution& execution, Position position, const PendingAction& action);
@@ -606,6 +609,8 @@ class Shard {
   void leave_keyed(ExecutionRef ref);
   void leave_keyed(std::map<AttemptKey, std::string>::iterator at);
   static bool is_wanted(const DetachedAction& detached);
+  void rest_keyed(ExecutionRef ref);
+  bool put_to_rest(const DetachedAction& detached);
   void forget_detached(const DetachedAction& detached);
   void finish_detached_attempt(Position position, std::variant<Payload, Failure> outcome,
                                Payload progress);

@@ -35,17 +35,16 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   const ExecutionRecord& record = execution.fold.record();
   if (record.status != ExecutionStatus::running) return;
   const AttemptKey key{record.ref, position};
-  if (attempts_.contains(key)) return;
   const PendingAction& action = found->second;
   if (action.held) return;
+  const std::string handler = handler_of(action);
+  const Catalog::Action* const registered = catalog_.find_action(handler);
+  limit(key, action, registered);
+  if (action.deferred || attempts_.contains(key)) return;
   if (action.options.in_place && !execution.hosted) {
     execution.attempts_waiting.push_back(position);
     return;
   }
-  const std::string handler = handler_of(action);
-  const Catalog::Action* const registered = catalog_.find_action(handler);
-  limit(key, action, registered);
-  if (action.deferred) return;
   if (registered == nullptr) {
     // After a restart the registrations are still to come: not worth a warning.
     if (just_scheduled) {
@@ -117,10 +116,11 @@ void Shard::dispatch_all(Execution& execution) {
   const bool running = execution.fold.record().status == ExecutionStatus::running;
   for (const auto& [position, action] : execution.fold.actions()) {
     if (finished.contains(position) || action.held) continue;
-    if (!action.retry_at) {
-      dispatch_once_durable(execution, position);
-    } else if (running) {
-      limit({execution.fold.ref(), position}, action, catalog_.find_action(handler_of(action)));
+    if (!action.retry_at) dispatch_once_durable(execution, position);
+    const AttemptKey key{execution.fold.ref(), position};
+    // One that is under way, too: its execution may have been paused when its time was up.
+    if (running && (action.retry_at || attempts_.contains(key))) {
+      limit(key, action, catalog_.find_action(handler_of(action)));
     }
   }
 }

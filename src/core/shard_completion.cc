@@ -1,6 +1,7 @@
 // Actions whose handlers have done their part, and that are completed from elsewhere, by a token.
 
 #include <fmt/format.h>
+#include <utility>
 
 #include "core/shard.h"
 #include "core/shard_execution.h"
@@ -33,38 +34,47 @@ void Shard::defer(Execution& execution, const AttemptFinished& finished) {
   commit(execution);
 }
 
+// Somebody was first, or its execution has ended meanwhile.
+void Shard::refuse_completion(Execution& execution, const RequestId request) {
+  if (request == 0) return;
+  const ExecutionRecord& record = execution.fold.record();
+  if (execution.fold.ended()) {
+    return answer(
+        execution,
+        Reply{request, Error{ErrorCode::execution_ended,
+                             fmt::format("Execution '{}' has ended ({}), and waits for no action.",
+                                         record.execution_id, to_string(record.status)),
+                             record.execution_id}});
+  }
+  answer(execution,
+         Reply{request, Error{ErrorCode::wrong_status,
+                              fmt::format("The action of that token, of execution '{}', has an "
+                                          "outcome already: the first one counts.",
+                                          record.execution_id),
+                              record.execution_id}});
+}
+
 void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   const ExecutionRecord& record = execution.fold.record();
-  const auto refuse_with = [&](const ErrorCode code, std::string message) {
-    answer(execution, Reply{given.request, Error{code, std::move(message), record.execution_id}});
-  };
   // One that has ended is not read again for its seed.
   const bool ended = execution.fold.ended();
   if (record.tenant != given.tenant || (!ended && execution.fold.seed() != given.seed)) {
     return reply(given.request, unknown_token());
   }
-  if (ended) {
-    return refuse_with(ErrorCode::execution_ended,
-                       fmt::format("Execution '{}' has ended ({}), and waits for no action.",
-                                   record.execution_id, to_string(record.status)));
-  }
+  if (ended) return refuse_completion(execution, given.request);
   if (record.status == ExecutionStatus::stuck) {
-    return refuse_with(
-        ErrorCode::wrong_status,
-        fmt::format("Execution '{}' is stuck. Nothing was recorded: complete its action when "
-                    "it is mended.",
-                    record.execution_id));
+    return answer(
+        execution,
+        Reply{given.request, Error{ErrorCode::wrong_status,
+                                   fmt::format("Execution '{}' is stuck. Nothing was recorded: "
+                                               "complete its action when it is mended.",
+                                               record.execution_id),
+                                   record.execution_id}});
   }
   const auto found = execution.fold.actions().find(given.position);
   const bool open = found != execution.fold.actions().end() && !found->second.held &&
                     found->second.generation == given.generation;
-  if (!open) {
-    return refuse_with(
-        ErrorCode::wrong_status,
-        fmt::format("The action of that token, of execution '{}', has an outcome already: "
-                    "the first one counts.",
-                    record.execution_id));
-  }
+  if (!open) return refuse_completion(execution, given.request);
   const AttemptKey key{execution.fold.ref(), given.position};
   AttemptFinished finished;
   finished.execution = key.first;
@@ -86,16 +96,16 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   if (execution.fold.step_at(given.position)) {
     execution.work.push_front(std::move(finished));
   } else {
-    hold_outcome(execution, finished);
+    hold_outcome(execution, std::move(finished));
   }
 }
 
 // In the transition that records it.
-void Shard::tell_completed(Execution& execution, const AttemptFinished& finished) {
+void Shard::tell_completed(Execution& execution, AttemptFinished& finished) {
   if (finished.request == 0) return;
   const ExecutionRecord& record = execution.fold.record();
   execution.effects.replies.push_back(Reply{
-      finished.request,
+      std::exchange(finished.request, 0),
       ControlReply{record.execution_id, std::string(to_string(record.status)), record.state}});
 }
 

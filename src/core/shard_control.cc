@@ -114,6 +114,7 @@ void Shard::pause(Execution& execution) {
     ++at;
     if (!begun) end_attempt(key);
   }
+  rest_keyed(ref);
 }
 
 // At that time the execution is asked to end, as if an operator had.

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "base/digest.h"
 #include "base/duration.h"
@@ -110,6 +111,8 @@ void Shard::on(ActionResultFound input) {
 }
 
 void Shard::try_detached(DetachedAction& detached) {
+  if (put_to_rest(detached)) return;
+  limit_detached(detached);
   const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
   const ActionOptions& options = detached.options;
   ActionTask task;
@@ -146,6 +149,7 @@ void Shard::finish_detached_attempt(const Position position, std::variant<Payloa
         total == 0 || (delay && later(now_, *delay) < later(detached.first_at, total));
     if (delay && in_time) {
       ++detached.attempt;
+      detached.last_failure = *failure;
       if (!progress.is_none()) detached.progress = std::move(progress);
       detached_retries_.emplace(later(now_, *delay), detached.map_key);
       return;
@@ -207,8 +211,7 @@ void Shard::finish_detached(const std::string& key) {
     keyed_ended_.push_back(AttemptFinished{execution, position, detached.attempt, *detached.outcome,
                                            AttemptFinished::Of::action});
   }
-  detached_positions_.erase(detached.position);
-  detached_.erase(found);
+  forget_detached(detached);
 }
 
 // ---- by an execution, under a key of its caller's
@@ -218,9 +221,12 @@ void Shard::ask_keyed(Execution& execution, const Position position, const Pendi
   const auto ended = [waiter](const AttemptFinished& known) {
     return AttemptKey{known.execution, known.position} == waiter;
   };
-  if (keyed_.contains(waiter) || std::any_of(keyed_ended_.begin(), keyed_ended_.end(), ended)) {
+  if (const auto asked = keyed_.find(waiter); asked != keyed_.end()) {
+    // It may have been paused meanwhile.
+    detached_.at(asked->second)->resting.erase(waiter);
     return;
   }
+  if (std::any_of(keyed_ended_.begin(), keyed_ended_.end(), ended)) return;
   const ExecutionRecord& record = execution.fold.record();
   const std::string& user_key = action.options.idempotency_key;
   const std::string key = record.tenant + '\0' + user_key;
@@ -288,6 +294,7 @@ void Shard::leave_keyed(const ExecutionRef ref) {
 void Shard::leave_keyed(const std::map<AttemptKey, std::string>::iterator at) {
   DetachedAction& detached = *detached_.at(at->second);
   std::erase(detached.waiting, at->first);
+  detached.resting.erase(at->first);
   keyed_.erase(at);
   // What is being looked up, or recorded, comes to its end by itself.
   if (is_wanted(detached) || detached.looking_up || detached.outcome) return;
@@ -303,11 +310,37 @@ void Shard::leave_keyed(const std::map<AttemptKey, std::string>::iterator at) {
   forget_detached(detached);
 }
 
+// It is paused: what is out for it runs on to its end, and no attempt begins for its sake.
+void Shard::rest_keyed(const ExecutionRef ref) {
+  std::set<std::string> shared;
+  auto at = keyed_.lower_bound({ref, std::numeric_limits<Position>::min()});
+  for (; at != keyed_.end() && at->first.first == ref; ++at) {
+    detached_.at(at->second)->resting.insert(at->first);
+    shared.insert(at->second);
+  }
+  for (const std::string& key : shared) {
+    const DetachedAction& detached = *detached_.at(key);
+    const auto attempt = attempts_.find({0, detached.position});
+    if (attempt != attempts_.end() && !attempt->second.handed_out) put_to_rest(detached);
+  }
+}
+
+// True: nobody who wants it can go on, and it is gone. They ask again when they are resumed.
+bool Shard::put_to_rest(const DetachedAction& detached) {
+  if (!detached.requests.empty() || detached.waiting.empty()) return false;
+  if (detached.resting.size() < detached.waiting.size()) return false;
+  for (const AttemptKey& waiter : detached.waiting) keyed_.erase(waiter);
+  end_attempt({0, detached.position});
+  forget_detached(detached);
+  return true;
+}
+
 bool Shard::is_wanted(const DetachedAction& detached) {
   return !detached.requests.empty() || !detached.waiting.empty();
 }
 
 void Shard::forget_detached(const DetachedAction& detached) {
+  lift_limit({0, detached.position});
   detached_positions_.erase(detached.position);
   detached_.erase(std::string(detached.map_key));
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -132,8 +133,10 @@ struct Shard::DetachedAction {
   std::vector<std::pair<ExecutionRef, Position>> waiting;
   ActionOptions options;
   std::string correlation_id;
-  Payload progress;       // what the last attempt that failed had told
-  Position position = 0;  // of its attempts: negative, unique in the shard
+  std::set<std::pair<ExecutionRef, Position>> resting;  // of those: whose executions are paused
+  Payload progress;                     // what the last attempt that failed had told
+  std::optional<Failure> last_failure;  // and how it did
+  Position position = 0;                // of its attempts: negative, unique in the shard
   bool looking_up = true;
   int attempt = 1;
   Timestamp first_at = 0;

@@ -15,7 +15,8 @@ namespace pawl {
 
 namespace {
 
-Failure took_too_long(const DurationMs total) {
+// `last`: how the attempt before went wrong, if there was one.
+Failure took_too_long(const DurationMs total, const std::optional<Failure>& last) {
   Failure failure;
   failure.name = "TimeoutError";
   failure.code = "total_timeout";
@@ -23,7 +24,8 @@ Failure took_too_long(const DurationMs total) {
       fmt::format("the action did not come to an end within its time-out of {} over all attempts",
                   format_duration_ms(total));
   failure.failure_class = FailureClass::timeout;
-  return failure;
+  if (last) failure.causes.push_back(*last);
+  return as_recorded(failure);
 }
 
 Failure not_registered(const std::string& handler, const DurationMs waited) {
@@ -72,6 +74,10 @@ void Shard::enforce_limits() {
     const AttemptKey key = limits_due_.begin()->second;
     const auto [ref, position] = key;
     lift_limit(key);
+    if (ref == 0) {
+      end_detached_by_limit(position);
+      continue;
+    }
     AttemptFinished finished;
     finished.execution = ref;
     finished.position = position;
@@ -88,25 +94,33 @@ bool Shard::ends_by_limit(Execution& execution, AttemptFinished& finished) {
   if (execution.fold.record().status != ExecutionStatus::running) return false;
   const PendingAction& action = found->second;
   const AttemptKey key{execution.fold.ref(), finished.position};
+  const auto keyed = keyed_.find(key);
+  const DetachedAction* const shared =
+      keyed == keyed_.end() ? nullptr : detached_.at(keyed->second).get();
   const std::string handler = handler_of(action);
   const Catalog::Action* const registered = catalog_.find_action(handler);
   std::optional<DurationMs> total = action.options.total_timeout;
   if (!total && registered != nullptr) total = registered->options.total_timeout;
   const std::optional<DurationMs>& wait_max = action.options.fail_after;
   if (total && now_ >= later(action.scheduled_at, *total)) {
-    Failure failure = took_too_long(*total);
-    if (!action.last_failure.is_none()) {
-      failure.causes.push_back(decode_failure(action.last_failure.bytes));
-    }
-    finished.outcome = as_recorded(failure);
+    std::optional<Failure> last;
+    if (!action.last_failure.is_none()) last = decode_failure(action.last_failure.bytes);
+    if (shared != nullptr) last = shared->last_failure;
+    finished.outcome = took_too_long(*total, last);
   } else if (registered == nullptr && wait_max && now_ >= later(action.scheduled_at, *wait_max)) {
     finished.outcome = not_registered(handler, *wait_max);
   } else {
-    limit(key, action, registered);
+    // Its handler was registered meanwhile, by when this one waited for it to be loaded.
+    if (action.retry_at || outcome_waits(execution, finished.position)) {
+      limit(key, action, registered);
+    } else {
+      dispatch_once_durable(execution, finished.position);
+    }
     return false;
   }
   finished.of = AttemptFinished::Of::action;
-  finished.attempt = action.attempts_failed;
+  finished.attempt = action.attempts_failed + (action.deferred ? 1 : 0);
+  if (shared != nullptr && !shared->looking_up) finished.attempt = shared->attempt;
   if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
     ++finished.attempt;
     if (attempt->second.handed_out) {
@@ -114,8 +128,35 @@ bool Shard::ends_by_limit(Execution& execution, AttemptFinished& finished) {
     }
     end_attempt(key);
   }
-  if (const auto keyed = keyed_.find(key); keyed != keyed_.end()) leave_keyed(keyed);
+  if (keyed != keyed_.end()) leave_keyed(keyed);
   return true;
+}
+
+// By how it was registered. What a call says ends only its own waiting.
+void Shard::limit_detached(const DetachedAction& detached) {
+  const auto total = catalog_.find_action(detached.action.name)->options.total_timeout;
+  const AttemptKey key{0, detached.position};
+  if (!total || detached.options.total_timeout || limits_.contains(key)) return;
+  const ActionLimit limit{later(detached.first_at, *total), 0};
+  limits_due_.emplace(limit.due(), key);
+  limits_.emplace(key, limit);
+}
+
+void Shard::end_detached_by_limit(const Position position) {
+  DetachedAction& detached = *detached_.at(detached_positions_.at(position));
+  if (detached.outcome) return;
+  const AttemptKey key{0, position};
+  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
+    if (attempt->second.handed_out) {
+      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
+    }
+    end_attempt(key);
+  }
+  std::erase_if(detached_retries_,
+                [&](const auto& retry) { return retry.second == detached.map_key; });
+  const auto total = *catalog_.find_action(detached.action.name)->options.total_timeout;
+  detached.outcome = took_too_long(total, detached.last_failure);
+  record_detached(detached);
 }
 
 }  // namespace pawl

@@ -142,7 +142,7 @@ void Shard::proceed(Execution& execution) {
     if (needs_code && !execution.fold.ended() && !can_run(execution)) {
       await_code(execution);
       if (attempt != nullptr && execution.fold.record().status != ExecutionStatus::stuck) {
-        hold_outcome(execution, *attempt);
+        hold_outcome(execution, std::get<AttemptFinished>(std::move(work)));
       } else {
         blocked.push_back(std::move(work));
       }
@@ -636,10 +636,11 @@ void Shard::take_actions(Execution& execution, AttemptFinished finished) {
     ended.push_back(std::move(*next));
     execution.work.pop_front();
   }
-  for (const AttemptFinished& attempt : ended) record_outcome(execution, attempt, true);
+  for (AttemptFinished& attempt : ended) record_outcome(execution, attempt, true);
   // In a transition of its own: it stands, whatever the code that is woken by the others does.
   if (!execution.open.records.empty()) commit(execution);
-  for (const AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
+  for (AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
+  for (const AttemptFinished& attempt : ended) refuse_completion(execution, attempt.request);
   if (!execution.jobs.empty()) activate(execution);
 }
 
@@ -746,7 +747,7 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
 }
 
 // Of those that are bookkeeping, or of the others.
-void Shard::record_outcome(Execution& execution, const AttemptFinished& finished,
+void Shard::record_outcome(Execution& execution, AttemptFinished& finished,
                            const bool bookkeeping) {
   std::optional<Outcome> outcome = outcome_of(execution, finished);
   if (!outcome || stands_alone(outcome->event) != bookkeeping) return;
@@ -773,9 +774,9 @@ void Shard::record_outcome(Execution& execution, const AttemptFinished& finished
 
 // Nobody can run its code now (it is paused, or its code is missing), but what the action did is not
 // to be done again.
-void Shard::hold_outcome(Execution& execution, const AttemptFinished& finished) {
+void Shard::hold_outcome(Execution& execution, AttemptFinished finished) {
   std::optional<Outcome> outcome = outcome_of(execution, finished);
-  if (!outcome) return;
+  if (!outcome) return refuse_completion(execution, finished.request);
   if (outcome->result) {
     lift_limit({execution.fold.ref(), finished.position});
     outcome->event.type = EventType::action_outcome_held;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -145,6 +146,26 @@ TEST_F(Completion, AForkRunsItItself) {
   EXPECT_EQ(result("fork"), "3");
 }
 
+// rules: 14, 22
+TEST_F(Completion, OneThatFailedRunsAgainWhereItsExecutionIsRetried) {
+  open({}, host_with([](Script& script) { return script.run("sign", "{}"); }));
+  world_->defer(task_);
+  const std::string original = token();
+  ASSERT_TRUE(world_->complete(original, Failure{}));
+  world_->settle();
+  EXPECT_EQ(world_->state(kTenant, "a").status, "failed");
+  const std::size_t before = world_->actions_run().size();
+  ASSERT_TRUE(world_->control(ControlVerb::retry, "a"));
+  world_->settle();
+  EXPECT_EQ(world_->actions_run().size(), before + 1);
+  EXPECT_NE(token(), original);
+  EXPECT_EQ(refusal(original), ErrorCode::wrong_status);
+  world_->defer(task_);
+  world_->restart();
+  complete();
+  EXPECT_EQ(result(), "1");
+}
+
 // rule: 25
 TEST_F(Completion, WhatIsNoTokenOfThisTenantIsRefused) {
   world_->defer(task_);
@@ -232,6 +253,60 @@ TEST(CompletionOfGraphs, LetsTheirOthersBegin) {
       world.state(kTenant, "a").result.bytes,
       R"([{"actionId":"sign","actionName":"sign","success":true,"result":"ann","attempts":1},)"
       R"({"actionId":"send","actionName":"echo","success":true,"result":{},"attempts":1}])");
+}
+
+// A graph whose first action ends at once, so that its commit is under way when those of the second are completed.
+class CompletionOfBusyGraphs : public ::testing::Test {
+ protected:
+  void tell(const std::function<void(World&, const std::string& token)>& meanwhile) {
+    GraphAction quick;
+    quick.id = "quick";
+    quick.name = "echo";
+    quick.parameters = Payload::json("{}");
+    GraphAction sign = quick;
+    sign.id = "sign";
+    sign.name = "sign";
+    world_ = std::make_unique<World>(
+        WorldOptions{}, host_with([quick, sign](Script& script) {
+          return std::get<Payload>(script.action(script.start_graph({quick, sign}))).bytes;
+        }));
+    world_->register_workflow("Story");
+    world_->register_action("echo", echo);
+    world_->register_deferred_action("sign", [this, meanwhile](const ActionTask& task) {
+      meanwhile(*world_, completion_token(task));
+    });
+    start_until_told(*world_, start_of("a"));
+    world_->settle();
+  }
+
+  std::unique_ptr<World> world_;
+};
+
+// rules: 14, 16
+TEST_F(CompletionOfBusyGraphs, WhoeverComesSecondIsToldSo) {
+  RequestId first = 0;
+  RequestId second = 0;
+  tell([&](World& world, const std::string& token) {
+    first = world.ask_to_complete(token, Payload::json("1"));
+    second = world.ask_to_complete(token, Payload::json("2"));
+  });
+  const auto told = world_->told(first);
+  ASSERT_TRUE(told && *told);
+  const auto refused = world_->told(second);
+  ASSERT_TRUE(refused && !*refused);
+  EXPECT_EQ(refused->error().code, ErrorCode::wrong_status);
+  EXPECT_THAT(world_->state(kTenant, "a").result.bytes, HasSubstr(R"("result":1)"));
+}
+
+// rules: 14, 22
+TEST_F(CompletionOfBusyGraphs, WhoeverComesBeforeAnEndThatGoesFirstIsToldSo) {
+  RequestId asked = 0;
+  tell([&](World& world, const std::string& token) {
+    asked = world.ask_to_complete(token, Payload::json("1"));
+    world.ask_for(ControlVerb::terminate, "a");
+  });
+  EXPECT_EQ(world_->state(kTenant, "a").status, "terminated");
+  ASSERT_TRUE(world_->told(asked));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -152,8 +153,115 @@ TEST(ActionOptions, WhileItsExecutionIsPausedItsTimeEndsNothing) {
   EXPECT_EQ(world.state(kTenant, "a").status, "paused");
   EXPECT_EQ(types_of(world.history(kTenant, "a")).back(), "ExecutionPaused");
   ASSERT_TRUE(world.control(ControlVerb::resume, "a"));
+  world.settle();
+  EXPECT_THAT(result_of(world, "a"), HasSubstr("within its time-out of 5s over all attempts"))
+      << "the attempt that is under way all the time is given up";
+}
+
+// Each time the one that went wrong is called by a workflow that fails with it.
+World::HostMaker fails_with(const ActionOptions& options) {
+  return host_with([options](Script& script) {
+    const auto outcome = script.action(script.start_action("act", "{}", options));
+    if (const auto* const failure = std::get_if<Failure>(&outcome)) throw Failure(*failure);
+    return std::get<Payload>(outcome).bytes;
+  });
+}
+
+// rules: 15, 22
+TEST(ActionOptions, ARetryOfTheExecutionGivesTheActionAllItsTimeAgain) {
+  ActionOptions options;
+  options.total_timeout = 5'000;
+  World world({}, fails_with(options));
+  ActionTask task;
+  world.register_workflow("Story");
+  world.register_action(
+      "act", [&task](const ActionTask& given) -> std::optional<std::variant<Payload, Failure>> {
+        task = given;
+        return std::nullopt;
+      });
+  start_until_told(world, start_of("a"));
+  world.beat(task, Payload::json("7"));
+  world.advance(5'000);
+  ASSERT_EQ(world.state(kTenant, "a").status, "failed");
+  world.advance(60'000);
+  ASSERT_TRUE(world.control(ControlVerb::retry, "a"));
+  world.advance(4'000);
+  ASSERT_EQ(world.state(kTenant, "a").status, "running");
+  EXPECT_EQ(world.actions_run().size(), 2U);
+  world.restart();
+  world.settle();
+  world.answer(task, Payload::json("1"));
+  EXPECT_EQ(result_of(world, "a"), "1");
+}
+
+// rules: 17, 22
+TEST(ActionOptions, ARetryOfTheExecutionWaitsAnewForTheRegistration) {
+  ActionOptions options;
+  options.fail_after = 60'000;
+  World world({}, fails_with(options));
+  world.register_workflow("Story");
+  start_until_told(world, start_of("a"));
+  world.advance(60'000);
+  ASSERT_EQ(world.state(kTenant, "a").status, "failed");
+  ASSERT_TRUE(world.control(ControlVerb::retry, "a"));
+  world.advance(59'000);
+  EXPECT_EQ(world.state(kTenant, "a").status, "running");
+  world.register_action("act", [](const ActionTask&) { return Payload::json("1"); });
+  world.settle();
+  EXPECT_EQ(result_of(world, "a"), "1");
+}
+
+// rules: 15, 22
+TEST(ActionOptions, AForkGivesTheActionAllItsTimeAgain) {
+  ActionOptions options;
+  options.total_timeout = 5'000;
+  World world({}, runs(options));
+  ActionTask task;
+  world.register_workflow("Story");
+  world.register_action(
+      "act", [&task](const ActionTask& given) -> std::optional<std::variant<Payload, Failure>> {
+        task = given;
+        return std::nullopt;
+      });
+  start_until_told(world, start_of("a"));
+  world.advance(60'000);
+  ASSERT_TRUE(world.state(kTenant, "a").is_complete);
+  const auto& history = world.history(kTenant, "a");
+  const auto scheduled = std::find_if(
+      history.begin(), history.end(),
+      [](const HistoryEvent& event) { return event.type == EventType::action_scheduled; });
+  ASSERT_TRUE(world.fork("a", "fork", scheduled->sequence));
+  world.advance(4'000);
+  ASSERT_FALSE(world.state(kTenant, "fork").is_complete);
+  world.answer(task, Payload::json("1"));
+  EXPECT_EQ(result_of(world, "fork"), "1");
+}
+
+// rule: 15
+TEST(ActionOptions, OutsideOfWorkflowsTheTimeOverAllAttemptsEndsTheOneUnderWayToo) {
+  ActionOptions options;
+  options.total_timeout = 5'000;
+  World world({}, runs({}));
+  world.register_action(
+      "act",
+      [](const ActionTask& task) -> std::optional<std::variant<Payload, Failure>> {
+        if (task.attempt == 1) return failure("Broken");
+        return std::nullopt;
+      },
+      options);
+  ExecuteActionRequest request;
+  request.tenant = kTenant;
+  request.idempotency_key = "k";
+  request.name = "act";
+  request.parameters = Payload::json("{}");
+  ASSERT_FALSE(world.execute(request));
+  const Timestamp begun = world.now();
   world.run_out();
-  EXPECT_THAT(result_of(world, "a"), HasSubstr("TimeoutError"));
+  EXPECT_EQ(world.now() - begun, 5'000);
+  EXPECT_EQ(world.aborts().size(), 1U);
+  const auto told = world.execute(request);
+  ASSERT_TRUE(told && !*told);
+  EXPECT_THAT(told->error().message, HasSubstr("within its time-out"));
 }
 
 // It was loaded for the time of its retry, which had come, again and again.
@@ -519,6 +627,82 @@ TEST_F(KeyedActionsOf, FailuresAreTriedAgainAndStay) {
   world_->run_out();
   EXPECT_THAT(result_of(*world_, "b"), HasSubstr("Broken"));
   EXPECT_EQ(*count_, 3);
+}
+
+// rules: 14, 22
+TEST_F(KeyedActionsOf, NoAttemptBeginsWhileAllThatWaitArePaused) {
+  world_->register_action("act", [this](const ActionTask&) -> std::variant<Payload, Failure> {
+    if (++*count_ < 3) return failure("Broken");
+    return Payload::json("5");
+  });
+  start_until_told(*world_, start_of("a"));
+  start_until_told(*world_, start_of("b"));
+  world_->settle();
+  EXPECT_EQ(*count_, 1);
+  ASSERT_TRUE(world_->control(ControlVerb::pause, "a"));
+  world_->advance(1'500);
+  EXPECT_EQ(*count_, 2) << "the other one goes on";
+  ASSERT_TRUE(world_->control(ControlVerb::pause, "b"));
+  world_->advance(60'000);
+  EXPECT_EQ(*count_, 2);
+  ASSERT_TRUE(world_->control(ControlVerb::resume, "a"));
+  ASSERT_TRUE(world_->control(ControlVerb::resume, "b"));
+  world_->run_out();
+  EXPECT_EQ(result_of(*world_, "a"), "5");
+  EXPECT_EQ(result_of(*world_, "b"), "5");
+  EXPECT_EQ(*count_, 3);
+}
+
+// rules: 14, 22
+TEST_F(KeyedActionsOf, OneThatRunsWhenAllArePausedEndsAndIsRecorded) {
+  hold();
+  start_until_told(*world_, start_of("a"));
+  world_->settle();
+  ASSERT_TRUE(world_->control(ControlVerb::pause, "a"));
+  world_->answer(task_, Payload::json("5"));
+  world_->settle();
+  EXPECT_EQ(world_->data().results_by_key.size(), 1U);
+  EXPECT_EQ(world_->state(kTenant, "a").status, "paused");
+  world_->restart();
+  ASSERT_TRUE(world_->control(ControlVerb::resume, "a"));
+  world_->settle();
+  EXPECT_EQ(result_of(*world_, "a"), "5");
+  EXPECT_EQ(world_->actions_run().size(), 1U);
+}
+
+// rules: 14, 22
+TEST_F(KeyedActionsOf, AForkHasTheSameOutcomeAndSoHasARetry) {
+  hold();
+  start_until_told(*world_, start_of("a"));
+  world_->settle();
+  ASSERT_TRUE(world_->fork("a", "fork"));
+  world_->settle();
+  EXPECT_EQ(world_->actions_run().size(), 1U) << "the fork waits for the one that runs";
+  world_->answer(task_, failure("Broken", FailureClass::permanent));
+  world_->settle();
+  EXPECT_THAT(result_of(*world_, "a"), HasSubstr("Broken"));
+  EXPECT_THAT(result_of(*world_, "fork"), HasSubstr("Broken"));
+
+  World failing({}, host_with([](Script& script) -> std::string {
+                  ActionOptions options;
+                  options.idempotency_key = kKey;
+                  const auto outcome = script.action(script.start_action("act", "{}", options));
+                  if (const auto* const known = std::get_if<Failure>(&outcome))
+                    throw Failure(*known);
+                  return std::get<Payload>(outcome).bytes;
+                }));
+  failing.register_workflow("Story");
+  failing.register_action("act", [this](const ActionTask&) -> std::variant<Payload, Failure> {
+    ++*count_;
+    return failure("Broken", FailureClass::permanent);
+  });
+  start_until_told(failing, start_of("a"));
+  failing.settle();
+  ASSERT_EQ(failing.state(kTenant, "a").status, "failed");
+  ASSERT_TRUE(failing.control(ControlVerb::retry, "a"));
+  failing.run_out();
+  EXPECT_EQ(failing.state(kTenant, "a").status, "failed") << "what is recorded under the key stays";
+  EXPECT_EQ(*count_, 1);
 }
 
 // rules: 14, 16

@@ -195,14 +195,24 @@ void World::answer(const ActionTask& task, std::variant<Payload, Failure> outcom
 
 std::optional<Result<ControlReply>> World::complete(const std::string& token,
                                                     std::variant<Payload, Failure> outcome) {
-  auto given = read_completion_token(token);
+  const auto given = read_completion_token(token);
   if (!given) return given.error();
-  given->request = next_request_++;
-  given->outcome = std::move(outcome);
-  const RequestId id = given->request;
-  inputs_.emplace_back(std::move(*given));
+  const RequestId id = ask_to_complete(token, std::move(outcome));
   settle();
-  return answer_of<ControlReply>(id);
+  return told(id);
+}
+
+RequestId World::ask_to_complete(const std::string& token, std::variant<Payload, Failure> outcome) {
+  ActionCompletionGiven given = read_completion_token(token).value();
+  given.request = next_request_++;
+  given.outcome = std::move(outcome);
+  const RequestId id = given.request;
+  inputs_.emplace_back(std::move(given));
+  return id;
+}
+
+std::optional<Result<ControlReply>> World::told(const RequestId request) {
+  return answer_of<ControlReply>(request);
 }
 
 void World::defer(const ActionTask& task) {

@@ -66,6 +66,9 @@ class World {
   // As whoever has the token of the action does.
   std::optional<Result<ControlReply>> complete(const std::string& token,
                                                std::variant<Payload, Failure> outcome);
+  // The same, in its turn: what it is told is asked for later.
+  RequestId ask_to_complete(const std::string& token, std::variant<Payload, Failure> outcome);
+  std::optional<Result<ControlReply>> told(RequestId request);
   // The attempt has done its part: the action is to be completed by its token.
   void defer(const ActionTask& task);
   // Of an attempt that has no answer yet; progress may be none.
