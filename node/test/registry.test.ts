@@ -91,7 +91,7 @@ test('options of the wrong type, and misspelt ones, are refused where they are g
     [register({ category: 5 }), /^Action 'X': its category must be a string/],
     [register({ tags: [null] }), /^Action 'X': its tags\[0\] must be a string, not null$/],
     [register({ override: 'yes' }), /^Action 'X': override can be true or false$/],
-    [register({ timeout: {} }), /^Action 'X': timeout: a object is no duration/],
+    [register({ timeout: {} }), /^Action 'X': timeout: an object is no duration/],
     [register({ retry: 3 }), /^Action 'X': retry takes an object with maxAttempts,.* not a number$/],
     [register({ retry: { maxAttemps: 3 } }), /^Action 'X': retry knows no 'maxAttemps'\. Did you mean 'maxAttempts'\?$/],
     [register({ retry: { maxAttempts: '3' } }), /^Action 'X': retry\.maxAttempts must be a number from 1 to 1000000, not a string$/],

@@ -46,9 +46,15 @@ export class Postgres {
     return this.connect(name, pool);
   }
 
-  connect(database: string, pool: Knex.PoolConfig = { min: 0, max: 2 }, user = 'pawl', port = this.port): Knex {
+  connect(
+    database: string,
+    pool: Knex.PoolConfig = { min: 0, max: 2 },
+    user = 'pawl',
+    port = this.port,
+    more: Knex.Config = {},
+  ): Knex {
     const connection = { host: '127.0.0.1', port, user, database };
-    const made = knexModule({ client: 'pg', connection, pool });
+    const made = knexModule({ client: 'pg', connection, pool, ...more });
     // Its connections end with the server's.
     (made.client as { logger: { warn: () => void } }).logger.warn = () => undefined;
     return made;
