@@ -12,7 +12,7 @@ import {
 import { openBank, registerMove } from './support/bank.js';
 import { CuttingProxy } from './support/cutting_proxy.js';
 import { Postgres } from './support/postgres.js';
-import { Program } from './support/program.js';
+import { countUnderKills } from './support/killed_counter.js';
 import { setUp, temporaryFolder } from './support/runtime.js';
 
 const tenant = 'acme';
@@ -260,23 +260,5 @@ test('an SQLite file of the application keeps its outcomes too', async (t) => {
 });
 
 // rule: 14
-test('killed anywhere, a counter in PostgreSQL is what the executions say', async (t) => {
-  const database = await server.database();
-  t.after(() => database.destroy());
-  const [{ current_database: name }] = (await database.raw('SELECT current_database()')).rows;
-  const store = join(temporaryFolder(t), 'store.db');
-  let started = 0;
-  let kills = 0;
-  while (kills < 15) {
-    const program = Program.run('counter', [store, String(started), '3'], { PAWL_TEST_POSTGRES: server.url(name) });
-    started += 3;
-    await program.says('counting');
-    await new Promise((resolve) => setTimeout(resolve, (kills * 7) % 60));
-    program.process.kill('SIGKILL');
-    const { signal } = await program.ended();
-    if (signal === 'SIGKILL') kills++;
-  }
-  const last = Program.run('counter', [store, '0', String(started)], { PAWL_TEST_POSTGRES: server.url(name) });
-  assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
-  assert.deepEqual(JSON.parse(last.output.split('\n').at(-2)!), { completed: started, all: 2 * started, own: started });
-});
+test('killed between any two steps, a counter in PostgreSQL is what the executions say', async (t) =>
+  countUnderKills(join(temporaryFolder(t), 'store.db'), 15, await server.emptyUrl()));

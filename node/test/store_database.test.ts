@@ -11,7 +11,7 @@ import {
   type DatabaseActionContext,
   type WorkflowContext,
 } from 'pawl';
-import { Program } from './support/program.js';
+import { countUnderKills } from './support/killed_counter.js';
 import { setUp, temporaryFolder, until, type Setting } from './support/runtime.js';
 
 const tenant = 'acme';
@@ -398,21 +398,5 @@ test('closed in the middle of a transaction, it is done once by the next process
 });
 
 // rule: 14
-test('killed between any two steps, a counter is what the executions say', async (t) => {
-  const folder = temporaryFolder(t);
-  const file = join(folder, 'counters.db');
-  const points = ['store.before_commit', 'store.after_commit', 'database.begun', 'database.before_commit', 'database.after_commit'];
-  let kills = 0;
-  let started = 0;
-  while (kills < 15) {
-    const point = `${points[kills % points.length]}:${1 + (kills * 5) % 7}`;
-    const program = Program.run('counter', [file, String(started), '3'], { PAWL_CRASH_POINT: point });
-    const { code, signal } = await program.ended();
-    started += 3;
-    if (signal === 'SIGKILL') kills++;
-    else assert.equal(code, 0, program.output);
-  }
-  const last = Program.run('counter', [file, '0', String(started)]);
-  assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
-  assert.deepEqual(JSON.parse(last.output), { completed: started, all: 2 * started, own: started });
-});
+test('killed between any two steps, a counter is what the executions say', (t) =>
+  countUnderKills(join(temporaryFolder(t), 'counters.db'), 15));

@@ -39,11 +39,16 @@ export class Postgres {
 
   /** A Knex on an empty database. */
   async database(pool: Knex.PoolConfig = { min: 0, max: 10 }): Promise<Knex> {
-    const admin = this.connect('postgres');
-    const name = `test_${++this.databases}`;
-    await admin.raw(`CREATE DATABASE ${name}`);
-    await admin.destroy();
-    return this.connect(name, pool);
+    return this.connect(await this.create(), pool);
+  }
+
+  url(database: string): string {
+    return `postgres://pawl@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** Of an empty database. */
+  async emptyUrl(): Promise<string> {
+    return this.url(await this.create());
   }
 
   connect(
@@ -60,10 +65,6 @@ export class Postgres {
     return made;
   }
 
-  url(database: string): string {
-    return `postgres://pawl@127.0.0.1:${this.port}/${database}`;
-  }
-
   begin(): void {
     const options = `-p ${this.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=60`;
     this.run('pg_ctl', '-D', this.data, '-w', '-l', join(this.folder, 'log'), '-o', options, 'start');
@@ -77,6 +78,14 @@ export class Postgres {
   end(): void {
     if (existsSync(join(this.data, 'postmaster.pid'))) this.stop('immediate');
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  private async create(): Promise<string> {
+    const admin = this.connect('postgres');
+    const name = `test_${++this.databases}`;
+    await admin.raw(`CREATE DATABASE ${name}`);
+    await admin.destroy();
+    return name;
   }
 
   private get data(): string {
