@@ -45,6 +45,11 @@ class Client {
   // Answer once the wish is durable; the status is that of now. Errors: as above.
   Result<ControlReply> cancel_workflow(ControlRequest request);
   Result<ControlReply> terminate_workflow(ControlRequest request);
+  // What became of an action that is completed from elsewhere, by its token; answers once that is durable. The
+  // first outcome counts: of several that come while no engine takes them up, the one that came first.
+  // Errors: invalid_argument (no token), payload_too_large, unknown_execution, execution_ended, wrong_status (it
+  // has an outcome already); store_unavailable, outcome_unknown.
+  Result<ControlReply> complete_action(CompleteActionRequest request);
 
   // As those of the runtime.
   Result<ExecutionState> get_execution_state(

@@ -33,6 +33,7 @@ Napi::Function ClientObject::define(Napi::Env env) {
       {InstanceMethod("open", &ClientObject::open), InstanceMethod("start", &ClientObject::start),
        InstanceMethod("enqueue", &ClientObject::enqueue),
        InstanceMethod("control", &ClientObject::control),
+       InstanceMethod("completeAction", &ClientObject::complete),
        InstanceMethod("state", &ClientObject::state),
        InstanceMethod("history", &ClientObject::history),
        InstanceMethod("list", &ClientObject::list), InstanceMethod("close", &ClientObject::close)});
@@ -75,6 +76,12 @@ Napi::Value ClientObject::control(const Napi::CallbackInfo& info) {
     return answer_text(
         cancel ? client.cancel_workflow(request) : client.terminate_workflow(request),
         append_control_reply);
+  });
+}
+
+Napi::Value ClientObject::complete(const Napi::CallbackInfo& info) {
+  return call(info, [request = completion_of(info, 0)](Client& client) {
+    return answer_text(client.complete_action(request), append_control_reply);
   });
 }
 

@@ -24,6 +24,7 @@ class ClientObject final : public Napi::ObjectWrap<ClientObject> {
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value enqueue(const Napi::CallbackInfo& info);
   Napi::Value control(const Napi::CallbackInfo& info);
+  Napi::Value complete(const Napi::CallbackInfo& info);
   Napi::Value state(const Napi::CallbackInfo& info);
   Napi::Value history(const Napi::CallbackInfo& info);
   Napi::Value list(const Napi::CallbackInfo& info);

@@ -352,16 +352,8 @@ void Engine::execute_action(const Napi::CallbackInfo& info) {
 }
 
 void Engine::complete_action(const Napi::CallbackInfo& info) {
-  CompleteActionRequest request;
-  request.token = text_of(info, 1);
-  FlatReader reader(info.Env(), info[2]);
-  if (reader.integer() != 0) {
-    request.outcome = reader.payload();
-  } else {
-    request.outcome = reader.failure();
-  }
   runtime(info.Env())
-      .complete_action(std::move(request), replying<ControlReply>(info, append_control_reply));
+      .complete_action(completion_of(info, 1), replying<ControlReply>(info, append_control_reply));
 }
 
 void Engine::actions_finished(const Napi::CallbackInfo& info) {

@@ -61,4 +61,16 @@ ListQuery list_query_of(const Napi::CallbackInfo& info, const std::size_t first)
   return query;
 }
 
+CompleteActionRequest completion_of(const Napi::CallbackInfo& info, const std::size_t first) {
+  CompleteActionRequest request;
+  request.token = text_of(info, first);
+  FlatReader reader(info.Env(), info[first + 1]);
+  if (reader.integer() != 0) {
+    request.outcome = reader.payload();
+  } else {
+    request.outcome = reader.failure();
+  }
+  return request;
+}
+
 }  // namespace pawl::node

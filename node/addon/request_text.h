@@ -19,6 +19,7 @@ std::int64_t integer_of(const Napi::CallbackInfo& info, std::size_t index);
 StartRequest start_of(const Napi::CallbackInfo& info, std::size_t first);
 // tenant, executionId, name, payload, userId, idempotencyKey
 EventRequest event_of(const Napi::CallbackInfo& info, std::size_t first);
+CompleteActionRequest completion_of(const Napi::CallbackInfo& info, std::size_t first);
 // tenant, workflow, status, cursor, limit
 ListQuery list_query_of(const Napi::CallbackInfo& info, std::size_t first);
 

@@ -98,6 +98,7 @@ export interface NativeClient {
   enqueue(...fields: string[]): Promise<string>;
   /** 0: cancel, 1: terminate. */
   control(verb: number, tenant: string, executionId: string, by: string, reason: string): Promise<string>;
+  completeAction(token: string, outcome: FlatWriter): Promise<string>;
   /** -1 is the latest. */
   state(tenant: string, executionId: string, atSequence: number): Promise<string>;
   history(tenant: string, executionId: string): Promise<string>;

@@ -16,8 +16,10 @@ import {
   type ListQuery,
 } from './reading.js';
 import {
+  completionFields,
   controlFields,
   eventFields,
+  failureFields,
   startFields,
   type ControlOptions,
   type ControlResult,
@@ -25,6 +27,8 @@ import {
   type EventSubmission,
   type StartWorkflowOptions,
 } from './requests.js';
+
+function ignore(): void {}
 
 /**
  * A process beside the runtime: it reads the store that one has open, and starts executions and sends
@@ -64,6 +68,19 @@ export class WorkflowClient {
     return this.settle(() =>
       this.native.control(1, ...controlFields('terminateWorkflow', executionId, tenant, options)),
     );
+  }
+
+  /**
+   * As the runtime's, settled once it is durable: a runtime takes it up then, or the next one that opens. Of
+   * several for one action, the first counts.
+   */
+  completeAction(token: string, result?: unknown): Promise<void> {
+    return this.settle(() => this.native.completeAction(...completionFields(token, result))).then(ignore);
+  }
+
+  /** As completeAction, with a failure, which is not followed by another attempt. */
+  failAction(token: string, error: unknown): Promise<void> {
+    return this.settle(() => this.native.completeAction(...failureFields(token, error, []))).then(ignore);
   }
 
   /** As of now, or as it was at a point of the history. */

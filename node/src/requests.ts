@@ -1,11 +1,14 @@
 /** What is asked of executions, by way of a runtime or of a client beside one. */
+import type { FailureClassifier } from './classification.js';
 import { encode } from './codec.js';
 import type { WorkflowDefinition } from './definition.js';
 import { timeOf, type Duration } from './durations.js';
 import { InvalidArgumentError } from './errors.js';
+import { writeFailure } from './failures.js';
 import { checkName, checkOptionalName } from './names.js';
 import { checkOptions } from './options.js';
 import type { ExecutionStatus } from './reading.js';
+import type { FlatWriter } from './wire.js';
 
 /** How an execution is started. Ids and names have up to 255 bytes. */
 export interface StartWorkflowOptions<Input = any> {
@@ -140,6 +143,29 @@ export function eventFields(what: string, event: EventSubmission): string[] {
 }
 
 /** tenant, executionId, by, reason; absent texts are ''. */
+/** A token, and 1 and a payload, or 0 and a failure. */
+export type CompletionFields = [token: string, outcome: FlatWriter];
+
+export function completionFields(token: unknown, result: unknown): CompletionFields {
+  return [checkToken(token), [1, encode(result, 'result')]];
+}
+
+export function failureFields(
+  token: unknown,
+  error: unknown,
+  classifiers: readonly FailureClassifier[],
+): CompletionFields {
+  if (error === undefined) throw new InvalidArgumentError('failAction takes the error that the action failed with');
+  const outcome: FlatWriter = [0];
+  writeFailure(outcome, error, classifiers);
+  return [checkToken(token), outcome];
+}
+
+function checkToken(token: unknown): string {
+  if (typeof token === 'string' && token !== '') return token;
+  throw new InvalidArgumentError('The token of an action is what its handler had as context.token');
+}
+
 export function controlFields(
   what: string,
   executionId: string,

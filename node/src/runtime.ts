@@ -13,7 +13,7 @@ import {
   UnknownWorkflowError,
   ValidationError,
 } from './errors.js';
-import { errorFromFailure, writeFailure, type Failure } from './failures.js';
+import { errorFromFailure, type Failure } from './failures.js';
 import { graphWorkflow } from './graphs.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
@@ -44,8 +44,10 @@ import {
 import {
   checkDefinition,
   checkReason,
+  completionFields,
   controlFields,
   eventFields,
+  failureFields,
   startFields,
   startVersionField,
   type ControlOptions,
@@ -203,11 +205,6 @@ const transactionMsMaxDefault = 5_000;
 const drainDefault: Duration = '5s';
 
 function ignore(): void {}
-
-function checkToken(token: unknown): string {
-  if (typeof token === 'string' && token !== '') return token;
-  throw new InvalidArgumentError('The token of an action is what its handler had as context.token');
-}
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
   checkOptions('options.limits', limits, limitNames);
@@ -638,17 +635,14 @@ export class WorkflowRuntime {
    */
   completeAction(token: string, result?: unknown): Promise<void> {
     return this.call((engine, call) => {
-      engine.completeAction(call, checkToken(token), [1, encode(result, 'result')]);
+      engine.completeAction(call, ...completionFields(token, result));
     }).then(ignore);
   }
 
   /** As completeAction, with a failure, which is not followed by another attempt. */
   failAction(token: string, error: unknown): Promise<void> {
     return this.call((engine, call) => {
-      if (error === undefined) throw new InvalidArgumentError('failAction takes the error that the action failed with');
-      const outcome: FlatWriter = [0];
-      writeFailure(outcome, error, this.registry.link.classifiers);
-      engine.completeAction(call, checkToken(token), outcome);
+      engine.completeAction(call, ...failureFields(token, error, this.registry.link.classifiers));
     }).then(ignore);
   }
 

@@ -5,13 +5,15 @@ import { test } from 'node:test';
 import {
   AlreadyExistsError,
   ClosedError,
+  defineWorkflow,
   ExecutionEndedError,
   InvalidArgumentError,
   openClient,
   StoreError,
   UnknownExecutionError,
+  type WorkflowContext,
 } from 'pawl';
-import { temporaryFolder, until } from './support/runtime.js';
+import { setUp, temporaryFolder, until } from './support/runtime.js';
 import { Program } from './support/program.js';
 
 const tenant = 'acme';
@@ -49,6 +51,38 @@ test('a client reads what a runtime in another process writes', async (t) => {
   assert.equal((await client.getExecutionState('b', tenant)).executionId, 'b');
   await client.close();
   await assert.rejects(client.getHistory('a', tenant), ClosedError);
+});
+
+// rule: 14
+test('a client completes actions by their tokens', async (t) => {
+  const setting = setUp(t);
+  const tokens: string[] = [];
+  setting.registry.registerSimpleAction('Sign', '', [], async (_, context) => {
+    tokens.push(context.token);
+    return context.completeLater();
+  });
+  setting.runtime.registerWorkflow(
+    defineWorkflow('Contract', ({ actions }: WorkflowContext) =>
+      actions['sign']!({}).catch((error: Error & { code: string }) => `${error.name} ${error.message} ${error.code}`),
+    ),
+  );
+  const ids = [];
+  for (let i = 0; i < 2; i++) {
+    ids.push(await setting.runtime.startWorkflow('Contract', { tenant }));
+    await until(() => tokens.length, (length) => length === i + 1);
+  }
+  const client = await openClient(setting.store);
+  t.after(() => client.close());
+  const [first, second] = tokens as [string, string];
+  await client.completeAction(first, { by: 'ann' });
+  await client.failAction(second, Object.assign(new RangeError('no pen'), { code: 'E_PEN' }));
+  const results = await Promise.all(ids.map((id) => setting.runtime.waitForWorkflowCompletion(id, tenant)));
+  assert.deepEqual(results.map(({ result }) => result), [{ by: 'ann' }, 'RangeError no pen E_PEN']);
+  await assert.rejects(client.completeAction(first, 2), ExecutionEndedError);
+  await assert.rejects(client.completeAction('nonsense', 2), InvalidArgumentError);
+  await assert.rejects(client.completeAction(7 as never), InvalidArgumentError);
+  await assert.rejects(client.failAction(first, undefined), InvalidArgumentError);
+  await assert.rejects(client.completeAction(`${first.split('@')[0]}@others`), UnknownExecutionError);
 });
 
 test('what a client sends is taken up by a runtime in another process, and by the next one', async (t) => {

@@ -56,4 +56,24 @@ Result<ActionCompletionGiven> read_completion_token(const std::string_view token
       {}};
 }
 
+Error unknown_token() {
+  return {
+      ErrorCode::unknown_execution, "There is no execution that has an action of that token.", {}};
+}
+
+Error ended_before_completion(const ExecutionRecord& execution) {
+  return {ErrorCode::execution_ended,
+          fmt::format("Execution '{}' has ended ({}), and waits for no action.",
+                      execution.execution_id, to_string(execution.status)),
+          execution.execution_id};
+}
+
+Error completed_before(const ExecutionRecord& execution) {
+  return {ErrorCode::wrong_status,
+          fmt::format("The action of that token, of execution '{}', has an outcome already: the "
+                      "first one counts.",
+                      execution.execution_id),
+          execution.execution_id};
+}
+
 }  // namespace pawl

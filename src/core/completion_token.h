@@ -13,4 +13,9 @@ namespace pawl {
 // Without request and outcome. Errors: invalid_argument.
 Result<ActionCompletionGiven> read_completion_token(std::string_view token);
 
+// Why its action is not completed by it.
+Error unknown_token();
+Error ended_before_completion(const ExecutionRecord& execution);
+Error completed_before(const ExecutionRecord& execution);
+
 }  // namespace pawl

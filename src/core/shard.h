@@ -111,6 +111,7 @@ struct ActionCompletionGiven {
   int generation = 0;
   std::uint64_t seed = 0;  // of its execution
   std::variant<Payload, Failure> outcome;
+  InboxId mail = 0;  // that it came by
 };
 
 struct ResumeExecutions {
@@ -331,6 +332,7 @@ class Shard {
     Payload progress = {};  // of an attempt
     bool deferred = false;  // what becomes of the action is told from elsewhere
     RequestId request = 0;  // of who has told it: to be answered when that is durable
+    InboxId mail = 0;       // that has told it: settled with what comes of it
   };
   // A child has ended, says a row of the inbox.
   struct ChildEnded {
@@ -600,7 +602,7 @@ class Shard {
   void take_completion(Execution& execution, ActionCompletionGiven given);
   void defer(Execution& execution, const AttemptFinished& finished);
   void tell_completed(Execution& execution, AttemptFinished& finished);
-  void refuse_completion(Execution& execution, RequestId request);
+  void refuse_completion(Execution& execution, RequestId request, InboxId mail);
   // Outside of executions, and under a key of the caller's: see shard_detached.cc.
   DetachedAction& add_detached(std::string key, ExecuteActionRequest action, std::string digest);
   void ask_keyed(Execution& execution, Position position, const PendingAction& action);

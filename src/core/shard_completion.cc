@@ -3,16 +3,12 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include "core/completion_token.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/failure_codec.h"
 
 namespace pawl {
-
-Error unknown_token() {
-  return {
-      ErrorCode::unknown_execution, "There is no execution that has an action of that token.", {}};
-}
 
 void Shard::on(ActionCompletionGiven input) {
   const ExecutionRef ref = input.execution;
@@ -35,23 +31,12 @@ void Shard::defer(Execution& execution, const AttemptFinished& finished) {
 }
 
 // Somebody was first, or its execution has ended meanwhile.
-void Shard::refuse_completion(Execution& execution, const RequestId request) {
-  if (request == 0) return;
+void Shard::refuse_completion(Execution& execution, const RequestId request, const InboxId mail) {
+  if (request == 0 && mail == 0) return;
   const ExecutionRecord& record = execution.fold.record();
-  if (execution.fold.ended()) {
-    return answer(
-        execution,
-        Reply{request, Error{ErrorCode::execution_ended,
-                             fmt::format("Execution '{}' has ended ({}), and waits for no action.",
-                                         record.execution_id, to_string(record.status)),
-                             record.execution_id}});
-  }
-  answer(execution,
-         Reply{request, Error{ErrorCode::wrong_status,
-                              fmt::format("The action of that token, of execution '{}', has an "
-                                          "outcome already: the first one counts.",
-                                          record.execution_id),
-                              record.execution_id}});
+  Error error = execution.fold.ended() ? ended_before_completion(record) : completed_before(record);
+  if (mail != 0) settle_mail(mail, error.message);
+  answer(execution, Reply{request, std::move(error)});
 }
 
 void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
@@ -59,9 +44,10 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   // One that has ended is not read again for its seed.
   const bool ended = execution.fold.ended();
   if (record.tenant != given.tenant || (!ended && execution.fold.seed() != given.seed)) {
+    if (given.mail != 0) settle_mail(given.mail, unknown_token().message);
     return reply(given.request, unknown_token());
   }
-  if (ended) return refuse_completion(execution, given.request);
+  if (ended) return refuse_completion(execution, given.request, given.mail);
   if (record.status == ExecutionStatus::stuck) {
     return answer(
         execution,
@@ -74,7 +60,7 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   const auto found = execution.fold.actions().find(given.position);
   const bool open = found != execution.fold.actions().end() && !found->second.held &&
                     found->second.generation == given.generation;
-  if (!open) return refuse_completion(execution, given.request);
+  if (!open) return refuse_completion(execution, given.request, given.mail);
   const AttemptKey key{execution.fold.ref(), given.position};
   AttemptFinished finished;
   finished.execution = key.first;
@@ -86,6 +72,7 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   }
   finished.of = AttemptFinished::Of::action;
   finished.request = given.request;
+  finished.mail = given.mail;
   if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
     if (attempt->second.handed_out) {
       out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
@@ -102,6 +89,10 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
 
 // In the transition that records it.
 void Shard::tell_completed(Execution& execution, AttemptFinished& finished) {
+  if (finished.mail != 0) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{std::exchange(finished.mail, 0), InboxStatus::completed, {}, {}});
+  }
   if (finished.request == 0) return;
   const ExecutionRecord& record = execution.fold.record();
   execution.effects.replies.push_back(Reply{

@@ -18,7 +18,6 @@
 namespace pawl {
 
 Error unknown_execution(std::string_view tenant, std::string_view execution_id);
-Error unknown_token();
 
 // Of a replay that is read page by page: the next one is handed over when no more steps than these are left
 // of those before.

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "core/completion_token.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 

@@ -143,6 +143,22 @@ Result<Shard::Work> Shard::work_of(InboxRecord row) {
       control.only_tell = attributes->status.empty();
       return Work{std::move(control)};
     }
+    case InboxKind::completion: {
+      const auto attributes = decode<CompletionAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return attributes.error();
+      ActionCompletionGiven given;
+      given.tenant = std::move(row.tenant);
+      given.position = attributes->position;
+      given.generation = attributes->generation;
+      given.seed = attributes->seed;
+      if (attributes->failed) {
+        given.outcome = decode_failure(row.payload.bytes);
+      } else {
+        given.outcome = std::move(row.payload);
+      }
+      given.mail = row.id;
+      return Work{std::move(given)};
+    }
     case InboxKind::child_ended: break;
   }
   return Work{ChildEnded{std::move(row)}};
@@ -155,6 +171,8 @@ InboxId Shard::mail_of(const Work& work) {
   if (const auto* const start = std::get_if<StartRequested>(&work)) return start->mail;
   if (const auto* const control = std::get_if<ControlRequested>(&work)) return control->mail;
   if (const auto* const ended = std::get_if<ChildEnded>(&work)) return ended->row.id;
+  if (const auto* const given = std::get_if<ActionCompletionGiven>(&work)) return given->mail;
+  if (const auto* const told = std::get_if<AttemptFinished>(&work)) return told->mail;
   return 0;
 }
 

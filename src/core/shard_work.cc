@@ -106,7 +106,12 @@ void Shard::proceed(Execution& execution) {
       continue;
     }
     if (auto* const given = std::get_if<ActionCompletionGiven>(&work)) {
-      take_completion(execution, std::move(*given));
+      // Whoever put it into the inbox was told that it is durable.
+      if (given->mail != 0 && execution.fold.record().status == ExecutionStatus::stuck) {
+        blocked.push_back(std::move(work));
+      } else {
+        take_completion(execution, std::move(*given));
+      }
       continue;
     }
     if (const auto* const told = std::get_if<AttemptFinished>(&work);
@@ -640,7 +645,9 @@ void Shard::take_actions(Execution& execution, AttemptFinished finished) {
   // In a transition of its own: it stands, whatever the code that is woken by the others does.
   if (!execution.open.records.empty()) commit(execution);
   for (AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
-  for (const AttemptFinished& attempt : ended) refuse_completion(execution, attempt.request);
+  for (const AttemptFinished& attempt : ended) {
+    refuse_completion(execution, attempt.request, attempt.mail);
+  }
   if (!execution.jobs.empty()) activate(execution);
 }
 
@@ -776,7 +783,7 @@ void Shard::record_outcome(Execution& execution, AttemptFinished& finished,
 // to be done again.
 void Shard::hold_outcome(Execution& execution, AttemptFinished finished) {
   std::optional<Outcome> outcome = outcome_of(execution, finished);
-  if (!outcome) return refuse_completion(execution, finished.request);
+  if (!outcome) return refuse_completion(execution, finished.request, finished.mail);
   if (outcome->result) {
     lift_limit({execution.fold.ref(), finished.position});
     outcome->event.type = EventType::action_outcome_held;

@@ -105,6 +105,15 @@ void read(ObjectReader& reader, ChildEndedAttributes& attributes) {
   reader.text("status", attributes.status);
 }
 
+void read(ObjectReader& reader, CompletionAttributes& attributes) {
+  reader.number("position", attributes.position);
+  reader.number("generation", attributes.generation);
+  reader.number("seed", attributes.seed);
+  int failed = 0;
+  reader.number("failed", failed);
+  attributes.failed = failed != 0;
+}
+
 void read(ObjectReader& reader, TimerAttributes& attributes) {
   reader.number("duration", attributes.duration);
 }
@@ -245,6 +254,15 @@ std::string encode(const ChildEndedAttributes& attributes) {
   return std::move(writer).finish();
 }
 
+std::string encode(const CompletionAttributes& attributes) {
+  ObjectWriter writer;
+  writer.number("position", attributes.position, Position{0});
+  writer.number("generation", attributes.generation, 0);
+  writer.number("seed", attributes.seed, std::uint64_t{0});
+  writer.number("failed", attributes.failed ? 1 : 0, 0);
+  return std::move(writer).finish();
+}
+
 std::string encode(const TimerAttributes& attributes) {
   ObjectWriter writer;
   writer.number("duration", attributes.duration, DurationMs{0});
@@ -327,5 +345,6 @@ template Result<HeldAttributes> decode(std::string_view, int);
 template Result<EmittedAttributes> decode(std::string_view, int);
 template Result<ChildAttributes> decode(std::string_view, int);
 template Result<ChildEndedAttributes> decode(std::string_view, int);
+template Result<CompletionAttributes> decode(std::string_view, int);
 
 }  // namespace pawl

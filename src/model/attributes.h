@@ -143,9 +143,20 @@ struct ChildEndedAttributes {
   friend bool operator==(const ChildEndedAttributes&, const ChildEndedAttributes&) = default;
 };
 
+// Of the mail that tells what became of an action: of which one.
+struct CompletionAttributes {
+  Position position = 0;
+  int generation = 0;
+  std::uint64_t seed = 0;  // of its execution
+  bool failed = false;     // the payload is a failure
+
+  friend bool operator==(const CompletionAttributes&, const CompletionAttributes&) = default;
+};
+
 std::string encode(const EmittedAttributes& attributes);
 std::string encode(const ChildAttributes& attributes);
 std::string encode(const ChildEndedAttributes& attributes);
+std::string encode(const CompletionAttributes& attributes);
 std::string encode(const StartedAttributes& attributes);
 std::string encode(const ReceivedAttributes& attributes);
 std::string encode(const DeliveredAttributes& attributes);

@@ -160,6 +160,7 @@ enum class InboxKind : std::uint8_t {
   terminate = 3,
   retry = 4,
   child_ended = 5,  // event_name: its workflow; payload: result or failure; ChildEndedAttributes
+  completion = 6,   // payload: what became of an action of its; CompletionAttributes
 };
 
 std::string_view to_string(InboxKind kind);

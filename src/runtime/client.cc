@@ -7,9 +7,13 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/completion_token.h"
+#include "core/history_reading.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
 #include "model/attributes.h"
+#include "model/failure_codec.h"
+#include "model/limit_checks.h"
 #include "runtime/request_checks.h"
 #include "runtime/store_address.h"
 #include "store/mail_slot.h"
@@ -62,6 +66,7 @@ class Client::Impl {
   InboxRecord row_for(InboxKind kind, std::string tenant, std::string execution_id);
   Result<KnownMail> put(InboxRecord row, const MailSlot::Judge& judge);
   Result<ControlReply> control(InboxKind kind, const ControlRequest& request);
+  Result<ExecutionRecord> find_open(const ActionCompletionGiven& given);
   std::string new_id() { return uuid_v7(clock.now(), random_bits(), random_bits()); }
 
   const SqliteStoreOptions file;
@@ -204,6 +209,64 @@ Result<ControlReply> Client::cancel_workflow(ControlRequest request) {
 
 Result<ControlReply> Client::terminate_workflow(ControlRequest request) {
   return impl_->control(InboxKind::terminate, request);
+}
+
+// The execution, whose history says that this action is open.
+Result<ExecutionRecord> Client::Impl::find_open(const ActionCompletionGiven& given) {
+  return readers.with([&](SqliteReader& reader) -> Result<ExecutionRecord> {
+    const HistoryBounds page{static_cast<int>(limits.history_page_records_max),
+                             kHistoryPageBytesMax};
+    auto found = reader.load_execution(given.execution, page);
+    if (!found) return found.error();
+    if (!*found || (*found)->record.tenant != given.tenant) return unknown_token();
+    ExecutionRecord execution = (*found)->record;
+    if (is_terminal(execution.status)) return ended_before_completion(execution);
+    auto first = std::exchange((*found)->history, {});
+    HistoryReading reading(std::move(**found), HistoryReading::Wanted::nothing);
+    auto added = reading.add(std::move(first));
+    while (added && !reading.is_complete()) {
+      auto next = reader.read_history(given.execution, reading.last_sequence(), page);
+      if (!next) return next.error();
+      added = reading.add(std::move(*next));
+    }
+    if (!added) return added.error();
+    const ExecutionFold fold = reading.take_fold();
+    if (fold.seed() != given.seed) return unknown_token();
+    const auto action = fold.actions().find(given.position);
+    const bool open = action != fold.actions().end() && !action->second.held &&
+                      action->second.generation == given.generation;
+    if (!open) return completed_before(execution);
+    return execution;
+  });
+}
+
+Result<ControlReply> Client::complete_action(CompleteActionRequest request) {
+  const auto given = read_completion_token(request.token);
+  if (!given) return given.error();
+  const auto* const failure = std::get_if<Failure>(&request.outcome);
+  Payload outcome = failure != nullptr ? Payload::json(encode_failure(*failure))
+                                       : std::move(std::get<Payload>(request.outcome));
+  if (auto error = check_payload("result of the action", outcome, impl_->limits)) return *error;
+  const auto execution = impl_->find_open(*given);
+  if (!execution) return execution.error();
+  InboxRecord row =
+      impl_->row_for(InboxKind::completion, execution->tenant, execution->execution_id);
+  row.payload = std::move(outcome);
+  row.attributes = encode(
+      CompletionAttributes{given->position, given->generation, given->seed, failure != nullptr});
+  ControlReply reply{execution->execution_id, {}, {}};
+  const auto known =
+      impl_->put(std::move(row), [&](const Addressee& addressee) -> std::optional<Error> {
+        if (!addressee.execution) return unknown_token();
+        if (is_terminal(addressee.execution->status)) {
+          return ended_before_completion(*addressee.execution);
+        }
+        reply.status = to_string(addressee.execution->status);
+        reply.current_state = addressee.execution->state;
+        return std::nullopt;
+      });
+  if (!known) return known.error();
+  return reply;
 }
 
 // ---- reading
