@@ -1,18 +1,19 @@
 #include "core/ready_queue.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/duration.h"
 
 namespace pawl {
 
-void ReadyQueue::push(const std::string& action, ActionTask task) {
-  Lanes& lanes = tenants_[task.tenant];
-  lanes[action].push_back(Waiting{next_number_++, std::move(task)});
+void ReadyQueue::push(const Catalog::Action& action, std::unique_ptr<ActionTask> task) {
+  Lanes& lanes = tenants_[task->tenant];
+  lanes[&action].push_back(Waiting{next_number_++, std::move(task)});
   ++size_;
 }
 
-std::optional<std::pair<std::string, ActionTask>> ReadyQueue::pop(const May& may) {
+std::optional<ReadyQueue::Ready> ReadyQueue::pop(const May& may) {
   auto tenant = tenants_.upper_bound(last_tenant_);
   for (std::size_t left = tenants_.size(); left > 0; --left, ++tenant) {
     if (tenant == tenants_.end()) tenant = tenants_.begin();
@@ -21,10 +22,10 @@ std::optional<std::pair<std::string, ActionTask>> ReadyQueue::pop(const May& may
     for (auto lane = lanes.begin(); lane != lanes.end(); ++lane) {
       const bool sooner =
           first == lanes.end() || lane->second.front().number < first->second.front().number;
-      if (sooner && may(tenant->first, lane->first)) first = lane;
+      if (sooner && may(tenant->first, *lane->first)) first = lane;
     }
     if (first == lanes.end()) continue;
-    std::pair<std::string, ActionTask> next{first->first, std::move(first->second.front().task)};
+    Ready next{first->first, std::move(first->second.front().task)};
     first->second.pop_front();
     if (first->second.empty()) lanes.erase(first);
     last_tenant_ = tenant->first;

@@ -7,34 +7,40 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 
+#include "core/catalog.h"
 #include "pawl/host.h"
 
 namespace pawl {
 
 class ReadyQueue {
  public:
-  // `action`: the name by which it is limited.
-  void push(const std::string& action, ActionTask task);
-  // None: nothing waits that may begin. The name comes along.
-  using May = std::function<bool(const std::string& tenant, const std::string& action)>;
-  std::optional<std::pair<std::string, ActionTask>> pop(const May& may);
+  // A task is large, and goes through many hands: so it is passed on where it is.
+  struct Ready {
+    const Catalog::Action* action = nullptr;  // by which it is limited
+    std::unique_ptr<ActionTask> task;
+  };
+
+  void push(const Catalog::Action& action, std::unique_ptr<ActionTask> task);
+  // None: nothing waits that may begin.
+  using May = std::function<bool(const std::string& tenant, const Catalog::Action& action)>;
+  std::optional<Ready> pop(const May& may);
 
   std::size_t size() const { return size_; }
 
  private:
   struct Waiting {
     std::uint64_t number = 0;  // in the order in which they came
-    ActionTask task;
+    std::unique_ptr<ActionTask> task;
   };
-  using Lanes = std::map<std::string, std::deque<Waiting>, std::less<>>;  // by action
+  using Lanes = std::map<const Catalog::Action*, std::list<Waiting>>;
 
-  std::map<std::string, Lanes, std::less<>> tenants_;
+  std::map<std::string, Lanes> tenants_;
   std::string last_tenant_;  // the others have their turn before it
   std::uint64_t next_number_ = 1;
   std::size_t size_ = 0;

@@ -228,7 +228,7 @@ struct Evict {
 
 struct RunAction {
   HostId host = 0;
-  ActionTask task;
+  std::unique_ptr<ActionTask> task;
 };
 
 struct AbortAction {
@@ -355,6 +355,8 @@ class Shard {
     std::vector<InboxId> mail_settled;  // whose rows this completes
   };
 
+  using InFlight = std::map<std::string, std::size_t>;  // by tenant
+
   struct Attempt {
     AttemptId id = 0;
     int attempt = 1;
@@ -367,11 +369,10 @@ class Shard {
     Timestamp deadline = 0;      // the sooner of the two
     Payload progress = {};       // what it has told last
     // Once it is handed out: what it counts for.
-    std::string tenant = {};
-    std::string action = {};
+    InFlight::iterator tenant = {};
+    const Catalog::Action* action = nullptr;
   };
 
-  // Of an action, by meeting name.
   struct NameInFlight {
     int attempts = 0;
     RateLimiter rate;
@@ -581,9 +582,9 @@ class Shard {
   void dispatch_once_durable(Execution& execution, Position position);
   void run_ready();
   bool run_next(HostId host);
-  bool may_begin(const std::string& tenant, const std::string& action);
+  bool may_begin(const std::string& tenant, const Catalog::Action& action);
   // Puts it in line for its host. The task's attempt and key are set.
-  void hand_out(const Catalog::Action& registered, ActionTask task);
+  void hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> task);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
   void start_clock(AttemptKey key, Attempt& attempt);
   void await_beat(AttemptKey key, Attempt& attempt);
@@ -707,8 +708,8 @@ class Shard {
   HostId last_served_ = 0;                  // the other hosts have their turn before it
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
   std::size_t in_flight_ = 0;
-  std::unordered_map<std::string, std::size_t> tenants_in_flight_;
-  std::unordered_map<std::string, NameInFlight> names_in_flight_;
+  InFlight tenants_in_flight_;
+  std::unordered_map<const Catalog::Action*, NameInFlight> names_in_flight_;
   Timestamp rate_allows_at_ =
       0;  // then one more may begin of those that wait; 0: none waits for that
   std::set<std::pair<Timestamp, AttemptKey>> deadlines_;

@@ -61,7 +61,8 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
     return;
   }
   if (!action.options.idempotency_key.empty()) return ask_keyed(execution, position, action);
-  ActionTask task;
+  auto made = std::make_unique<ActionTask>();
+  ActionTask& task = *made;
   task.tenant = record.tenant;
   task.execution_id = record.execution_id;
   task.execution = record.ref;
@@ -79,10 +80,11 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.in_place = action.options.in_place;
   task.generation = action.generation;
   task.seed = execution.fold.seed();
-  hand_out(*registered, std::move(task));
+  hand_out(*registered, std::move(made));
 }
 
-void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
+void Shard::hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> made) {
+  ActionTask& task = *made;
   task.id = next_attempt_++;
   if (task.timeout == 0) {
     task.timeout = registered.options.timeout.value_or(kActionTimeoutDefaultMs);
@@ -92,7 +94,7 @@ void Shard::hand_out(const Catalog::Action& registered, ActionTask task) {
   }
   attempts_.emplace(AttemptKey{task.execution, task.position},
                     Attempt{task.id, task.attempt, registered.host, 0});
-  host_queues_[registered.host].ready.push(meeting_name(registered.name), std::move(task));
+  host_queues_[registered.host].ready.push(registered, std::move(made));
 }
 
 // At once, or when the commit under way is durable that lets it run.
@@ -157,11 +159,11 @@ bool Shard::run_next(const HostId host) {
   while (queue.ready.size() > 0) {
     if (in_flight_ >= options_.limits.actions_in_flight_max) return false;
     if (queue.capacity && queue.unanswered.size() >= *queue.capacity) return false;
-    auto next = queue.ready.pop([this](const std::string& tenant, const std::string& action) {
+    auto next = queue.ready.pop([this](const std::string& tenant, const Catalog::Action& action) {
       return may_begin(tenant, action);
     });
     if (!next) return false;
-    ActionTask& task = next->second;
+    const ActionTask& task = *next->task;
     const AttemptKey key{task.execution, task.position};
     const auto attempt = attempts_.find(key);
     // It was given up while it waited.
@@ -172,30 +174,30 @@ bool Shard::run_next(const HostId host) {
     if (!queue.reports_begin) start_clock(key, attempt->second);
     if (queue.capacity) queue.unanswered.insert(task.id);
     ++in_flight_;
-    ++tenants_in_flight_[task.tenant];
-    NameInFlight& name = names_in_flight_[next->first];
+    attempt->second.tenant = tenants_in_flight_.try_emplace(task.tenant).first;
+    ++attempt->second.tenant->second;
+    NameInFlight& name = names_in_flight_[next->action];
     ++name.attempts;
-    const auto& rate = catalog_.find_action(next->first)->options.rate_limit;
+    const auto& rate = next->action->options.rate_limit;
     if (rate) name.rate.count(*rate, now_);
-    attempt->second.tenant = task.tenant;
-    attempt->second.action = std::move(next->first);
+    attempt->second.action = next->action;
     ++counters_.actions_started;
-    out_->actions.push_back(RunAction{host, std::move(task)});
+    out_->actions.push_back(RunAction{host, std::move(next->task)});
     return true;
   }
   return false;
 }
 
 // Whether its tenant and its name have a place for one more attempt.
-bool Shard::may_begin(const std::string& tenant, const std::string& action) {
+bool Shard::may_begin(const std::string& tenant, const Catalog::Action& action) {
   const auto of_tenant = tenants_in_flight_.find(tenant);
   if (of_tenant != tenants_in_flight_.end() &&
       of_tenant->second >= options_.limits.actions_in_flight_per_tenant_max) {
     return false;
   }
-  const ActionOptions& options = catalog_.find_action(action)->options;
+  const ActionOptions& options = action.options;
   if (!options.concurrency_max && !options.rate_limit) return true;
-  const NameInFlight& name = names_in_flight_[action];
+  const NameInFlight& name = names_in_flight_[&action];
   if (options.concurrency_max && name.attempts >= *options.concurrency_max) return false;
   if (!options.rate_limit) return true;
   const Timestamp at = name.rate.allows_at(*options.rate_limit, now_);
@@ -245,7 +247,7 @@ void Shard::end_attempt(const AttemptKey key) {
   if (attempt->second.deadline != 0) deadlines_.erase({attempt->second.deadline, key});
   if (attempt->second.handed_out) {
     --in_flight_;
-    const auto tenant = tenants_in_flight_.find(attempt->second.tenant);
+    const auto tenant = attempt->second.tenant;
     if (--tenant->second == 0) tenants_in_flight_.erase(tenant);
     // Its rate is remembered.
     --names_in_flight_.at(attempt->second.action).attempts;

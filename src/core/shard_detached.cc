@@ -115,7 +115,8 @@ void Shard::try_detached(DetachedAction& detached) {
   limit_detached(detached);
   const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
   const ActionOptions& options = detached.options;
-  ActionTask task;
+  auto made = std::make_unique<ActionTask>();
+  ActionTask& task = *made;
   task.tenant = detached.action.tenant;
   task.execution_id = detached.action.execution_id;
   task.position = detached.position;
@@ -130,7 +131,7 @@ void Shard::try_detached(DetachedAction& detached) {
   task.progress = detached.progress;
   task.scheduled_at = detached.first_at;
   task.parameters_digest = detached.parameters_digest;
-  hand_out(registered, std::move(task));
+  hand_out(registered, std::move(made));
 }
 
 void Shard::finish_detached_attempt(const Position position, std::variant<Payload, Failure> outcome,

@@ -286,7 +286,7 @@ struct LoadedTwice {
     around.register_action("charge");
     around.start("a");
     around.settle();
-    task = around.asked.actions.at(0).task;
+    task = *around.asked.actions.at(0).task;
     around.asked.actions.clear();
     EXPECT_EQ(around.cached(), 0U);
     event = around.submit("a", "Go");
@@ -325,7 +325,7 @@ TEST(ShardLoads, ATimerThatComesTwiceBeginsNoAttemptTwice) {
   around.start("a");
   around.settle();
   const auto task = [&around] {
-    const ActionTask last = around.asked.actions.back().task;
+    const ActionTask last = *around.asked.actions.back().task;
     return last;
   };
   around.fail(task(), Failure{.message = "no connection"});
@@ -378,7 +378,7 @@ TEST(ShardLoads, WhatAnActionDidOutlivesOneThatFails) {
   around.settle();
   ASSERT_EQ(around.asked.actions.size(), 1U);
   EXPECT_EQ(around.cached(), 0U);
-  around.finish(around.asked.actions[0].task, "7");
+  around.finish(*around.asked.actions[0].task, "7");
   ASSERT_EQ(around.asked.loads.size(), 1U);
   ExecutionLoaded failed = around.take_load();
   failed.found = Error{ErrorCode::store_unavailable, "the disk is gone, says the test", {}};
@@ -776,7 +776,7 @@ std::string graph_and_action(Script& script) {
 
 ActionTask last_task(const Surroundings& around, const std::string& name) {
   for (auto asked = around.asked.actions.rbegin(); asked != around.asked.actions.rend(); ++asked) {
-    if (asked->task.name == name) return asked->task;
+    if (asked->task->name == name) return *asked->task;
   }
   ADD_FAILURE() << "no attempt of " << name;
   return {};
@@ -821,7 +821,7 @@ TEST(ShardGraphs, AStepThatEndsWhileAResumptionIsCommittedIsNotRunAgain) {
   around.finish(last_task(around, "step"), "1");
   around.settle();
   std::map<Position, int> attempts;
-  for (const RunAction& run : around.asked.actions) ++attempts[run.task.position];
+  for (const RunAction& run : around.asked.actions) ++attempts[run.task->position];
   for (const auto& [position, count] : attempts) EXPECT_EQ(count, 1) << position;
 }
 
@@ -1251,7 +1251,7 @@ TEST(ShardActions, KnowTheEventThatLedToThemHoweverLateTheyStart) {
     ASSERT_TRUE(around.asked.actions.empty()) << "nobody has registered it";
     around.register_action("charge");
     ASSERT_EQ(around.asked.actions.size(), 1U);
-    EXPECT_EQ(around.asked.actions[0].task.event_id, "event-" + std::to_string(first));
+    EXPECT_EQ(around.asked.actions[0].task->event_id, "event-" + std::to_string(first));
   }
 }
 
@@ -1268,7 +1268,7 @@ std::string charge_and_mail(Script& script) {
 std::vector<std::string> handed_out(const Outputs& out) {
   std::vector<std::string> names;
   for (const RunAction& action : out.actions) {
-    names.push_back(action.task.execution_id + " " + action.task.name);
+    names.push_back(action.task->execution_id + " " + action.task->name);
   }
   return names;
 }
@@ -1281,14 +1281,14 @@ TEST(ShardActionHosts, AreHandedNoMoreThanTheyWorkOnAtOnce) {
   around.settle();
   EXPECT_EQ(handed_out(around.asked), (std::vector<std::string>{"a charge", "b charge"}));
   // However long they take, no attempt of the others is used up.
-  const ActionTask second = around.asked.actions.at(1).task;
+  const ActionTask second = *around.asked.actions.at(1).task;
   around.asked.actions.clear();
   around.now += second.timeout - 1;
   around.finish(second, "42");
   around.settle();
   EXPECT_EQ(handed_out(around.asked), std::vector<std::string>{"c charge"});
-  EXPECT_EQ(around.asked.actions.at(0).task.attempt, 1);
-  const ActionTask third = around.asked.actions.at(0).task;
+  EXPECT_EQ(around.asked.actions.at(0).task->attempt, 1);
+  const ActionTask third = *around.asked.actions.at(0).task;
   around.asked.actions.clear();
   around.advance_to_tick();
   EXPECT_EQ(around.asked.aborts.size(), 1U) << "the first one is out of time";
@@ -1306,14 +1306,14 @@ TEST(ShardActions, HaveSixtySecondsWhereNothingElseIsSaid) {
   around.start("a");
   around.settle();
   ASSERT_EQ(around.asked.actions.size(), 1U);
-  EXPECT_EQ(around.asked.actions.at(0).task.timeout, 60'000);
+  EXPECT_EQ(around.asked.actions.at(0).task->timeout, 60'000);
   around.now += 59'999;
   around.give(Tick{});
   EXPECT_TRUE(around.asked.aborts.empty());
   ++around.now;
   around.give(Tick{});
   ASSERT_EQ(around.asked.aborts.size(), 1U);
-  EXPECT_EQ(around.asked.aborts.at(0).attempt, around.asked.actions.at(0).task.id);
+  EXPECT_EQ(around.asked.aborts.at(0).attempt, around.asked.actions.at(0).task->id);
 }
 
 TEST(ShardActionHosts, TimeCountsFromWhereAHandlerBeginsIfTheHostReportsIt) {
@@ -1325,8 +1325,8 @@ TEST(ShardActionHosts, TimeCountsFromWhereAHandlerBeginsIfTheHostReportsIt) {
   around.start("b");
   around.settle();
   EXPECT_EQ(handed_out(around.asked), (std::vector<std::string>{"a charge", "b charge"}));
-  const ActionTask first = around.asked.actions.at(0).task;
-  const ActionTask second = around.asked.actions.at(1).task;
+  const ActionTask first = *around.asked.actions.at(0).task;
+  const ActionTask second = *around.asked.actions.at(1).task;
   around.give(ActionBegun{first.id, first.execution, first.position});
   around.advance_to_tick();
   around.settle();
@@ -1351,7 +1351,7 @@ TEST(ShardActionHosts, GetThePlaceBackOfAnAttemptThatWasGivenUpOnceTheyAnswer) {
   around.start("a");
   around.start("b");
   around.settle();
-  const ActionTask first = around.asked.actions.at(0).task;
+  const ActionTask first = *around.asked.actions.at(0).task;
   around.asked.actions.clear();
   around.advance_to_tick();
   around.settle();
@@ -1383,7 +1383,7 @@ TEST(ShardActionHosts, TakeTurnsAtWhatIsInFlightAtMost) {
   std::vector<std::string> names;
   for (int turn = 0; turn < 4; ++turn) {
     ASSERT_EQ(around.asked.actions.size(), 1U);
-    const ActionTask task = around.asked.actions.at(0).task;
+    const ActionTask task = *around.asked.actions.at(0).task;
     names.push_back(task.name);
     around.asked.actions.clear();
     around.finish(task, "42");
@@ -1442,7 +1442,7 @@ TEST(ShardLimits, AResultOfAnActionOverThemIsAFailureOfIt) {
   around.register_action("charge");
   around.start("a");
   around.settle();
-  around.finish(around.asked.actions.at(0).task, fmt::format("\"{:x<{}}\"", "", 2 * 1024 * 1024));
+  around.finish(*around.asked.actions.at(0).task, fmt::format("\"{:x<{}}\"", "", 2 * 1024 * 1024));
   around.settle();
   EXPECT_EQ(around.asked.actions.size(), 1U) << "the next attempt would give no less";
   EXPECT_EQ(around.status("a"), ExecutionStatus::failed);
@@ -1464,8 +1464,8 @@ TEST(ShardLimits, CodeSeesAsMuchOfAFailureAtOnceAsOnReplay) {
   around.register_action("charge");
   around.start("a");
   around.settle();
-  around.fail(around.asked.actions.at(0).task, Failure{.message = std::string(5 << 20, 'x'),
-                                                       .failure_class = FailureClass::permanent});
+  around.fail(*around.asked.actions.at(0).task, Failure{.message = std::string(5 << 20, 'x'),
+                                                        .failure_class = FailureClass::permanent});
   around.settle();
   around.restart();
   around.register_workflow();

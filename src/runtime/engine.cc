@@ -542,8 +542,9 @@ void Engine::carry_out(Outputs& out) {
   for (std::size_t from = 0; from < out.actions.size();) {
     const HostId host = out.actions[from].host;
     std::vector<ActionTask> run;
+    run.reserve(out.actions.size() - from);
     for (; from < out.actions.size() && out.actions[from].host == host; ++from) {
-      run.push_back(std::move(out.actions[from].task));
+      run.push_back(std::move(*out.actions[from].task));
     }
     action_host(host)->run(std::move(run), mailbox_);
   }

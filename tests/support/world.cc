@@ -126,16 +126,17 @@ void World::carry_out(Outputs& out) {
   for (Activate& activate : out.activations) activations.push_back(std::move(activate.activation));
   if (!activations.empty()) host_->activate(std::move(activations), sinks_);
   for (const RunAction& run : out.actions) {
-    const std::string wanted = meeting_name(run.task.name);
+    const ActionTask& task = *run.task;
+    const std::string wanted = meeting_name(task.name);
     const auto action = std::find_if(actions_.begin(), actions_.end(), [&](const auto& known) {
       return meeting_name(known.name) == wanted;
     });
-    actions_run_.push_back(run.task);
-    if (auto outcome = action->function(run.task)) {
+    actions_run_.push_back(task);
+    if (auto outcome = action->function(task)) {
       inputs_.emplace_back(
-          ActionOutcome{run.task.id, run.task.execution, run.task.position, std::move(*outcome)});
+          ActionOutcome{task.id, task.execution, task.position, std::move(*outcome)});
     } else if (action->defers) {
-      ActionOutcome told{run.task.id, run.task.execution, run.task.position, Payload{}};
+      ActionOutcome told{task.id, task.execution, task.position, Payload{}};
       told.deferred = true;
       inputs_.emplace_back(std::move(told));
     }
