@@ -62,10 +62,11 @@ enum class IsolationLevel : std::uint8_t {
   serializable = 3,
 };
 
-// A connection to a database: SQL, one statement at a time, with bound parameters. One thread at a time.
+// A connection to a database: SQL, one statement at a time, with bound parameters. One thread at a time, but for
+// break_off().
 //
 //   Idle --begin()--> Begun --first statement--> Open --commit(), roll_back()--> Idle
-//                                                Open --time is up--> Lost --roll_back()--> Idle
+//                                                Open --time is up, break_off()--> Lost --roll_back()--> Idle
 class SqlSession {
  public:
   // Rolls back what is open.
@@ -80,6 +81,9 @@ class SqlSession {
   virtual SqlResult<void> begin(IsolationLevel isolation = IsolationLevel::serializable) = 0;
   virtual SqlResult<void> commit() = 0;
   virtual void roll_back() = 0;
+  // Ends the transaction from outside: what runs in it fails soon with "transaction_lost", and what comes later,
+  // up to roll_back(). Without one, ends the statement that runs. Any thread; does not wait.
+  virtual void break_off() = 0;
 
   // Both of a store's own database only: see Database::attempt.
   // Commits together with the outcome of the action. If an attempt at it has committed before, nothing of

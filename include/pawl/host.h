@@ -135,7 +135,7 @@ struct RetryPolicy {
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
 
-// So many attempts begin within that time, at most.
+// So many attempts begin within any stretch of that time, at most. After a restart it is counted anew.
 struct RateLimit {
   int max = 1;
   DurationMs per = 1'000;

@@ -247,6 +247,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
       {InstanceMethod("run", &SessionObject::run), InstanceMethod("begin", &SessionObject::begin),
        InstanceMethod("commit", &SessionObject::commit),
        InstanceMethod("rollBack", &SessionObject::roll_back),
+       InstanceMethod("breakOff", &SessionObject::break_off),
        InstanceMethod("commitOutcome", &SessionObject::commit_outcome),
        InstanceMethod("findOutcome", &SessionObject::find_outcome),
        InstanceMethod("close", &SessionObject::close)});
@@ -292,6 +293,10 @@ Napi::Value SessionObject::roll_back(const Napi::CallbackInfo& info) {
         return Nothing{};
       },
       undefined);
+}
+
+void SessionObject::break_off(const Napi::CallbackInfo&) {
+  if (session_ != nullptr) session_->break_off();
 }
 
 Napi::Value SessionObject::commit_outcome(const Napi::CallbackInfo& info) {

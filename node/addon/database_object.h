@@ -37,6 +37,7 @@ class SessionObject final : public Napi::ObjectWrap<SessionObject> {
   Napi::Value begin(const Napi::CallbackInfo& info);
   Napi::Value commit(const Napi::CallbackInfo& info);
   Napi::Value roll_back(const Napi::CallbackInfo& info);
+  void break_off(const Napi::CallbackInfo& info);
   Napi::Value commit_outcome(const Napi::CallbackInfo& info);
   Napi::Value find_outcome(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -271,7 +271,7 @@ export class ActionRunner {
       const { tenant, executionId, attempt, idempotencyKey } = task;
       const { signal } = context;
       const attempted = { tenant, executionId, action: task.name, attempt, idempotencyKey, signal };
-      return this.database.attempt(
+      return (action.database ?? this.database).attempt(
         { ...attempted, isolation: action.metadata.isolation!, row: outcomeRow(task) },
         async (transaction) => {
           context.transaction = transaction;

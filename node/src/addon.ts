@@ -120,6 +120,8 @@ export interface NativeSession {
   begin(): Promise<void>;
   commit(): Promise<void>;
   rollBack(): Promise<void>;
+  /** Ends the statement that runs, and what comes up to rollBack(); that does not wait its turn. */
+  breakOff(): void;
   /** `row` as from outcomeRow. Gives the outcome that is recorded. */
   commitOutcome(row: FlatWriter, outcome: string): Promise<string>;
   findOutcome(row: FlatWriter): Promise<string | undefined>;

@@ -14,6 +14,12 @@ const unitsMs: Record<string, number> = {
 // A little over 285,000 years: what still is an exact integer, and no overflow once added to now.
 const durationMsMax = Number.MAX_SAFE_INTEGER;
 
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  const kind = typeof value;
+  return kind === 'object' || kind === 'undefined' ? `an ${kind}` : `a ${kind}`;
+}
+
 /** In whole milliseconds, rounded up: a wait is never shorter than what was asked for. */
 export function toMilliseconds(duration: Duration, what = 'duration'): number {
   let ms: number;
@@ -30,7 +36,7 @@ export function toMilliseconds(duration: Duration, what = 'duration'): number {
     ms = Number(match[1]) * unitsMs[match[2]!]!;
   } else {
     throw new InvalidArgumentError(
-      `${what}: a ${duration === null ? 'null' : typeof duration} is no duration. Give a number of ` +
+      `${what}: ${kindOf(duration)} is no duration. Give a number of ` +
         `milliseconds or text such as '30s'`,
     );
   }

@@ -2,8 +2,11 @@
 import type { Knex } from 'knex';
 import { TransactionEndedError, type ActionDatabase, type DatabaseTask } from './action_database.js';
 import { isA } from './classification.js';
-import { InvalidArgumentError } from './errors.js';
-import type { TransactionIsolationLevel } from './registry.js';
+import { AlreadyExistsError, InvalidArgumentError } from './errors.js';
+import { codeOf, dialectOf, isConflict, isRefusal, table, type Dialect, type Place } from './knex_dialects.js';
+import { AttemptTransaction, HiddenFailureError } from './knex_transaction.js';
+import { foldName } from './names.js';
+import { watchNested } from './nested_transactions.js';
 
 /** How often a transaction that met another one's is tried again, at once, before the attempt has failed. */
 const conflictsMax = 5;
@@ -12,59 +15,6 @@ const conflictPauseMs = 10;
 /** How long it looks for what became of a commit whose answer was lost. */
 const lookupMsMax = 20_000;
 const lookupPauseMs = 200;
-
-const table = 'pawl_action_results';
-
-interface Dialect {
-  /** Of the table that holds outcomes. */
-  create: string;
-  isolation(level: TransactionIsolationLevel): Knex.TransactionConfig;
-  /** Of two processes at once, one creates the table. */
-  lock: string | undefined;
-}
-
-const postgres: Dialect = {
-  create:
-    `CREATE TABLE IF NOT EXISTS ${table} (tenant text NOT NULL, idempotency_key text NOT NULL, ` +
-    'action_name text NOT NULL, execution_id text NOT NULL, result text, ' +
-    'created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (tenant, idempotency_key))',
-  isolation: (level) => ({ isolationLevel: level.toLowerCase() as Knex.IsolationLevels }),
-  lock: "SELECT pg_advisory_xact_lock(hashtext('pawl_action_results'))",
-};
-
-const sqlite: Dialect = {
-  create:
-    `CREATE TABLE IF NOT EXISTS ${table} (tenant TEXT NOT NULL, idempotency_key TEXT NOT NULL, ` +
-    'action_name TEXT NOT NULL, execution_id TEXT NOT NULL, result TEXT, ' +
-    'created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (tenant, idempotency_key)) STRICT',
-  isolation: () => ({}),
-  lock: undefined,
-};
-
-function dialectOf(knex: Knex): Dialect | undefined {
-  const { dialect, driverName } = ((knex as { client?: unknown } | undefined)?.client ?? {}) as {
-    dialect?: string;
-    driverName?: string;
-  };
-  if (dialect === 'postgresql' && (driverName === 'pg' || driverName === 'pgnative')) return postgres;
-  return driverName === 'pawl' ? sqlite : undefined;
-}
-
-function codeOf(error: unknown): string {
-  const code: unknown = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' ? code : '';
-}
-
-/** Two transactions that stood in each other's way: this one is rolled back, and can be done again. */
-function isConflict(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(error));
-}
-
-/** The server has answered: it was not committed. */
-function isAnswer(error: unknown): boolean {
-  const code = codeOf(error);
-  return /^SQLITE_/.test(code) || (/^[0-9A-Z]{5}$/.test(code) && !/^(08|57P)/.test(code));
-}
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -95,10 +45,12 @@ class OutcomeUnknownError extends Error {
   }
 }
 
+const made = new WeakMap<Knex, KnexDatabase>();
+
 /** @internal */
 export class KnexDatabase implements ActionDatabase {
   private readonly dialect: Dialect;
-  private ready: Promise<void> | undefined;
+  private place: Promise<Place> | undefined;
 
   /** `what` is the option that gave it. */
   constructor(
@@ -106,19 +58,29 @@ export class KnexDatabase implements ActionDatabase {
     what: string,
   ) {
     const dialect = dialectOf(knex);
-    if (dialect === undefined) {
+    if (dialect === undefined || knex.isTransaction === true) {
       throw new InvalidArgumentError(
-        `${what} must be a Knex for PostgreSQL (client: 'pg'), or one that openSqliteKnex gave`,
+        `${what} must be a Knex for PostgreSQL (client: 'pg'), or one that openSqliteKnex gave` +
+          (dialect === undefined ? '' : ': not a transaction of one'),
       );
     }
     this.dialect = dialect;
   }
 
+  /** One for each Knex. */
+  static over(knex: Knex, what: string): KnexDatabase {
+    const known = made.get(knex);
+    if (known !== undefined) return known;
+    const database = new KnexDatabase(knex, what);
+    made.set(knex, database);
+    return database;
+  }
+
   async attempt(task: DatabaseTask, work: (transaction: Knex.Transaction) => Promise<string>): Promise<string> {
-    await this.prepare();
+    const place = await this.findPlace();
     for (let conflicts = 0; ; conflicts++) {
       try {
-        return await this.attemptOnce(task, work);
+        return await this.attemptOnce(task, place, work);
       } catch (error) {
         if (!isConflict(error) || conflicts === conflictsMax || task.signal.aborted) throw error;
         await pause(conflictPauseMs * 2 ** conflicts * (0.5 + Math.random()), task.signal);
@@ -130,125 +92,99 @@ export class KnexDatabase implements ActionDatabase {
   /** The row is there before the work is done: another attempt at the same action waits for this one. */
   private async attemptOnce(
     task: DatabaseTask,
+    place: Place,
     work: (transaction: Knex.Transaction) => Promise<string>,
   ): Promise<string> {
-    const transaction = await this.knex.transaction(undefined, this.dialect.isolation(task.isolation));
-    transaction.executionPromise.catch(() => undefined);
-    const { commit, rollback } = this.takeOver(transaction, task.action);
-    const abort = () => void rollback();
-    task.signal.addEventListener('abort', abort, { once: true });
+    const { signal, action, isolation } = task;
+    const transaction = await AttemptTransaction.begin(this.knex, this.dialect.isolation(isolation), action);
+    const abort = () => transaction.breakOff();
+    signal.addEventListener('abort', abort, { once: true });
     try {
-      if (!(await this.claim(transaction, task))) {
-        const recorded = await this.recorded(transaction, task);
-        await rollback();
-        return recorded;
-      }
-      const outcome = await work(transaction);
-      task.signal.throwIfAborted();
-      await transaction(table).where(keyOf(task)).update({ result: outcome });
-      task.signal.throwIfAborted();
-      return await this.commit(task, commit, outcome);
+      signal.throwIfAborted();
+      const rows = new OutcomeRows(transaction.knex, place, this.dialect, task);
+      if (!(await rows.claim())) return await rows.recorded();
+      signal.throwIfAborted();
+      const checkNested = watchNested(transaction.knex, action);
+      const outcome = await work(transaction.knex);
+      signal.throwIfAborted();
+      checkNested();
+      await rows.record(outcome);
+      signal.throwIfAborted();
+      return await this.commit(task, place, transaction, outcome);
     } catch (error) {
-      if (!transaction.isCompleted()) await rollback();
-      throw error;
+      throw transaction.reasonFor(error);
     } finally {
-      task.signal.removeEventListener('abort', abort);
+      signal.removeEventListener('abort', abort);
+      await transaction.rollBack();
     }
   }
 
   /** Commits, or finds out. */
-  private async commit(task: DatabaseTask, commit: () => Promise<unknown>, outcome: string): Promise<string> {
+  private async commit(
+    task: DatabaseTask,
+    place: Place,
+    transaction: AttemptTransaction,
+    outcome: string,
+  ): Promise<string> {
     try {
-      await commit();
+      await transaction.commit();
       return outcome;
     } catch (error) {
-      if (isAnswer(error)) throw error;
-      const end = Date.now() + lookupMsMax;
-      for (;;) {
-        try {
-          const found = await this.find(task);
-          if (found !== undefined) return found;
-        } catch (cause) {
-          if (Date.now() < end && !task.signal.aborted) {
-            await pause(lookupPauseMs, task.signal);
-            continue;
-          }
-          throw new OutcomeUnknownError(task.action, cause);
-        }
-        throw error;
+      if (isA(error, HiddenFailureError) || isRefusal(error)) throw error;
+      const found = await this.lookUp(task, place);
+      if (found === undefined) throw error;
+      return found;
+    }
+  }
+
+  /** What an attempt has committed, from a database that may not answer yet. */
+  private async lookUp(task: DatabaseTask, place: Place): Promise<string | undefined> {
+    const end = Date.now() + lookupMsMax;
+    for (;;) {
+      try {
+        return await this.lookUpOnce(task, place);
+      } catch (cause) {
+        if (Date.now() >= end || task.signal.aborted) throw new OutcomeUnknownError(task.action, cause);
+        await pause(lookupPauseMs, task.signal);
       }
     }
   }
 
-  /** What an attempt has committed. One that is about to is waited for. */
-  private async find(task: DatabaseTask): Promise<string | undefined> {
-    const transaction = await this.knex.transaction();
-    transaction.executionPromise.catch(() => undefined);
+  /** A transaction that is about to be committed is waited for. */
+  private async lookUpOnce(task: DatabaseTask, place: Place): Promise<string | undefined> {
+    const transaction = await AttemptTransaction.begin(this.knex, {}, task.action);
     try {
-      return (await this.claim(transaction, task)) ? undefined : await this.recorded(transaction, task);
+      const rows = new OutcomeRows(transaction.knex, place, this.dialect, task);
+      return (await rows.claim()) ? undefined : await rows.recorded();
     } finally {
-      await transaction.rollback().catch(() => undefined);
+      await transaction.rollBack();
     }
   }
 
-  /** False: an attempt has committed. */
-  private async claim(transaction: Knex.Transaction, task: DatabaseTask): Promise<boolean> {
-    const row = { ...keyOf(task), action_name: task.action, execution_id: task.executionId };
-    const claimed: unknown[] = await transaction(table)
-      .insert(row)
-      .onConflict(['tenant', 'idempotency_key'])
-      .ignore()
-      .returning('tenant');
-    return claimed.length > 0;
-  }
-
-  private async recorded(transaction: Knex.Transaction, task: DatabaseTask): Promise<string> {
-    const row = await transaction<{ result: string | null }>(table).where(keyOf(task)).first('result');
-    if (row === undefined) {
-      throw new Error(`The outcome of '${task.action}' in ${table} was deleted while it was looked for`);
-    }
-    // Committed by SQL of the handler's.
-    if (row.result === null) throw new TransactionEndedError(task.action);
-    return row.result;
-  }
-
-  /** The handler can't end it: that is for who calls the handler. */
-  private takeOver(transaction: Knex.Transaction, action: string) {
-    const { commit, rollback } = transaction;
-    const refuse = () => Promise.reject(new TransactionEndedError(action));
-    Object.assign(transaction, { commit: refuse, rollback: refuse });
-    return {
-      commit: async () => {
-        await commit.call(transaction);
-        await transaction.executionPromise;
-      },
-      rollback: async () => {
-        await Promise.resolve(rollback.call(transaction)).catch(() => undefined);
-      },
-    };
-  }
-
-  private prepare(): Promise<void> {
-    if (this.ready === undefined) {
-      const ready = this.createTable();
-      this.ready = ready;
-      ready.catch(() => {
-        if (this.ready === ready) this.ready = undefined;
+  private findPlace(): Promise<Place> {
+    if (this.place === undefined) {
+      const place = this.createTable();
+      this.place = place;
+      place.catch(() => {
+        if (this.place === place) this.place = undefined;
       });
     }
-    return this.ready;
+    return this.place;
   }
 
-  private async createTable(): Promise<void> {
+  private async createTable(): Promise<Place> {
     const { create, lock } = this.dialect;
-    if (await this.knex.schema.hasTable(table)) return;
+    const found = await this.dialect.find(this.knex);
+    if (found !== undefined) return found;
     try {
-      await this.knex.transaction(async (transaction) => {
+      return await this.knex.transaction(async (transaction) => {
         if (lock !== undefined) await transaction.raw(lock);
         await transaction.raw(create);
+        return (await this.dialect.find(transaction))!;
       });
     } catch (error) {
-      if (codeOf(error) !== '42501') throw error;
+      // Not allowed to, or no schema to do it in.
+      if (!['42501', '3F000'].includes(codeOf(error))) throw error;
       const message = isA(error, Error) ? (error as Error).message : String(error);
       throw Object.assign(
         new Error(
@@ -261,6 +197,61 @@ export class KnexDatabase implements ActionDatabase {
   }
 }
 
-function keyOf({ tenant, idempotencyKey }: DatabaseTask) {
-  return { tenant, idempotency_key: idempotencyKey };
+/** What is kept of a task. */
+class OutcomeRows {
+  private readonly key: { tenant: string; idempotency_key: string };
+
+  constructor(
+    private readonly transaction: Knex.Transaction,
+    private readonly place: Place,
+    private readonly dialect: Dialect,
+    private readonly task: DatabaseTask,
+  ) {
+    this.key = { tenant: task.tenant, idempotency_key: task.idempotencyKey };
+  }
+
+  /** False: an attempt has committed. */
+  async claim(): Promise<boolean> {
+    const { action, executionId } = this.task;
+    const claimed: unknown[] = await this.query()
+      .insert({ ...this.key, action_name: action, execution_id: executionId })
+      .onConflict(['tenant', 'idempotency_key'])
+      .ignore()
+      .returning('tenant');
+    return claimed.length > 0;
+  }
+
+  /** In the row that was claimed, which has to be there still. */
+  async record(outcome: string): Promise<void> {
+    const recorded: number = await this.query()
+      .where(this.key)
+      .whereRaw(this.dialect.isOwn)
+      .update({ result: outcome });
+    if (recorded !== 1) throw new TransactionEndedError(this.task.action);
+  }
+
+  async recorded(): Promise<string> {
+    const { action, idempotencyKey } = this.task;
+    const row = (await this.query().where(this.key).first({ action: 'action_name', result: 'result' })) as
+      | { action: string; result: string | null }
+      | undefined;
+    if (row === undefined) {
+      throw new Error(`The outcome of '${action}' in ${table} was deleted while it was looked for`);
+    }
+    if (foldName(row.action) !== foldName(action)) {
+      throw new AlreadyExistsError(
+        `The idempotency key '${idempotencyKey}' was used for the action '${row.action}', as ${table} says. ` +
+          'Use a key of its own for each call.',
+      );
+    }
+    // Committed by SQL of the handler's.
+    if (row.result === null) throw new TransactionEndedError(action);
+    return row.result;
+  }
+
+  private query(): Knex.QueryBuilder {
+    const { schema } = this.place;
+    const query = this.transaction(table);
+    return schema === undefined ? query : query.withSchema(schema);
+  }
 }

@@ -14,19 +14,36 @@ interface Query {
 
 type ClientClass = new (config: Knex.Config) => Knex.Client;
 
+type Connect = () => Promise<SqliteSession>;
+/** Why nobody is given a connection, if that is so. */
+type Refusal = () => Error | undefined;
+
 const sessionsMax = 4;
 
 function loadKnex(): typeof import('knex').knex {
   return (require('knex') as typeof import('knex')).knex;
 }
 
-function makeClientClass(connect: () => Promise<SqliteSession>): ClientClass {
+function throwIf(error: Error | undefined): void {
+  if (error !== undefined) throw error;
+}
+
+function makeClientClass(connect: Connect, refusal: Refusal): ClientClass {
   const Dialect = require('knex/lib/dialects/sqlite3/index.js') as ClientClass;
 
   class SqliteClient extends Dialect {
     // The driver is the addon.
     _driver(): object {
       return {};
+    }
+
+    override async acquireConnection(): Promise<SqliteSession> {
+      throwIf(refusal());
+      try {
+        return (await super.acquireConnection()) as SqliteSession;
+      } catch (error) {
+        throw refusal() ?? error;
+      }
     }
 
     override acquireRawConnection(): Promise<SqliteSession> {
@@ -56,9 +73,9 @@ function makeClientClass(connect: () => Promise<SqliteSession>): ClientClass {
 }
 
 /** @internal A Knex whose connections are such sessions. */
-export function knexOver(filename: string, connect: () => Promise<SqliteSession>): Knex {
+export function knexOver(filename: string, connect: Connect, refusal: Refusal = () => undefined): Knex {
   return loadKnex()({
-    client: makeClientClass(connect) as unknown as typeof Knex.Client,
+    client: makeClientClass(connect, refusal) as unknown as typeof Knex.Client,
     connection: { filename },
     useNullAsDefault: true,
     pool: { min: 0, max: sessionsMax },

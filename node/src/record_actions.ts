@@ -10,7 +10,7 @@ type RegisterDatabaseAction = (
   handler: (params: any, context: DatabaseActionContext) => Promise<unknown>,
 ) => void;
 
-const ofOthers = /^(workflow_|pawl_|sqlite_|pg_)/i;
+const ofOthers = /^(workflow_|pawl_|sqlite_|pg_|information_schema$)/i;
 
 const table = { name: 'table', type: 'string', required: true, description: "'invoices', or 'billing.invoices'" } as const;
 const where = {

@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
+import type { ActionDatabase } from './action_database.js';
 import type { ActionParametersOf, ActionResultOf, AllOptional } from './action_types.js';
 import { registerBuiltIns } from './builtins.js';
 import type { FailureClassifier } from './classification.js';
 import type { Duration } from './durations.js';
 import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
+import { KnexDatabase } from './knex_database.js';
 import type { Logger } from './log.js';
 import { checkName, didYouMean, foldName } from './names.js';
 import { checkOptions, checkText, checkTexts } from './options.js';
@@ -127,6 +129,8 @@ export interface ActionOptions<Parameters extends ActionParameters = ActionParam
 export interface DatabaseActionOptions<Parameters extends ActionParameters = ActionParameters>
   extends ActionOptions<Parameters> {
   isolation: TransactionIsolationLevel;
+  /** Of this action alone, as `database` of getWorkflowRuntime. Default: what that says. */
+  database?: Knex;
 }
 
 /** What is known of a registered action. */
@@ -183,6 +187,8 @@ export interface RegisteredAction {
   readonly declared: ActionParameters;
   readonly unknown: UnknownParameters;
   readonly result: StandardSchema<any> | undefined;
+  /** Its own, where it has one. */
+  readonly database: ActionDatabase | undefined;
   readonly handler: ActionHandler;
 }
 
@@ -239,6 +245,7 @@ const actionOptionNames = [
   'result',
   'override',
   'isolation',
+  'database',
 ] as const;
 
 const isolationLevels = Object.values(TransactionIsolationLevel);
@@ -402,6 +409,13 @@ export class ActionRegistry {
           `${isolationLevels.map((level) => `'${level}'`).join(', ')}; not ${String(action.isolation)}`,
       );
     }
+    if (action.database !== undefined && action.isolation === undefined) {
+      throw new InvalidArgumentError(
+        `Action '${name}' has a database and no isolation: with that it would be a database action`,
+      );
+    }
+    const database =
+      action.database === undefined ? undefined : KnexDatabase.over(action.database, `Action '${name}': its database`);
     try {
       writeActionOptions([], action);
     } catch (error) {
@@ -444,6 +458,7 @@ export class ActionRegistry {
       declared: isStandardSchema(declared) ? declared : declared.map((one) => ({ ...one })),
       unknown: action.unknown ?? 'refuse',
       result: action.result,
+      database,
       handler,
     };
     this.actions.set(folded, registered);

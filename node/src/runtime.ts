@@ -304,7 +304,7 @@ export class WorkflowRuntime {
       (execution, position) => this.host.handlerAt(execution, position),
       options.database === undefined
         ? this.ownDatabase
-        : new KnexDatabase(options.database, 'getWorkflowRuntime: options.database'),
+        : KnexDatabase.over(options.database, 'getWorkflowRuntime: options.database'),
       (...beat) => this.engine?.actionHeartbeat(...beat),
     );
   }
@@ -645,6 +645,7 @@ export class WorkflowRuntime {
   /** As completeAction, with a failure, which is not followed by another attempt. */
   failAction(token: string, error: unknown): Promise<void> {
     return this.call((engine, call) => {
+      if (error === undefined) throw new InvalidArgumentError('failAction takes the error that the action failed with');
       const outcome: FlatWriter = [0];
       writeFailure(outcome, error, this.registry.link.classifiers);
       engine.completeAction(call, checkToken(token), outcome);
@@ -793,17 +794,18 @@ export class WorkflowRuntime {
   }
 
   private async closeEngine(drainMs: number): Promise<void> {
+    const end = Date.now() + drainMs;
+    await this.ownDatabase.close(drainMs);
     const engine = await this.opening?.catch(() => undefined);
     if (engine === undefined) return;
     const call = ++this.lastCall;
     await new Promise((resolve, reject) => {
       this.calls.set(call, { resolve, reject });
-      engine.close(call, drainMs);
+      engine.close(call, Math.max(0, end - Date.now()));
     });
     this.release();
     engine.closeNow();
     this.runner.abortAll();
-    await this.ownDatabase.close();
     const error = new ClosedError('The runtime was closed before there was an answer');
     for (const { reject } of this.calls.values()) reject(error);
     this.calls.clear();

@@ -2,20 +2,38 @@
  * A connection to an SQLite file through the addon. SQLite has one writer at a time, and what waits for it in
  * the addon keeps a thread of Node's pool: so transactions take turns here, before they get there.
  */
+import { TransactionEndedError } from './action_database.js';
 import type { NativeSession, SqlRows } from './addon.js';
 import type { FlatWriter } from './wire.js';
 
 /** One at a time, in the order in which they asked. */
 export class Turns {
-  private last: Promise<unknown> = Promise.resolve();
+  private readonly asked: Turn[] = [];
 
-  /** Gives what ends the turn. */
-  async take(): Promise<() => void> {
-    const before = this.last;
-    let end!: () => void;
-    this.last = new Promise<void>((resolve) => (end = resolve));
-    await before;
-    return end;
+  ask(): Turn {
+    const turn = new Turn(() => this.end(turn));
+    this.asked.push(turn);
+    if (this.asked[0] === turn) turn.grant(true);
+    return turn;
+  }
+
+  private end(turn: Turn): void {
+    const at = this.asked.indexOf(turn);
+    if (at < 0) return;
+    this.asked.splice(at, 1);
+    turn.grant(false);
+    if (at === 0) this.asked[0]?.grant(true);
+  }
+}
+
+class Turn {
+  /** False: it was ended before it came. */
+  readonly granted: Promise<boolean>;
+  grant!: (granted: boolean) => void;
+
+  /** `end` ends the turn, or the waiting for it. */
+  constructor(readonly end: () => void) {
+    this.granted = new Promise((resolve) => (this.grant = resolve));
   }
 }
 
@@ -39,12 +57,22 @@ function refusal(message: string): Error {
   return Object.assign(error, { code: 'SQLITE_MISUSE', failureClass: 'permanent' });
 }
 
+interface Attempt {
+  row: FlatWriter;
+  action: string;
+  outcome?: string;
+  recorded?: string;
+  error?: unknown;
+  /** It was rolled back, by its handler or for good. */
+  ended?: true;
+}
+
 export class SqliteSession {
   /** Of an attempt at an action: its transaction ends with this and not by SQL. */
-  private attempt: { row: FlatWriter; outcome?: string; recorded?: string; error?: unknown } | undefined;
+  private attempt: Attempt | undefined;
   private last: Promise<unknown> = Promise.resolve();
   private phase: 'idle' | 'begun' | 'open' = 'idle';
-  private endTurn: (() => void) | undefined;
+  private turn: Turn | undefined;
   private timer: NodeJS.Timeout | undefined;
   private lost: unknown;
   private closed = false;
@@ -65,6 +93,7 @@ export class SqliteSession {
       const verb = control.exec(sql)?.[1]?.toLowerCase();
       if (verb === 'rollback') return this.rollBack();
       if (this.lost !== undefined) throw this.lost;
+      if (this.attempt?.ended === true) throw this.noteError(new TransactionEndedError(this.attempt.action));
       if (verb === 'begin') return this.begin();
       if (verb === 'commit') return this.commit();
       return this.run(sql, parameters);
@@ -72,8 +101,8 @@ export class SqliteSession {
   }
 
   /** From now on its transaction is that of an attempt. */
-  guard(row: FlatWriter): void {
-    this.attempt = { row };
+  guard(row: FlatWriter, action: string): void {
+    this.attempt = { row, action };
   }
 
   /** What an attempt at that action has committed. */
@@ -93,10 +122,12 @@ export class SqliteSession {
     throw error ?? this.lost ?? refusal('the transaction was not committed');
   }
 
-  /** Rolls back; what comes after is refused with that, up to a ROLLBACK. */
+  /** Rolls back, whatever runs or waits; what comes after is refused with that, up to a ROLLBACK. */
   lose(why: unknown): void {
     if (this.lost !== undefined || this.phase === 'idle') return;
     this.lost = why;
+    if (this.phase === 'begun') this.turn?.end();
+    this.native.breakOff();
     void this.next(() => this.end(() => this.native.rollBack())).catch(() => undefined);
   }
 
@@ -131,37 +162,56 @@ export class SqliteSession {
       if (this.phase === 'begun') await this.takeTurn();
       attempt.recorded = await this.end(() => this.native.commitOutcome(row, outcome));
     } catch (error) {
-      attempt.error = error;
-      throw error;
+      throw this.noteError(error);
     }
     return nothing;
+  }
+
+  private noteError(error: unknown): unknown {
+    this.attempt!.error = error;
+    return error;
   }
 
   private async rollBack(): Promise<SqlRows> {
     await this.end(() => this.native.rollBack());
     this.lost = undefined;
+    if (this.attempt !== undefined) this.attempt.ended = true;
     return nothing;
   }
 
   private async run(sql: string, parameters: readonly unknown[]): Promise<SqlRows> {
-    if (this.phase === 'begun') {
-      await this.takeTurn();
-      if (this.lost !== undefined) throw this.lost;
-    }
-    if (this.phase === 'open' || reading.test(sql)) return this.native.run(sql, parameters);
-    const endTurn = await this.turns.take();
+    if (this.phase === 'begun') await this.takeTurn();
+    if (this.phase === 'open') return this.runOpen(sql, parameters);
+    if (reading.test(sql)) return this.native.run(sql, parameters);
+    const turn = this.turns.ask();
+    await turn.granted;
+    const timer = this.countDown(() => this.native.breakOff());
     try {
       return await this.native.run(sql, parameters);
     } finally {
-      endTurn();
+      clearTimeout(timer);
+      turn.end();
+    }
+  }
+
+  private async runOpen(sql: string, parameters: readonly unknown[]): Promise<SqlRows> {
+    try {
+      return await this.native.run(sql, parameters);
+    } catch (error) {
+      throw this.lost ?? error;
     }
   }
 
   private async takeTurn(): Promise<void> {
-    this.endTurn = await this.turns.take();
+    this.turn = this.turns.ask();
+    await this.turn.granted;
+    if (this.lost !== undefined) throw this.lost;
     this.phase = 'open';
-    this.timer = setTimeout(() => this.lose(lostError(this.transactionMsMax)), this.transactionMsMax);
-    this.timer.unref();
+    this.timer = this.countDown(() => this.lose(lostError(this.transactionMsMax)));
+  }
+
+  private countDown(then: () => void): NodeJS.Timeout {
+    return setTimeout(then, this.transactionMsMax).unref();
   }
 
   private async end<T>(call: () => Promise<T>): Promise<T> {
@@ -170,8 +220,8 @@ export class SqliteSession {
     } finally {
       clearTimeout(this.timer);
       this.phase = 'idle';
-      this.endTurn?.();
-      this.endTurn = undefined;
+      this.turn?.end();
+      this.turn = undefined;
     }
   }
 }

@@ -2,13 +2,16 @@
 import type { Knex } from 'knex';
 import { TransactionEndedError, type ActionDatabase, type DatabaseTask } from './action_database.js';
 import type { NativeDatabase } from './addon.js';
+import { ClosedError } from './errors.js';
 import { knexOver } from './knex_sqlite.js';
+import { watchNested } from './nested_transactions.js';
 import { SqliteSession, Turns } from './sqlite_session.js';
 
 /** @internal */
 export class StoreDatabase implements ActionDatabase {
   private readonly turns = new Turns();
   private made: Knex | undefined;
+  private refusal: Error | undefined;
 
   constructor(
     private readonly store: string,
@@ -18,7 +21,7 @@ export class StoreDatabase implements ActionDatabase {
 
   /** For what users do outside of actions, such as creating their tables. */
   get knex(): Knex {
-    this.made ??= knexOver(this.store, () => this.connect(false));
+    this.made ??= knexOver(this.store, () => this.connect(false), () => this.refusal);
     return this.made;
   }
 
@@ -35,8 +38,12 @@ export class StoreDatabase implements ActionDatabase {
     }
   }
 
-  async close(): Promise<void> {
-    await this.made?.destroy();
+  /** Nothing is begun any more but by actions; resolves when what is under way has ended, or after that time. */
+  async close(waitMs: number): Promise<void> {
+    this.refusal = new ClosedError('The runtime is closed, and its database with it');
+    let timer: NodeJS.Timeout | undefined;
+    const tooLong = new Promise<void>((resolve) => (timer = setTimeout(resolve, waitMs)));
+    await Promise.race([this.made?.destroy(), tooLong]).finally(() => clearTimeout(timer));
   }
 
   private async attemptIn(
@@ -44,14 +51,17 @@ export class StoreDatabase implements ActionDatabase {
     task: DatabaseTask,
     work: (transaction: Knex.Transaction) => Promise<string>,
   ): Promise<string> {
-    session.guard(task.row);
+    session.guard(task.row, task.action);
     const lose = () => session.lose(task.signal.reason);
     task.signal.addEventListener('abort', lose, { once: true });
     const transaction = await this.knex.transaction(undefined, { connection: session });
     transaction.executionPromise.catch(() => undefined);
     try {
+      task.signal.throwIfAborted();
+      const checkNested = watchNested(transaction, task.action);
       const outcome = await work(transaction);
       task.signal.throwIfAborted();
+      checkNested();
       if (transaction.isCompleted()) throw new TransactionEndedError(task.action);
       session.setOutcome(outcome);
       await transaction.commit();

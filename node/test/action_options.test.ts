@@ -136,8 +136,8 @@ test('an action has so many places, and begins so often', async (t) => {
   assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).status, 'completed');
   assert.equal(most, 2);
   assert.equal(begun.length, 5);
-  // Two at once, and then one each 100 ms; timers may be late, never early.
-  assert.ok(begun[4]! - begun[0]! >= 290, JSON.stringify(begun));
+  // Two at once; timers may be late, never early.
+  assert.ok(begun[4]! - begun[0]! >= 390, JSON.stringify(begun));
   const { actionsInFlight, actionsWaiting } = await runtime.counters();
   assert.deepEqual([actionsInFlight, actionsWaiting], [0, 0]);
   for (const bad of [{ concurrencyMax: 0 }, { rateLimit: { max: 0, per: 5 } }, { rateLimit: { max: 1, per: 0 } }, { rateLimit: 5 }]) {

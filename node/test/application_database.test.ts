@@ -1,21 +1,19 @@
 // Database actions on the application's own database: a real PostgreSQL, beside a store in a file.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, test, type TestContext } from 'node:test';
+import { after, before, test } from 'node:test';
 import knexModule, { type Knex } from 'knex';
 import {
   createActionRegistry,
-  defineWorkflow,
   getWorkflowRuntime,
   openSqliteKnex,
   TransactionIsolationLevel,
-  type DatabaseActionContext,
-  type WorkflowContext,
 } from 'pawl';
+import { openBank, registerMove } from './support/bank.js';
 import { CuttingProxy } from './support/cutting_proxy.js';
 import { Postgres } from './support/postgres.js';
-import { Program } from './support/program.js';
-import { setUp, temporaryFolder, type Setting } from './support/runtime.js';
+import { countUnderKills } from './support/killed_counter.js';
+import { setUp, temporaryFolder } from './support/runtime.js';
 
 const tenant = 'acme';
 const { READ_UNCOMMITTED, READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE } = TransactionIsolationLevel;
@@ -26,49 +24,9 @@ before(async () => {
 });
 after(() => server?.end());
 
-interface Bank extends Setting {
-  database: Knex;
-  balance(id?: string): Promise<number>;
-  run(input?: unknown): Promise<{ status: string; result: any; error: any; executionId: string }>;
-}
-
-async function openBank(t: TestContext, database?: Knex): Promise<Bank> {
-  const bank = (database ?? (await server.database())) as Knex;
-  t.after(() => bank.destroy());
-  const setting = setUp(t, { database: bank });
-  await bank.schema.createTable('accounts', (table) => {
-    table.string('id').primary();
-    table.integer('cents').notNullable();
-  });
-  await bank('accounts').insert([{ id: 'a', cents: 500 }, { id: 'b', cents: 500 }]);
-  setting.runtime.registerWorkflow(
-    defineWorkflow('Move', async ({ actions, input }: WorkflowContext) => actions['move']!(input)),
-  );
-  return Object.assign(setting, {
-    database: bank,
-    balance: async (id = 'a') => (await bank('accounts').where({ id }).first()).cents as number,
-    run: async (input: unknown = {}) => {
-      const id = await setting.runtime.startWorkflow('Move', { tenant, initialData: input });
-      return setting.runtime.waitForWorkflowCompletion(id, tenant) as any;
-    },
-  });
-}
-
-function registerMove(
-  { registry }: Setting,
-  handler: (params: any, context: DatabaseActionContext) => unknown,
-  options: { timeout?: number; maxAttempts?: number; isolation?: TransactionIsolationLevel } = {},
-): void {
-  const { maxAttempts = 3, isolation = READ_COMMITTED, ...rest } = options;
-  registry.registerAction(
-    { name: 'Move', isolation, unknown: 'allow', retry: { maxAttempts, initialInterval: 1 }, ...rest },
-    handler,
-  );
-}
-
 // rule: 14
 test('what it writes and its result are one commit, and a failure is none', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   registerMove(bank, async ({ how }, { transaction, attempt }) => {
     await transaction('accounts').where('id', 'a').decrement('cents', 100);
     if (how === 'fail' && attempt < 3) throw new Error('not yet');
@@ -88,7 +46,7 @@ test('what it writes and its result are one commit, and a failure is none', asyn
 
 // rule: 14
 test('each isolation level is that of the transaction', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   const levels: string[] = [];
   for (const [index, isolation] of [READ_UNCOMMITTED, READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE].entries()) {
     bank.registry.registerDatabaseAction(`Level${index}`, '', [], isolation, async (_, { transaction }) => {
@@ -101,7 +59,7 @@ test('each isolation level is that of the transaction', async (t) => {
 
 // rules: 14, 15
 test('write skew is found by SERIALIZABLE and done again, until both fit', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   let calls = 0;
   let waiting: (() => void)[] = [];
   // Each takes 700 from its own account, if both together have that much.
@@ -127,7 +85,7 @@ test('write skew is found by SERIALIZABLE and done again, until both fit', async
 
 // rules: 14, 15
 test('a deadlock is broken by the server, and the one that lost is done again', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   let calls = 0;
   const waiting: (() => void)[] = [];
   registerMove(bank, async ({ from, to }, { transaction }) => {
@@ -149,7 +107,7 @@ test('a deadlock is broken by the server, and the one that lost is done again', 
 
 // rules: 14, 15
 test('an attempt that ran out of time writes nothing, though its handler goes on', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   registerMove(bank, async (_, { transaction, attempt, signal }) => {
     await transaction('accounts').where('id', 'a').decrement('cents', 100);
     if (attempt === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -161,7 +119,7 @@ test('an attempt that ran out of time writes nothing, though its handler goes on
 
 // rule: 14
 test('a handler can not end its transaction', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   registerMove(bank, async ({ how }, { transaction }) => {
     await transaction('accounts').where('id', 'a').decrement('cents', 100);
     await (transaction as any)[how]();
@@ -176,7 +134,7 @@ test('a handler can not end its transaction', async (t) => {
 
 // rule: 14
 test('nested transactions, and a failed statement that the handler hides, are as PostgreSQL has them', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   registerMove(bank, async ({ how }, { transaction }) => {
     const step = (nested: Knex.Transaction) => nested('accounts').insert({ id: 'a', cents: 1 });
     if (how === 'nested') await transaction.transaction(step).catch(() => {});
@@ -190,7 +148,7 @@ test('nested transactions, and a failed statement that the handler hides, are as
 
 // rule: 14
 test('outside of workflows it runs once under a key, from whichever process', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   let calls = 0;
   registerMove(bank, async (_, { transaction }) => {
     calls++;
@@ -211,7 +169,7 @@ test('outside of workflows it runs once under a key, from whichever process', as
 
 // rules: 14, 15
 test('a server that goes down in the middle loses nothing', async (t) => {
-  const bank = await openBank(t);
+  const bank = await openBank(t, server);
   registerMove(bank, async (_, { transaction, attempt }) => {
     await transaction('accounts').where('id', 'a').decrement('cents', 100);
     if (attempt === 1) {
@@ -302,23 +260,5 @@ test('an SQLite file of the application keeps its outcomes too', async (t) => {
 });
 
 // rule: 14
-test('killed anywhere, a counter in PostgreSQL is what the executions say', async (t) => {
-  const database = await server.database();
-  t.after(() => database.destroy());
-  const [{ current_database: name }] = (await database.raw('SELECT current_database()')).rows;
-  const store = join(temporaryFolder(t), 'store.db');
-  let started = 0;
-  let kills = 0;
-  while (kills < 15) {
-    const program = Program.run('counter', [store, String(started), '3'], { PAWL_TEST_POSTGRES: server.url(name) });
-    started += 3;
-    await program.says('counting');
-    await new Promise((resolve) => setTimeout(resolve, (kills * 7) % 60));
-    program.process.kill('SIGKILL');
-    const { signal } = await program.ended();
-    if (signal === 'SIGKILL') kills++;
-  }
-  const last = Program.run('counter', [store, '0', String(started)], { PAWL_TEST_POSTGRES: server.url(name) });
-  assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
-  assert.deepEqual(JSON.parse(last.output.split('\n').at(-2)!), { completed: started, all: 2 * started, own: started });
-});
+test('killed between any two steps, a counter in PostgreSQL is what the executions say', async (t) =>
+  countUnderKills(join(temporaryFolder(t), 'store.db'), 15, await server.emptyUrl()));

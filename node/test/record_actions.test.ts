@@ -79,6 +79,7 @@ for (const [where, options] of Object.entries(databases)) {
       ['delete_database_record', { table: 'workflow_events', where: { id: 1 } }, /none of the application's/],
       ['delete_database_record', { table: 'pawl_action_results', where: { tenant } }, /none of the application's/],
       ['delete_database_record', { table: 'pg_catalog.pg_class', where: { relname: 'x' } }, /none of the application's/],
+      ['delete_database_record', { table: 'information_schema.sql_features', where: { feature_id: 'x' } }, /none of the application's/],
     ];
     for (const [name, parameters, message] of refused) {
       await assert.rejects(run(name, parameters), (error: Error) => {

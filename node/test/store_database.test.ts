@@ -11,7 +11,7 @@ import {
   type DatabaseActionContext,
   type WorkflowContext,
 } from 'pawl';
-import { Program } from './support/program.js';
+import { countUnderKills } from './support/killed_counter.js';
 import { setUp, temporaryFolder, until, type Setting } from './support/runtime.js';
 
 const tenant = 'acme';
@@ -110,9 +110,11 @@ test('a handler that ends its transaction itself is refused, and nothing is reco
     if (how === 'commit') await transaction.commit().catch(() => {});
     if (how === 'rollback') await transaction.rollback();
     if (how === 'raw') await transaction.raw('COMMIT');
+    if (how === 'raw rollback') await transaction.raw('ROLLBACK');
+    if (how === 'and again') await transaction.raw('rollback;').then(() => transaction('invoices').del()).catch(() => {});
     return how;
   });
-  for (const how of ['commit', 'rollback', 'raw']) {
+  for (const how of ['commit', 'rollback', 'raw', 'raw rollback', 'and again']) {
     const { status, error } = await run(setting, { how });
     assert.equal(status, 'failed', how);
     assert.match(error!.message, /ended its transaction itself|committed when its handler has returned/, how);
@@ -134,6 +136,79 @@ test('an attempt that ran out of time writes nothing, though its handler goes on
   assert.equal((await run(setting)).result, 2);
   assert.equal((await invoice(setting)).cents, 400);
   assert.equal(late.length, 1);
+});
+
+const endless = 'WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT count(*) FROM r';
+
+// rules: 14, 15
+test('a statement that goes on when its time is up is broken off, and others go on at once', async (t) => {
+  const setting = await withInvoice(t);
+  registerPay(setting, async (_, { transaction, attempt }) => {
+    await transaction('invoices').decrement('cents', 100);
+    if (attempt === 1) await transaction.raw(endless);
+    return attempt;
+  }, { timeout: 300, maxAttempts: 2 });
+  setting.registry.registerDatabaseAction('Note', '', [], SERIALIZABLE, async (_, { transaction }) => {
+    await transaction('invoices').insert({ id: 'other', cents: 0, status: 'x' });
+  });
+  const paid = run(setting);
+  await setting.registry.executeAction('note', { tenant, idempotencyKey: 'n', parameters: {} });
+  const { result, executionId: id } = (await paid) as any;
+  assert.equal(result, 2);
+  assert.equal((await invoice(setting)).cents, 400);
+  const failed = (await setting.runtime.getHistory(id, tenant)).find(({ type }) => type === 'ActionAttemptFailed');
+  assert.equal((failed!.payload as { name: string }).name, 'TimeoutError');
+});
+
+// rule: 26
+test('no statement keeps the write lock longer than a transaction may, whoever waits', async (t) => {
+  const setting = await withInvoice(t, { transactionMsMax: 100 });
+  registerPay(setting, async (_, { transaction, attempt }) => {
+    await transaction('invoices').decrement('cents', 100);
+    if (attempt === 1) await transaction.raw(endless);
+    return attempt;
+  });
+  const { database } = setting.runtime;
+  const paid = run(setting);
+  const alone = database.raw(`INSERT INTO invoices SELECT 'x', 1, count(*) FROM (${endless})`);
+  await Promise.all([
+    assert.rejects(alone, { code: 'transaction_lost' }),
+    database('invoices').insert({ id: 'other', cents: 0, status: 'x' }),
+    assert.rejects(
+      database.transaction(async (transaction) => {
+        await transaction('invoices').del();
+        await transaction.raw(endless);
+      }),
+      { code: 'transaction_lost' },
+    ),
+  ]);
+  assert.equal((await paid).result, 2);
+  assert.equal((await database('invoices')).length, 2);
+});
+
+// rule: 14
+test('a nested transaction that is left open fails the action', async (t) => {
+  const setting = await withInvoice(t);
+  const left: unknown[] = [];
+  registerPay(setting, async ({ how }, { transaction }) => {
+    const nest = async (nested: any) => {
+      await nested('invoices').decrement('cents', 100);
+      if (how !== 'fine') await new Promise((resolve) => left.push(resolve));
+    };
+    if (how === 'begun') await (await transaction.transaction())('invoices').decrement('cents', 100);
+    else if (how === 'not awaited') void transaction.transaction(nest).catch(() => {});
+    else if (how === 'savepoint') void transaction.savepoint(nest).catch(() => {});
+    else await transaction.transaction(nest);
+    if (how === 'fine') await (await transaction.transaction()).rollback();
+    return how;
+  });
+  for (const how of ['begun', 'not awaited', 'savepoint']) {
+    const { status, error } = await run(setting, { how });
+    assert.equal(status, 'failed', how);
+    assert.equal(error!.name, 'NestedTransactionOpenError');
+  }
+  assert.equal((await run(setting, { how: 'fine' })).result, 'fine');
+  assert.equal((await invoice(setting)).cents, 400);
 });
 
 // rule: 26
@@ -240,8 +315,40 @@ test('runtime.database is a Knex on the same file, with errors and values as Kne
   );
   assert.equal(await database.transaction(async (transaction) => (await transaction('invoices')).length), 1);
   assert.ok(await database.schema.hasTable('workflow_events'));
-  await setting.runtime.close();
-  await assert.rejects(async () => database('invoices'), /closed|aborted|Unable to acquire/i);
+});
+
+test('closing waits for the transactions that are open, and then says so', async (t) => {
+  const setting = await withInvoice(t);
+  const { database } = setting.runtime;
+  const printed: unknown[] = [];
+  const { warn, error } = console;
+  console.warn = console.error = (...texts) => void printed.push(texts);
+  t.after(() => Object.assign(console, { warn, error }));
+  const begun = await database.transaction();
+  await begun('invoices').update({ cents: 7 });
+  const all = Array.from({ length: 6 }, () => database('invoices'));
+  const closing = setting.runtime.close();
+  await assert.rejects(database('invoices').del(), { code: 'closed' });
+  await begun('invoices').update({ status: 'late' });
+  await begun.commit();
+  await closing;
+  for (const { status, reason } of (await Promise.allSettled(all)) as any[]) {
+    assert.ok(status === 'fulfilled' || reason.code === 'closed', reason);
+  }
+  for (const query of [database('invoices'), database.transaction(), database.schema.hasTable('invoices')]) {
+    await assert.rejects(async () => query, { code: 'closed' });
+  }
+  await setting.reopen();
+  const { cents, status } = await invoice(setting);
+  assert.deepEqual([cents, status], [7, 'late']);
+  // One that does not end is rolled back.
+  const hung = await setting.runtime.database.transaction();
+  await hung('invoices').update({ cents: 8 });
+  await setting.runtime.close({ drain: 50 });
+  await assert.rejects(async () => hung('invoices').update({ cents: 9 }));
+  await setting.reopen();
+  assert.equal((await invoice(setting)).cents, 7);
+  assert.deepEqual(printed, []);
 });
 
 test('openSqliteKnex opens any file, and creates it', async (t) => {
@@ -291,21 +398,5 @@ test('closed in the middle of a transaction, it is done once by the next process
 });
 
 // rule: 14
-test('killed between any two steps, a counter is what the executions say', async (t) => {
-  const folder = temporaryFolder(t);
-  const file = join(folder, 'counters.db');
-  const points = ['store.before_commit', 'store.after_commit', 'database.begun', 'database.before_commit', 'database.after_commit'];
-  let kills = 0;
-  let started = 0;
-  while (kills < 15) {
-    const point = `${points[kills % points.length]}:${1 + (kills * 5) % 7}`;
-    const program = Program.run('counter', [file, String(started), '3'], { PAWL_CRASH_POINT: point });
-    const { code, signal } = await program.ended();
-    started += 3;
-    if (signal === 'SIGKILL') kills++;
-    else assert.equal(code, 0, program.output);
-  }
-  const last = Program.run('counter', [file, '0', String(started)]);
-  assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
-  assert.deepEqual(JSON.parse(last.output), { completed: started, all: 2 * started, own: started });
-});
+test('killed between any two steps, a counter is what the executions say', (t) =>
+  countUnderKills(join(temporaryFolder(t), 'counters.db'), 15));

@@ -1,7 +1,8 @@
 #include "core/ready_queue.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "base/duration.h"
 
 namespace pawl {
 
@@ -34,19 +35,28 @@ std::optional<std::pair<std::string, ActionTask>> ReadyQueue::pop(const May& may
   return std::nullopt;
 }
 
-double RateLimiter::full_with_one(const RateLimit& limit, const Timestamp now) const {
-  return std::max(full_at_, static_cast<double>(now)) + static_cast<double>(limit.per) / limit.max;
-}
-
 Timestamp RateLimiter::allows_at(const RateLimit& limit, const Timestamp now) const {
-  const double at = full_with_one(limit, now) - static_cast<double>(limit.per);
-  // What is nearer than this is of the arithmetic.
-  constexpr double kNear = 1e-6;
-  return std::max(now, static_cast<Timestamp>(std::ceil(at - kNear)));
+  int begun = begun_;
+  Timestamp at = now;
+  for (const Slot& slot : slots_) {
+    if (begun < limit.max) break;
+    at = std::max(now, later(slot.last, limit.per));
+    begun -= slot.begun;
+  }
+  return at;
 }
 
 void RateLimiter::count(const RateLimit& limit, const Timestamp now) {
-  full_at_ = full_with_one(limit, now);
+  while (!slots_.empty() && later(slots_.front().last, limit.per) <= now) {
+    begun_ -= slots_.front().begun;
+    slots_.pop_front();
+  }
+  if (slots_.empty() || now - slots_.back().first > limit.per / kSlotsMax) {
+    slots_.push_back(Slot{now, now, 0});
+  }
+  slots_.back().last = now;
+  ++slots_.back().begun;
+  ++begun_;
 }
 
 }  // namespace pawl

@@ -40,7 +40,7 @@ class ReadyQueue {
   std::size_t size_ = 0;
 };
 
-// So many beginnings within a time, as evenly as they come: a bucket that fills up again steadily.
+// So many beginnings within a time, and no more within any stretch of that length.
 class RateLimiter {
  public:
   // When the next one may begin.
@@ -49,10 +49,16 @@ class RateLimiter {
   void count(const RateLimit& limit, Timestamp now);
 
  private:
-  // When the bucket would be full again with one more, in milliseconds.
-  double full_with_one(const RateLimit& limit, Timestamp now) const;
+  // Those of one moment, or, where the time of the limit is long, of a small share of it.
+  struct Slot {
+    Timestamp first = 0;
+    Timestamp last = 0;
+    int begun = 0;
+  };
+  static constexpr DurationMs kSlotsMax = 1'000;
 
-  double full_at_ = 0;  // when it is full again
+  std::deque<Slot> slots_;  // what is counted still
+  int begun_ = 0;           // in all of them
 };
 
 }  // namespace pawl

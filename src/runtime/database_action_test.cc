@@ -25,6 +25,18 @@ struct Settle {
     std::int64_t left = 0;
   };
 };
+// Counts without end, at first.
+struct Count {
+  struct Parameters {
+    std::string id;
+  };
+  struct Result {
+    std::int64_t attempt = 0;
+  };
+};
+PAWL_DESCRIBE(Count::Parameters, id);
+PAWL_DESCRIBE(Count::Result, attempt);
+
 PAWL_DESCRIBE(Settle::Parameters, id, cents, how);
 PAWL_DESCRIBE(Settle::Result, changed, left);
 
@@ -53,6 +65,7 @@ pawl::Workflow<std::int64_t> pay(pawl::Context& ctx, Order order) {
 namespace pawl {
 namespace {
 
+using invoices::Count;
 using invoices::Invoice;
 using invoices::Order;
 using invoices::Settle;
@@ -136,6 +149,33 @@ TEST_F(DatabaseActionTest, RunsOncePerKeyOutsideOfWorkflowsToo) {
   EXPECT_EQ(calls_, 1);
   EXPECT_EQ(cents(), 50);
   EXPECT_EQ(runtime_->check_integrity().value().findings.size(), 0U);
+}
+
+// rules: 14, 15
+TEST_F(DatabaseActionTest, AStatementThatRunsOnWhenItsTimeIsUpIsBrokenOff) {
+  runtime_
+      ->register_database_action<Count>(
+          [](const Count::Parameters& p, Transaction& sql,
+             const ActionContext& context) -> SqlResult<Count::Result> {
+            const auto changed =
+                sql.execute("UPDATE invoices SET cents = cents - 1 WHERE id = ?", p.id);
+            if (!changed) return changed.error();
+            if (context.attempt == 1) {
+              const auto counted = sql.query<std::int64_t>(
+                  "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) "
+                  "SELECT count(*) FROM t");
+              if (!counted) return counted.error();
+            }
+            return Count::Result{context.attempt};
+          },
+          {.run = {.retry = {.initial_interval = std::chrono::milliseconds(1)},
+                   .timeout = std::chrono::milliseconds(200)}})
+      .value();
+  const auto counted =
+      runtime_->execute_action<Count>({"a"}, {.tenant = "acme", .idempotency_key = "count"});
+  ASSERT_TRUE(counted) << counted.error().message;
+  EXPECT_GE(counted->attempt, 2);
+  EXPECT_EQ(cents(), 149);
 }
 
 TEST_F(DatabaseActionTest, RowsAreReadIntoDescribedStructs) {

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -92,6 +93,23 @@ pawl::Workflow<std::string> ship(pawl::Context& ctx, Order order) {
     text += "; ";
   }
   co_return text + (outcomes.succeeded() ? "shipped" : "not shipped");
+}
+
+// Ends elsewhere.
+struct Sign {
+  struct Parameters {
+    std::string order_id;
+  };
+  struct Result {
+    std::string by;
+  };
+};
+PAWL_DESCRIBE(Sign::Parameters, order_id);
+PAWL_DESCRIBE(Sign::Result, by);
+
+pawl::Workflow<std::string> sign(pawl::Context& ctx, Order order) {
+  const auto signed_by = co_await ctx.run<Sign>({.order_id = order.id});
+  co_return signed_by ? signed_by->by : signed_by.error().message;
 }
 
 pawl::Workflow<std::string> circles(pawl::Context& ctx) {
@@ -294,6 +312,125 @@ TEST_F(WorkflowRuntimeTest, ACloseLetsTheActionUnderWayEnd) {
       runtime.wait_for_workflow_completion<std::string>(id, {.tenant = "acme"}).value().result,
       "0 1 ");
   EXPECT_EQ(lines, (std::vector<int>{0, 1}));
+}
+
+class ActionsThatEndElsewhere : public WorkflowRuntimeTest {
+ protected:
+  WorkflowRuntime open_signing() {
+    auto runtime = open();
+    runtime.register_workflow("Sign", &runtime_shapes::sign).value();
+    runtime
+        .register_action<runtime_shapes::Sign>(
+            [this](const runtime_shapes::Sign::Parameters& p, const ActionContext& context) {
+              const std::lock_guard lock(mutex_);
+              tokens_[p.order_id] = context.token;
+              context.complete_later();
+              changed_.notify_all();
+              return runtime_shapes::Sign::Result{};
+            })
+        .value();
+    return runtime;
+  }
+  static std::string begin(WorkflowRuntime& runtime, const std::string& id) {
+    return runtime
+        .start_workflow("Sign", Order{id, 0}, {.tenant = "acme", .execution_id = "wf-" + id})
+        .value();
+  }
+  std::string token_of(const std::string& id) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return tokens_.contains(id); });
+    return tokens_[id];
+  }
+  static std::string result_of(WorkflowRuntime& runtime, const std::string& id) {
+    return runtime.wait_for_workflow_completion<std::string>("wf-" + id, {.tenant = "acme"})
+        .value()
+        .result.value();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, std::string> tokens_;
+};
+
+// rule: 14
+TEST_F(ActionsThatEndElsewhere, AreCompletedByWhoeverHasTheirToken) {
+  auto runtime = open_signing();
+  begin(runtime, "a");
+  const std::string token = token_of("a");
+  const auto told = runtime.complete_action(token, runtime_shapes::Sign::Result{"ann"});
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(told->execution_id, "wf-a");
+  EXPECT_EQ(result_of(runtime, "a"), "ann");
+  const auto again = runtime.complete_action(token, runtime_shapes::Sign::Result{"ben"});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::execution_ended);
+  EXPECT_EQ(runtime.complete_action("nonsense").error().code, ErrorCode::invalid_argument);
+}
+
+// rules: 14, 15
+TEST_F(ActionsThatEndElsewhere, FailWithoutAnotherAttemptWhereThatIsTold) {
+  auto runtime = open_signing();
+  begin(runtime, "a");
+  ASSERT_TRUE(runtime.fail_action(token_of("a"), Failure{.name = "Refused", .message = "no pen"}));
+  EXPECT_EQ(result_of(runtime, "a"), "no pen");
+}
+
+// rules: 1, 14
+TEST_F(ActionsThatEndElsewhere, StayOpenOverARestart) {
+  std::string token;
+  {
+    auto runtime = open_signing();
+    begin(runtime, "a");
+    token = token_of("a");
+    // It is recorded that nothing runs for it before the runtime is closed.
+    begin(runtime, "b");
+    ASSERT_TRUE(runtime.complete_action(token_of("b"), runtime_shapes::Sign::Result{"ben"}));
+    EXPECT_EQ(result_of(runtime, "b"), "ben");
+  }
+  auto runtime = open_signing();
+  ASSERT_TRUE(runtime.complete_action(token, runtime_shapes::Sign::Result{"ann"}));
+  EXPECT_EQ(result_of(runtime, "a"), "ann");
+}
+
+// rule: 15
+TEST_F(WorkflowRuntimeTest, ANextAttemptIsToldWhatTheOneBeforeHadReached) {
+  auto runtime = open();
+  ASSERT_TRUE(runtime.register_action<Pack>(
+      [](const Pack::Parameters& p, const ActionContext& context) {
+        const int reached =
+            context.progress.is_none() ? 0 : from_payload<int>(context.progress).value();
+        context.heartbeat(reached + p.line);
+        if (context.attempt < 3) throw std::runtime_error("dropped");
+        return Pack::Result{std::to_string(reached)};
+      },
+      {.retry = {.initial_interval = 1ms}, .heartbeat_timeout = 60s}));
+  const auto packed = runtime.execute_action<Pack>({.order_id = "o", .line = 5},
+                                                   {.tenant = "acme", .idempotency_key = "pack"});
+  ASSERT_TRUE(packed) << packed.error().message;
+  EXPECT_EQ(packed->parcel, "10");
+}
+
+// rule: 15
+TEST_F(WorkflowRuntimeTest, AnAttemptThatTellsNothingForTooLongIsGivenUp) {
+  auto runtime = open();
+  std::atomic<int> stopped = 0;
+  ASSERT_TRUE(runtime.register_action<Pack>(
+      [&stopped](const Pack::Parameters&, const ActionContext& context) {
+        if (context.attempt > 1) return Pack::Result{"second"};
+        context.heartbeat();
+        std::mutex mutex;
+        std::unique_lock lock(mutex);
+        std::condition_variable_any().wait(lock, context.stop, [] { return false; });
+        ++stopped;
+        return Pack::Result{"first"};
+      },
+      {.retry = {.initial_interval = 1ms}, .heartbeat_timeout = 100ms}));
+  const auto packed = runtime.execute_action<Pack>({.order_id = "o", .line = 5},
+                                                   {.tenant = "acme", .idempotency_key = "pack"});
+  ASSERT_TRUE(packed) << packed.error().message;
+  EXPECT_EQ(packed->parcel, "second");
+  runtime.close();
+  EXPECT_EQ(stopped, 1);
 }
 
 // The only thread of the pool is lost to a handler that heeds nothing; the workflow goes on.

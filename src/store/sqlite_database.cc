@@ -23,6 +23,8 @@ namespace {
 constexpr std::size_t kStatementsKept = 64;
 // The engine's connection writes the log back; here, only where it does not.
 constexpr int kCheckpointPages = 20'000;
+// How many steps of SQLite's machine there are between two looks at whether a statement is still wanted.
+constexpr int kStepsBetweenLooks = 10'000;
 
 constexpr std::string_view kFindOutcome =
     "SELECT status, result, encoding, error FROM main.workflow_action_results "
@@ -37,6 +39,8 @@ constexpr std::string_view kInsertOutcome =
     "generation, seed, recorded) "
     "VALUES(?1, ?2, ?3, ?4, ?5, 'succeeded', ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0) "
     "ON CONFLICT DO NOTHING";
+constexpr std::string_view kOwnNames =
+    "SELECT count(*) FROM main.sqlite_schema WHERE substr(name, 1, 9) = 'workflow_' COLLATE NOCASE";
 constexpr std::string_view kExecutionHasEnded =
     "SELECT status FROM main.workflow_executions WHERE execution = ?1 AND "
     "status IN ('completed', 'failed', 'cancelled', 'terminated')";
@@ -172,6 +176,8 @@ class SqliteSessionCore final : public TurnHolder,
       sqlite3_db_config(core->connection_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     }
     sqlite3_set_authorizer(core->connection_.handle(), &SqliteSessionCore::authorize, core.get());
+    sqlite3_progress_handler(core->connection_.handle(), kStepsBetweenLooks,
+                             &SqliteSessionCore::is_unwanted, core.get());
     return core;
   }
 
@@ -180,12 +186,13 @@ class SqliteSessionCore final : public TurnHolder,
 
   SqlResult<SqlRows> run(const std::string_view sql, const std::vector<SqlValue>& parameters) {
     std::unique_lock lock(mutex_);
+    if (phase_ == Phase::idle) broken_off_ = false;
     if (const auto lost = unusable()) return *lost;
     refused_.clear();
     auto prepared = statement_of(sql);
     if (!prepared) return prepared.error();
     const bool alone = phase_ == Phase::idle;
-    const bool writes = sqlite3_stmt_readonly(*prepared) == 0;
+    const bool writes = sqlite3_stmt_readonly((*prepared)->get()) == 0;
     if (phase_ == Phase::begun || (alone && writes)) {
       if (const auto failed = take_turn(lock, alone)) return *failed;
       // Whoever came in while this one waited may have done away with its statements.
@@ -193,20 +200,22 @@ class SqliteSessionCore final : public TurnHolder,
     }
     std::optional<Failure> wrong;
     if (!prepared) wrong = prepared.error();
-    if (!wrong) wrong = bind(*prepared, sql, parameters);
+    if (!wrong) wrong = bind((*prepared)->get(), sql, parameters);
     if (wrong) {
-      if (prepared) reset(*prepared);
+      if (prepared) reset((*prepared)->get());
       if (alone) give_turn_back();
       return *wrong;
     }
-    SqliteStatementUse statement(*prepared);
-    auto rows = step(statement.get(), sql);
+    SqliteStatementUse statement((*prepared)->get());
+    auto rows = (*prepared)->alters ? alter(statement.get(), sql) : step(statement.get(), sql);
     if (alone && connection_.in_transaction()) {
       end_with_rollback();
       return refusal("a savepoint needs a transaction around it");
     }
     if (alone) give_turn_back();
-    if (!rows && phase_ == Phase::open && !connection_.in_transaction()) {
+    if (phase_ == Phase::open && broken_off_) {
+      lose(kBrokenOff);
+    } else if (!rows && phase_ == Phase::open && !connection_.in_transaction()) {
       // SQLite has rolled it back by itself (the disk is full, it was interrupted).
       lose(rows.error().message);
     }
@@ -238,6 +247,13 @@ class SqliteSessionCore final : public TurnHolder,
     const std::lock_guard lock(mutex_);
     end_with_rollback();
     phase_ = Phase::idle;
+    broken_off_ = false;
+  }
+
+  // Seen by a statement that is about to begin, too, which an interrupt would miss.
+  void break_off() {
+    broken_off_ = true;
+    interrupt();
   }
 
   SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result) {
@@ -323,6 +339,7 @@ class SqliteSessionCore final : public TurnHolder,
     if (closed_) return false;
     end_with_rollback();
     phase_ = Phase::idle;
+    broken_off_ = false;
     return true;
   }
 
@@ -350,7 +367,11 @@ class SqliteSessionCore final : public TurnHolder,
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
   };
-  using StatementPtr = std::unique_ptr<sqlite3_stmt, Finalize>;
+  struct Prepared {
+    std::unique_ptr<sqlite3_stmt, Finalize> statement;
+    bool alters = false;  // a table, and may give it another name
+    sqlite3_stmt* get() const { return statement.get(); }
+  };
 
   // Ends the statement that runs, if one does. Any thread, without mutex_.
   void interrupt() {
@@ -359,6 +380,9 @@ class SqliteSessionCore final : public TurnHolder,
   }
 
   // --- all under mutex_
+
+  static constexpr const char* kBrokenOff =
+      "the statement was broken off, and its transaction rolled back: nobody waits for it any more";
 
   static Failure closed() {
     return sqlite_failure("the runtime is closed, and its database with it", "closed",
@@ -385,6 +409,8 @@ class SqliteSessionCore final : public TurnHolder,
     if (closed_) return closed();
     if (phase_ == Phase::open && has_turn_ && std::chrono::steady_clock::now() >= deadline_) {
       lose(too_long());
+    } else if (broken_off_ && (phase_ == Phase::begun || phase_ == Phase::open)) {
+      lose(kBrokenOff);
     }
     if (phase_ == Phase::lost) {
       return sqlite_failure(lost_because_, "transaction_lost", FailureClass::timeout);
@@ -403,25 +429,29 @@ class SqliteSessionCore final : public TurnHolder,
     if ((code & 0xff) == SQLITE_INTERRUPT && losing_) {
       return sqlite_failure(too_long(), "transaction_lost", FailureClass::timeout);
     }
+    if ((code & 0xff) == SQLITE_INTERRUPT && broken_off_) {
+      return sqlite_failure(kBrokenOff, "transaction_lost", FailureClass::timeout);
+    }
     constexpr std::size_t kShown = 300;
     return sqlite_failure(
         fmt::format("{} in \"{}\"", sqlite3_errmsg(connection_.handle()), sql.substr(0, kShown)),
         code_name(code), class_of(code));
   }
 
-  SqlResult<sqlite3_stmt*> statement_of(const std::string_view sql) {
+  SqlResult<const Prepared*> statement_of(const std::string_view sql) {
     const std::string key(sql);
     if (const auto known = statements_.find(key); known != statements_.end()) {
-      return known->second.get();
+      return &known->second;
     }
+    alters_ = false;
     sqlite3_stmt* raw = nullptr;
     const char* rest = nullptr;
     const int code =
         sqlite3_prepare_v3(connection_.handle(), sql.data(), static_cast<int>(sql.size()),
                            SQLITE_PREPARE_PERSISTENT, &raw, &rest);
-    StatementPtr statement(raw);
+    Prepared prepared{std::unique_ptr<sqlite3_stmt, Finalize>(raw), alters_};
     if (code != SQLITE_OK) return failure(code, sql);
-    if (statement == nullptr) {
+    if (raw == nullptr) {
       return sqlite_failure("there is no statement in the text", "SQLITE_MISUSE",
                             FailureClass::permanent);
     }
@@ -432,7 +462,7 @@ class SqliteSessionCore final : public TurnHolder,
                             "SQLITE_MISUSE", FailureClass::permanent);
     }
     if (statements_.size() >= kStatementsKept) statements_.clear();
-    return statements_.emplace(key, std::move(statement)).first->second.get();
+    return &statements_.emplace(key, std::move(prepared)).first->second;
   }
 
   std::optional<Failure> bind(sqlite3_stmt* const statement, const std::string_view sql,
@@ -520,6 +550,22 @@ class SqliteSessionCore final : public TurnHolder,
       result.last_id = sqlite3_last_insert_rowid(connection_.handle());
     }
     return result;
+  }
+
+  // What a table is to be called from now on is nowhere to be asked before it is.
+  SqlResult<SqlRows> alter(sqlite3_stmt* const statement, const std::string_view sql) {
+    const auto none = [](SqliteStatement&) {};
+    const auto names = [&] { return own(kOwnNames, none); };
+    if (const auto begun = own("SAVEPOINT pawl_alter", none); !begun) return begun.error();
+    const auto before = names();
+    auto rows = step(statement, sql);
+    const auto after = names();
+    const bool taken = !before || !after || before->rows != after->rows;
+    if (taken) own("ROLLBACK TO pawl_alter", none);
+    const auto ended = own("RELEASE pawl_alter", none);
+    if (taken && rows) return refusal(own_name("the new name"));
+    if (rows && !ended) return ended.error();
+    return rows;
   }
 
   // A statement of ours, which may do what users' may not.
@@ -631,10 +677,16 @@ class SqliteSessionCore final : public TurnHolder,
     give_turn_back();
   }
 
+  static int is_unwanted(void* self) {
+    auto& core = *static_cast<SqliteSessionCore*>(self);
+    return core.broken_off_ || core.losing_ ? 1 : 0;
+  }
+
   static int authorize(void* self, const int action, const char* const first,
                        const char* const second, const char*, const char*) {
     auto& core = *static_cast<SqliteSessionCore*>(self);
     if (core.own_) return SQLITE_OK;
+    if (action == SQLITE_ALTER_TABLE) core.alters_ = core.database_.options().store;
     const std::string why = core.why_not(action, first, second);
     if (why.empty()) return SQLITE_OK;
     core.refused_ = why;
@@ -661,19 +713,27 @@ class SqliteSessionCore final : public TurnHolder,
       case SQLITE_CREATE_TEMP_VIEW:
       case SQLITE_DROP_TABLE:
       case SQLITE_CREATE_VIEW:
-      case SQLITE_DROP_VIEW: table = first; break;
+      case SQLITE_DROP_VIEW:
+      case SQLITE_CREATE_VTABLE:
+      case SQLITE_DROP_VTABLE: table = first; break;
       case SQLITE_CREATE_INDEX:
       case SQLITE_DROP_INDEX:
+      case SQLITE_CREATE_TEMP_INDEX:
       case SQLITE_CREATE_TRIGGER:
       case SQLITE_DROP_TRIGGER:
+      case SQLITE_CREATE_TEMP_TRIGGER:
       case SQLITE_ALTER_TABLE: table = second; break;
       default: return {};
     }
     if (!database_.options().store || !begins_with(table, "workflow_")) return {};
+    return own_name(table);
+  }
+
+  static std::string own_name(const std::string_view name) {
     return fmt::format(
         "{}: names that begin with workflow_ are Pawl's own. They can be read here, and "
         "not be written",
-        table);
+        name);
   }
 
   SqliteDatabase& database_;  // outlives it: has it, or whoever has it has that
@@ -682,15 +742,17 @@ class SqliteSessionCore final : public TurnHolder,
   std::mutex handle_mutex_;  // the connection is not closed while it is interrupted
   // All guarded by mutex_.
   SqliteConnection connection_;
-  std::unordered_map<std::string, StatementPtr> statements_;
+  std::unordered_map<std::string, Prepared> statements_;
   Phase phase_ = Phase::idle;
   bool has_turn_ = false;
   std::chrono::steady_clock::time_point deadline_;
   std::string lost_because_;
   std::string refused_;  // why the authorizer said no
   bool own_ = false;     // a statement of ours is prepared
+  bool alters_ = false;  // what is prepared alters a table
   bool closed_ = false;
   std::atomic<bool> losing_ = false;
+  std::atomic<bool> broken_off_ = false;
 };
 
 namespace {
@@ -709,6 +771,7 @@ class SqliteSession final : public SqlSession {
   SqlResult<void> begin(IsolationLevel) override { return core_->begin(); }
   SqlResult<void> commit() override { return core_->commit(); }
   void roll_back() override { core_->roll_back(); }
+  void break_off() override { core_->break_off(); }
   SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result) override {
     return core_->commit_outcome(task, result);
   }

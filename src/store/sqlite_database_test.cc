@@ -211,6 +211,22 @@ TEST_F(SqliteDatabaseTest, PawlsOwnTablesCanBeReadAndNotBeWritten) {
   EXPECT_THAT(refusal(*session, "INSERT INTO mine VALUES(1)").message, HasSubstr("Pawl's own"));
 }
 
+TEST_F(SqliteDatabaseTest, NoTableOfTheUsersTakesANameOfPawls) {
+  const auto session = connect();
+  run(*session, "CREATE TABLE mine(n INTEGER)");
+  run(*session, "INSERT INTO mine VALUES(1)");
+  const std::string taken = "ALTER TABLE mine RENAME TO \"Workflow_mine\" -- with a comment";
+  EXPECT_THAT(refusal(*session, taken).message, HasSubstr("Pawl's own"));
+  run(*session, "ALTER TABLE mine RENAME TO others");
+  ASSERT_TRUE(session->begin());
+  run(*session, "INSERT INTO others VALUES(2)");
+  EXPECT_THAT(refusal(*session, "ALTER TABLE others RENAME TO workflow_x").message,
+              HasSubstr("Pawl's own"));
+  run(*session, "ALTER TABLE others RENAME COLUMN n TO workflow_n");
+  ASSERT_TRUE(session->commit());
+  EXPECT_EQ(number("SELECT sum(workflow_n) FROM others"), 3);
+}
+
 TEST_F(SqliteDatabaseTest, WhatWouldTouchMoreThanTheTransactionIsRefused) {
   const auto session = connect();
   for (const char* const sql :
@@ -347,6 +363,49 @@ TEST_F(SqliteDatabaseTest, AStatementThatRunsForTooLongIsInterrupted) {
   EXPECT_FALSE(reports_->wait_for(1));
   session->roll_back();
   EXPECT_EQ(number("SELECT count(*) FROM counters"), 0);
+}
+
+constexpr const char* kEndless =
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t";
+
+TEST_F(SqliteDatabaseTest, WhatIsBrokenOffFromOutsideEndsAtOnceAndIsRolledBack) {
+  const auto session = connect();
+  run(*session, "CREATE TABLE counters(n INTEGER)");
+  ASSERT_TRUE(session->begin());
+  run(*session, "INSERT INTO counters VALUES(1)");
+  std::jthread other([&session] {
+    std::this_thread::sleep_for(10ms);
+    session->break_off();
+  });
+  EXPECT_EQ(refusal(*session, kEndless).code, "transaction_lost");
+  // The write lock is free, whatever becomes of who had it.
+  store_->commit({start_of(1, 1)});
+  EXPECT_FALSE(reports_->wait_for(1));
+  EXPECT_EQ(refusal(*session, "INSERT INTO counters VALUES(2)").code, "transaction_lost");
+  EXPECT_FALSE(session->commit());
+  session->roll_back();
+  EXPECT_EQ(number("SELECT count(*) FROM counters"), 0);
+  run(*session, "INSERT INTO counters VALUES(3)");
+}
+
+TEST_F(SqliteDatabaseTest, WhatIsBrokenOffBeforeItBeginsWritesNothing) {
+  const auto session = connect();
+  run(*session, "CREATE TABLE counters(n INTEGER)");
+  ASSERT_TRUE(session->begin());
+  session->break_off();
+  EXPECT_EQ(refusal(*session, "INSERT INTO counters VALUES(1)").code, "transaction_lost");
+  EXPECT_EQ(refusal(*session, kEndless).code, "transaction_lost");
+  EXPECT_FALSE(session->commit());
+  session->roll_back();
+  // Without a transaction, only what runs.
+  session->break_off();
+  run(*session, "INSERT INTO counters VALUES(2)");
+  std::jthread other([&session] {
+    std::this_thread::sleep_for(10ms);
+    session->break_off();
+  });
+  EXPECT_EQ(refusal(*session, kEndless).code, "transaction_lost");
+  EXPECT_EQ(number("SELECT sum(n) FROM counters"), 2);
 }
 
 TEST_F(SqliteDatabaseTest, ManyAtOnceAndTheEngineTakeTurns) {

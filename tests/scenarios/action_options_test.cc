@@ -417,14 +417,24 @@ TEST_F(ActionsAtOnce, SoManyBeginWithinATime) {
   start("a", 10);
   EXPECT_EQ(held_.size(), 3U);
   EXPECT_EQ(free_.size(), 10U);
-  world_->advance(333);
+  world_->advance(999);
   EXPECT_EQ(held_.size(), 3U);
   world_->advance(1);
-  EXPECT_EQ(held_.size(), 4U);
+  EXPECT_EQ(held_.size(), 6U);
+  // Those that come later have their own time.
+  world_->advance(600);
+  EXPECT_EQ(held_.size(), 6U);
+  world_->advance(400);
+  EXPECT_EQ(held_.size(), 9U);
   world_->advance(1'000);
-  EXPECT_EQ(held_.size(), 7U);
-  world_->advance(10'000);
   EXPECT_EQ(held_.size(), 10U);
+  world_->advance(700);
+  start("b", 4);
+  EXPECT_EQ(held_.size(), 12U) << "one of the last second";
+  world_->advance(300);
+  EXPECT_EQ(held_.size(), 13U) << "which is over";
+  world_->advance(700);
+  EXPECT_EQ(held_.size(), 14U);
   EXPECT_EQ(world_->shard().counters().actions_waiting, 0U);
 }
 

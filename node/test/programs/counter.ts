@@ -1,9 +1,10 @@
-// Starts executions that increment counters by a database action, and ends all that there are. Killed by
-// PAWL_CRASH_POINT. The counters are in the store's own database, or in the one that PAWL_TEST_POSTGRES says.
+// Starts executions that increment counters by a database action, and ends what is open; 'all' tells what all came
+// to. The counters are in the store's own database, or in the one that PAWL_TEST_POSTGRES says. Killed by
+// PAWL_CRASH_POINT, or as PAWL_TEST_KILL_AT says: when so many queries of PostgreSQL were sent or answered.
 import knexModule from 'knex';
 import { createActionRegistry, defineWorkflow, getWorkflowRuntime, TransactionIsolationLevel, type WorkflowContext } from 'pawl';
 
-const [, , file, first, count] = process.argv;
+const [, , file, first, count, all] = process.argv;
 const registry = createActionRegistry();
 registry.registerDatabaseAction(
   'Increment', '', [{ name: 'id', type: 'string', required: true }], TransactionIsolationLevel.SERIALIZABLE,
@@ -31,18 +32,30 @@ const { database } = runtime;
 if (!(await database.schema.hasTable('counters'))) {
   await database.raw('CREATE TABLE IF NOT EXISTS counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)');
 }
-if (postgres !== undefined) console.log('counting');
+let steps = Number(process.env['PAWL_TEST_KILL_AT'] ?? Infinity);
+for (const event of ['query', 'query-response']) {
+  postgres?.on(event, () => {
+    if (--steps === 0) process.kill(process.pid, 'SIGKILL');
+  });
+}
 for (let i = Number(first); i < Number(first) + Number(count); i++) {
   await runtime.startWorkflow('Count', { tenant: 'acme', executionId: `count-${i}` });
 }
-const { executions } = await runtime.listExecutions({ tenant: 'acme', limit: 1000 });
-let completed = 0;
-for (const { executionId } of executions) {
-  const { status, result } = await runtime.waitForWorkflowCompletion(executionId, 'acme');
-  if (status === 'completed' && result === 2) completed++;
+const seen = { executions: 0, completed: 0 };
+let cursor: string | undefined;
+do {
+  const page = await runtime.listExecutions({ tenant: 'acme', limit: 1000, ...(all ? {} : { status: 'running' }), ...(cursor === undefined ? {} : { cursor }) });
+  for (const { executionId } of page.executions) {
+    const { status, result } = await runtime.waitForWorkflowCompletion(executionId, 'acme');
+    seen.executions++;
+    if (status === 'completed' && result === 2) seen.completed++;
+  }
+  cursor = page.cursor;
+} while (cursor !== undefined);
+if (all !== undefined) {
+  const total = await database('counters').where('id', 'all').first();
+  const own = (await database('counters').whereNot('id', 'all').where('n', 2)).length;
+  console.log(JSON.stringify({ ...seen, all: total.n, own }));
 }
-const [{ n: all }] = await database('counters').where('id', 'all');
-const own = (await database('counters').whereNot('id', 'all').where('n', 2)).length;
-console.log(JSON.stringify({ completed, all, own }));
 await runtime.close();
 await postgres?.destroy();

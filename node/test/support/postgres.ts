@@ -39,23 +39,30 @@ export class Postgres {
 
   /** A Knex on an empty database. */
   async database(pool: Knex.PoolConfig = { min: 0, max: 10 }): Promise<Knex> {
-    const admin = this.connect('postgres');
-    const name = `test_${++this.databases}`;
-    await admin.raw(`CREATE DATABASE ${name}`);
-    await admin.destroy();
-    return this.connect(name, pool);
-  }
-
-  connect(database: string, pool: Knex.PoolConfig = { min: 0, max: 2 }, user = 'pawl', port = this.port): Knex {
-    const connection = { host: '127.0.0.1', port, user, database };
-    const made = knexModule({ client: 'pg', connection, pool });
-    // Its connections end with the server's.
-    (made.client as { logger: { warn: () => void } }).logger.warn = () => undefined;
-    return made;
+    return this.connect(await this.create(), pool);
   }
 
   url(database: string): string {
     return `postgres://pawl@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** Of an empty database. */
+  async emptyUrl(): Promise<string> {
+    return this.url(await this.create());
+  }
+
+  connect(
+    database: string,
+    pool: Knex.PoolConfig = { min: 0, max: 2 },
+    user = 'pawl',
+    port = this.port,
+    more: Knex.Config = {},
+  ): Knex {
+    const connection = { host: '127.0.0.1', port, user, database };
+    const made = knexModule({ client: 'pg', connection, pool, ...more });
+    // Its connections end with the server's.
+    (made.client as { logger: { warn: () => void } }).logger.warn = () => undefined;
+    return made;
   }
 
   begin(): void {
@@ -71,6 +78,14 @@ export class Postgres {
   end(): void {
     if (existsSync(join(this.data, 'postmaster.pid'))) this.stop('immediate');
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  private async create(): Promise<string> {
+    const admin = this.connect('postgres');
+    const name = `test_${++this.databases}`;
+    await admin.raw(`CREATE DATABASE ${name}`);
+    await admin.destroy();
+    return name;
   }
 
   private get data(): string {

@@ -1,0 +1,45 @@
+// Executions that count by database actions, in processes that are killed between any two steps.
+import assert from 'node:assert/strict';
+import { Program } from './program.js';
+
+/** Of the engine's commits and of the actions' own, on the store's database. */
+const storePoints = [
+  'store.before_commit', 'store.after_commit', 'database.begun', 'database.before_commit', 'database.after_commit',
+];
+/** How many queries a process sends and has answered for an execution, or some more. */
+const queriesPerRun = 40;
+
+/** What ends a process, by the number of those that were killed before. */
+function endOf(kills: number, postgres: string | undefined): Record<string, string> {
+  if (postgres === undefined) {
+    return { PAWL_CRASH_POINT: `${storePoints[kills % storePoints.length]}:${1 + (kills * 5) % 7}` };
+  }
+  if (kills % 5 === 0) return { PAWL_CRASH_POINT: `${storePoints[(kills / 5) % 2]}:${1 + (kills * 3) % 7}` };
+  return { PAWL_TEST_KILL_AT: String(1 + (kills * 7) % queriesPerRun) };
+}
+
+/** `file` is the store; the counters are there, or at the URL of a PostgreSQL. */
+export async function countUnderKills(file: string, killsWanted: number, postgres?: string): Promise<void> {
+  const environment: Record<string, string> = postgres === undefined ? {} : { PAWL_TEST_POSTGRES: postgres };
+  const perProcess = 2;
+  let started = 0;
+  let kills = 0;
+  for (let whole = 0; kills < killsWanted; ) {
+    const program = Program.run('counter', [file, String(started), String(perProcess)], {
+      ...environment, ...endOf(kills + whole, postgres),
+    });
+    const { code, signal } = await program.ended();
+    started += perProcess;
+    if (signal === 'SIGKILL') {
+      kills++;
+      continue;
+    }
+    assert.equal(code, 0, program.output);
+    // It had fewer steps than that: the next ends elsewhere.
+    assert.ok(++whole <= killsWanted, 'the processes are not killed');
+  }
+  const last = Program.run('counter', [file, '0', String(started), 'all'], environment);
+  assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
+  const counted = JSON.parse(last.output) as unknown;
+  assert.deepEqual(counted, { executions: started, completed: started, all: 2 * started, own: started });
+}
