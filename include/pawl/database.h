@@ -82,7 +82,8 @@ class SqlSession {
   virtual SqlResult<void> commit() = 0;
   virtual void roll_back() = 0;
   // Ends the transaction from outside: what runs in it fails soon with "transaction_lost", and what comes later,
-  // up to roll_back(). Without one, ends the statement that runs. Any thread; does not wait.
+  // up to roll_back(). Without one, ends the statement that runs. Any thread; does not wait. In PostgreSQL the
+  // session is of no more use after it.
   virtual void break_off() = 0;
 
   // Both of a store's own database only: see Database::attempt.

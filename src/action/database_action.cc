@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <stop_token>
+#include <utility>
+
 #include "model/failure_from_exception.h"
 #include "model/limit_checks.h"
 
@@ -65,7 +68,7 @@ std::variant<Payload, Failure> Database::attempt(const DatabaseAttempt& attempt,
   auto session = connect(SessionUse::actions);
   if (!session) return session.error();
   SqlSession& sql = **session;
-  const std::stop_callback on_stop(context.stop, [&sql] { sql.break_off(); });
+  const std::stop_callback on_stop(attempt.stop, [&sql] { sql.break_off(); });
   if (task.attempt > 1) {
     auto before = sql.find_outcome(task);
     if (!before) return before.error();

@@ -60,7 +60,7 @@ Failure outcome_unknown(const std::string_view action, Failure cause) {
 }  // namespace
 
 PostgresDatabase::PostgresDatabase(const std::string& conninfo, PostgresDatabaseOptions options)
-    : options_(options) {
+    : options_(options), connections_max_(std::max<std::size_t>(1, options.connections_max)) {
   char* why = nullptr;
   const std::unique_ptr<PQconninfoOption, ConninfoDelete> parsed(
       PQconninfoParse(conninfo.c_str(), &why));
@@ -122,14 +122,14 @@ SqlResult<std::shared_ptr<PostgresConnection>> PostgresDatabase::take_place(
     const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   const bool has_place = changed_.wait_for(lock, stop, options_.connection_wait_max, [this] {
-    return closed_ || !kept_.empty() || open_ < options_.connections_max;
+    return closed_ || !kept_.empty() || open_ < connections_max_;
   });
   if (closed_) return closed();
   if (stop.stop_requested()) return attempt_given_up();
   if (!has_place) {
     return postgres_failure(
-        fmt::format("all {} connections (connections_max) were in use for {} ms",
-                    options_.connections_max, options_.connection_wait_max.count()),
+        fmt::format("all {} connections (connections_max) were in use for {} ms", connections_max_,
+                    options_.connection_wait_max.count()),
         "connections_max", FailureClass::contention);
   }
   if (kept_.empty()) {
@@ -230,7 +230,7 @@ PostgresDatabase::Tried PostgresDatabase::try_once(const DatabaseAttempt& attemp
   if (!connection) return {connection.error()};
   PostgresSession session(shared_from_this(), *connection);
   // Before the connection goes back.
-  const std::stop_callback on_stop(attempt.stop, [&connection] { (*connection)->break_off(); });
+  const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
   OutcomeRow row(session, table, attempt.task);
   Tried tried{run_attempt(attempt, session, row, work)};
   session.roll_back();
@@ -296,7 +296,7 @@ SqlResult<std::optional<Payload>> PostgresDatabase::look_up_once(const DatabaseA
   auto connection = acquire(attempt.stop);
   if (!connection) return connection.error();
   PostgresSession session(shared_from_this(), *connection);
-  const std::stop_callback on_stop(attempt.stop, [&connection] { (*connection)->break_off(); });
+  const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
   if (auto begun = session.begin(IsolationLevel::read_committed); !begun) return begun.error();
   OutcomeRow row(session, table, attempt.task);
   auto claimed = row.claim(until);
@@ -317,7 +317,7 @@ SqlResult<std::string> PostgresDatabase::outcome_table(const std::stop_token& st
   auto connection = acquire(stop);
   if (!connection) return connection.error();
   PostgresSession session(shared_from_this(), *connection);
-  const std::stop_callback on_stop(stop, [&connection] { (*connection)->break_off(); });
+  const std::stop_callback on_stop(stop, [&session] { session.break_off(); });
   auto found = find_outcome_table(session);
   if (!found) return found.error();
   const std::lock_guard lock(mutex_);

@@ -58,6 +58,7 @@ class PostgresDatabase final : public Database,
   bool pause(std::chrono::milliseconds time, const std::stop_token& stop);
 
   const PostgresDatabaseOptions options_;
+  const std::size_t connections_max_;
   PostgresParameters parameters_;
   std::optional<Failure> wrong_;  // with what it was opened with
 

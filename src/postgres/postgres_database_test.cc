@@ -161,6 +161,8 @@ TEST_F(PostgresDatabaseTest, ErrorsSayWhatWasWrongWithWhichStatement) {
             FailureClass::validation);
   EXPECT_THAT(failure_of(*session, "SELECT ?::text", {std::string("a\0b", 3)}).message,
               HasSubstr("NUL"));
+  EXPECT_THAT(failure_of(*session, std::string_view("SELECT 1\0 + 1", 13)).message,
+              HasSubstr("NUL"));
   EXPECT_EQ(failure_of(*session, "SELECT ?::int", {std::string("x")}).code, "22P02");
   for (const char* const sql : {"BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION 'x'"}) {
     EXPECT_EQ(failure_of(*session, sql).name, "TransactionEndedError") << sql;

@@ -28,6 +28,12 @@ std::string_view level_name(const IsolationLevel level) {
   return "SERIALIZABLE";
 }
 
+Failure broken_off() {
+  return postgres_failure(
+      "the statement was broken off, and its transaction rolled back: nobody waits for it any more",
+      "transaction_lost", FailureClass::timeout);
+}
+
 Failure misuse(std::string message) {
   return postgres_failure(std::move(message), "25000", FailureClass::permanent);
 }
@@ -60,6 +66,9 @@ PostgresSession::~PostgresSession() {
 SqlResult<SqlRows> PostgresSession::run(const std::string_view sql,
                                         const std::vector<SqlValue>& parameters) {
   if (lost_because_) return *lost_because_;
+  if (sql.find('\0') != std::string_view::npos) {
+    return sql_misfit("there is a character NUL in the text of a statement");
+  }
   auto text = read_sql_text(sql, connection_->has_backslashes());
   if (!text) return text.error();
   if (text->ends_transaction) return transaction_ended("A statement");
@@ -104,8 +113,8 @@ std::optional<Failure> PostgresSession::open_transaction() {
 
 SqlResult<SqlRows> PostgresSession::note(SqlResult<PgAnswer> answer) {
   if (connection_->is_broken_off()) {
-    lose(attempt_given_up());
-    return answer ? attempt_given_up() : answer.error();
+    lose(broken_off());
+    return broken_off();
   }
   const PGTransactionStatusType status = connection_->transaction();
   if (!answer) {

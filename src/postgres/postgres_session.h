@@ -25,6 +25,7 @@ class PostgresSession final : public SqlSession {
   SqlResult<void> begin(IsolationLevel isolation) override;
   SqlResult<void> commit() override;
   void roll_back() override;
+  void break_off() override { connection_->break_off(); }
 
   // A statement of ours, which is not looked through.
   SqlResult<SqlRows> run_own(const std::string& sql, const std::vector<SqlValue>& parameters,
@@ -39,7 +40,7 @@ class PostgresSession final : public SqlSession {
 
  private:
   //   Idle --begin()--> Begun --first statement--> Open --commit(), roll_back()--> Idle
-  //                                                Open --connection lost, broken off--> Lost --roll_back()--> Idle
+  //                                                Open --connection lost, break_off()--> Lost, for good
   enum class Phase { idle, begun, open, lost };
 
   std::optional<Failure> open_transaction();

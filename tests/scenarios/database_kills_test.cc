@@ -72,8 +72,8 @@ int kill_counters(const std::string& file, const int kills, const Points points,
   for (int run = 0; killed < kills; ++run) {
     const auto& point = points[static_cast<std::size_t>(killed) % points.size()];
     const int pass = static_cast<int>(random() % (3 * kStartedByEach)) + 1;
-    const int status = run_counter(file, started, kStartedByEach,
-                                   fmt::format("{}:{}", point, pass), where(conninfo, run));
+    const int status = run_counter(file, started, kStartedByEach, fmt::format("{}:{}", point, pass),
+                                   where(conninfo, run));
     started += kStartedByEach;
     if (WIFSIGNALED(status)) {
       EXPECT_EQ(WTERMSIG(status), SIGKILL);
@@ -104,8 +104,8 @@ void expect_all_completed(const std::string& file, const int started) {
 void count_with_kills(const int kills) {
   const TemporaryFolder folder;
   const std::string file = folder.file("counters.db");
-  const int started = kill_counters(file, kills, kPoints, "",
-                                    [](const std::string&, int) { return std::vector<std::string>{}; });
+  const int started = kill_counters(
+      file, kills, kPoints, "", [](const std::string&, int) { return std::vector<std::string>{}; });
   expect_all_completed(file, started);
   auto shell = SqliteConnection::open(file, SqliteConnection::Mode::read_only, "", 5'000);
   ASSERT_TRUE(shell) << shell.error().message;
@@ -133,8 +133,7 @@ void count_with_kills_on_postgres(const int kills) {
       });
   expect_all_completed(file, started);
 
-  const auto session =
-      open_postgres_database(conninfo)->connect(SessionUse::application).value();
+  const auto session = open_postgres_database(conninfo)->connect(SessionUse::application).value();
   const auto number = [&](const char* sql) {
     return std::get<std::int64_t>(session->run(sql, {}).value().rows.at(0).at(0));
   };

@@ -80,7 +80,7 @@ struct How {
 class PostgresActions : public ::testing::Test {
  protected:
   using Handler = std::function<SqlResult<Move::Result>(const Move::Parameters&, Transaction&,
-                                                       const ActionContext&)>;
+                                                        const ActionContext&)>;
 
   void SetUp() override {
     if (server() == nullptr) GTEST_SKIP() << "PostgreSQL is not installed (postgresql-15)";
@@ -101,10 +101,10 @@ class PostgresActions : public ::testing::Test {
   }
   void open_runtime(const std::string& file) {
     runtime_.reset();
-    runtime_.emplace(WorkflowRuntime::open({.store = "sqlite:" + folder_.file(file),
-                                            .action_threads = 4,
-                                            .log = [](auto&) {}})
-                         .value());
+    runtime_.emplace(
+        WorkflowRuntime::open(
+            {.store = "sqlite:" + folder_.file(file), .action_threads = 4, .log = [](auto&) {}})
+            .value());
     runtime_->register_workflow("Transfer", &banking::transfer).value();
   }
   DatabaseActionOptions options_of(const How& how) const {
@@ -151,7 +151,8 @@ class PostgresActions : public ::testing::Test {
     return ended(start(how, with));
   }
   Result<std::string> ask(const std::string& key) {
-    const auto asked = runtime_->execute_action<Move>({}, {.tenant = "acme", .idempotency_key = key});
+    const auto asked =
+        runtime_->execute_action<Move>({}, {.tenant = "acme", .idempotency_key = key});
     if (!asked) return asked.error();
     return Result<std::string>(boost::system::in_place_value, asked->text);
   }
@@ -214,11 +215,10 @@ TEST_F(PostgresActions, AFailureWritesNothingAndTheNextAttemptBeginsAnew) {
 
 // rule: 14
 TEST_F(PostgresActions, TheLevelThatIsAskedForIsTheTransactions) {
-  for (const auto& [level, name] :
-       {std::pair{IsolationLevel::read_uncommitted, "read committed"},
-        std::pair{IsolationLevel::read_committed, "read committed"},
-        std::pair{IsolationLevel::repeatable_read, "repeatable read"},
-        std::pair{IsolationLevel::serializable, "serializable"}}) {
+  for (const auto& [level, name] : {std::pair{IsolationLevel::read_uncommitted, "read committed"},
+                                    std::pair{IsolationLevel::read_committed, "read committed"},
+                                    std::pair{IsolationLevel::repeatable_read, "repeatable read"},
+                                    std::pair{IsolationLevel::serializable, "serializable"}}) {
     on_move(
         [](auto&, Transaction& sql, auto&) -> SqlResult<Move::Result> {
           return said(sql.query_one<std::string>("SHOW transaction_isolation").value().value());
@@ -260,8 +260,7 @@ TEST_F(PostgresActions, OneOfADeadlockIsDoneAgain) {
           const ActionContext&) -> SqlResult<Move::Result> {
         const bool waits = calls_ <= 2;
         for (const std::string& id : {wanted.how, std::string(wanted.how == "a" ? "b" : "a")}) {
-          const auto taken =
-              sql.execute("UPDATE accounts SET cents = cents - 1 WHERE id = $1", id);
+          const auto taken = sql.execute("UPDATE accounts SET cents = cents - 1 WHERE id = $1", id);
           if (!taken) return taken.error();
           if (waits && id == wanted.how) both_have_one.arrive_and_wait();
         }
@@ -349,9 +348,8 @@ TEST_F(PostgresActions, AHandlerCanNotEndItsTransactionBySql) {
     if (!ended) return ended.error();
     return said("never");
   });
-  for (const char* const statement :
-       {"ROLLBACK", "rollback and chain", "COMMIT", "/* x */ END", "ABORT", "BEGIN",
-        "PREPARE TRANSACTION 'x'"}) {
+  for (const char* const statement : {"ROLLBACK", "rollback and chain", "COMMIT", "/* x */ END",
+                                      "ABORT", "BEGIN", "PREPARE TRANSACTION 'x'"}) {
     const ExecutionState state = run(statement);
     EXPECT_EQ(state.error->name, "TransactionEndedError") << statement;
     EXPECT_EQ(state.error->failure_class, FailureClass::permanent);
@@ -589,11 +587,12 @@ TEST_F(PostgresActions, OfTwoAttemptsAtOnceTheSecondGetsWhatTheFirstHasCommitted
       task.name = "Move";
       task.idempotency_key = fmt::format("{} {}", static_cast<int>(level), i);
       const auto attempt = [&](const std::shared_ptr<Database>& database) {
-        return database->attempt({task, level, {}}, [&](Transaction& sql) -> std::variant<Payload, Failure> {
-          if (auto failed = take(sql)) return *failed;
-          std::this_thread::sleep_for(2ms);
-          return Payload::json(std::to_string(++done));
-        });
+        return database->attempt({task, level, {}},
+                                 [&](Transaction& sql) -> std::variant<Payload, Failure> {
+                                   if (auto failed = take(sql)) return *failed;
+                                   std::this_thread::sleep_for(2ms);
+                                   return Payload::json(std::to_string(++done));
+                                 });
       };
       auto other = std::async(std::launch::async, attempt, databases[1]);
       const auto first = attempt(databases[0]);
