@@ -284,7 +284,7 @@ std::variant<Payload, Failure> PostgresDatabase::look_up(const DatabaseAttempt& 
     if (found && *found) return std::move(**found);
     if (found) return failure;
     if (std::chrono::steady_clock::now() >= end || !pause(kLookUpPause, attempt.stop)) {
-      return outcome_unknown(attempt.task.name, std::move(found.error()));
+      return outcome_unknown(attempt.task.name, found.error());
     }
   }
 }
