@@ -25,8 +25,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a statement has to end that was cancelled, before the connection is cut.
-constexpr auto kCancelMax = 5s;
+// A cancellation that comes before its statement has begun is lost: it is sent so often, so long apart, before the
+// connection is cut.
+constexpr int kCancelsMax = 10;
+constexpr auto kCancelPause = 500ms;
 constexpr std::size_t kShown = 300;
 
 // Of the server's catalogue: pg_type.
@@ -359,22 +361,21 @@ std::optional<Failure> PostgresConnection::flush(const std::optional<SteadyTime>
 SqlResult<PgAnswer> PostgresConnection::receive(const std::string& sql,
                                                 std::optional<SteadyTime> until) {
   SqlResult<PgAnswer> answer = PgAnswer{};
-  bool given_up = false;
+  int cancels = 0;
   while (true) {
     while (PQisBusy(connection_.get()) == 1) {
-      const Waited waited = wait(POLLIN, until);
-      if (waited != Waited::ready) {
-        if (cancelled_) {
+      if (wait(POLLIN, until) != Waited::ready) {
+        if (cancels == kCancelsMax) {
           cut();
           return connection_failure("a statement did not end when it was cancelled", "08006");
         }
-        given_up = waited == Waited::broken_off;
+        ++cancels;
         cancel();
-        until = std::chrono::steady_clock::now() + kCancelMax;
+        until = std::chrono::steady_clock::now() + kCancelPause;
         continue;
       }
       if (PQconsumeInput(connection_.get()) != 1) {
-        Failure failure = given_up ? attempt_given_up() : lost();
+        Failure failure = lost();
         cut();
         return failure;
       }

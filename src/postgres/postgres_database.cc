@@ -161,7 +161,7 @@ SqlResult<std::shared_ptr<PostgresConnection>> PostgresDatabase::connect_new(
 void PostgresDatabase::drop_one() {
   const std::lock_guard lock(mutex_);
   --open_;
-  changed_.notify_one();
+  changed_.notify_all();
 }
 
 void PostgresDatabase::release(std::shared_ptr<PostgresConnection> connection) {
@@ -174,7 +174,7 @@ void PostgresDatabase::release(std::shared_ptr<PostgresConnection> connection) {
   } else {
     --open_;
   }
-  changed_.notify_one();
+  changed_.notify_all();
 }
 
 void PostgresDatabase::close() {

@@ -63,7 +63,7 @@ class PostgresDatabase final : public Database,
   std::optional<Failure> wrong_;  // with what it was opened with
 
   std::mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable_any changed_;  // by the pool; those wait on it who pause, too
   // All guarded by mutex_.
   bool closed_ = false;
   std::size_t open_ = 0;  // in use, kept, or being connected
