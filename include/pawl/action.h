@@ -184,6 +184,8 @@ struct ActionContext {
   void complete_later() const { *link.deferred = true; }
 };
 
+using FailureClassifier = std::function<std::optional<FailureClass>(const Failure& failure)>;
+
 namespace detail {
 
 using ActionHandler =

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -43,15 +44,17 @@ struct SqlRows {
   std::vector<std::string> columns;
   std::vector<std::vector<SqlValue>> rows;
   std::int64_t changed = 0;  // rows that the statement inserted, updated or deleted
-  std::int64_t last_id = 0;  // of the row that was inserted last
+  std::int64_t last_id =
+      0;  // of the row that was inserted last; SQLite only: elsewhere RETURNING says it
 };
 
-// What went wrong is a failure, as an action's is: its code is the database's own ("SQLITE_CONSTRAINT_UNIQUE").
+// What went wrong is a failure, as an action's is: its code is the database's own ("SQLITE_CONSTRAINT_UNIQUE",
+// in PostgreSQL the SQLSTATE, "23505").
 template <class T>
 using SqlResult = Result<T, Failure>;
 
-// What a transaction sees of others. A store in SQLite has one writer at a time, so that all are serializable
-// there.
+// What a transaction sees of others. SQLite has one writer at a time, so that all are serializable there. In
+// PostgreSQL read_uncommitted is read_committed, which is as little as it isolates.
 enum class IsolationLevel : std::uint8_t {
   read_uncommitted = 0,
   read_committed = 1,
@@ -69,22 +72,26 @@ class SqlSession {
   // Rolls back what is open.
   virtual ~SqlSession() = default;
 
-  // Without a transaction, a statement is one of its own. Parameters stand as ?, ?1 or $1 in the text.
+  // Without a transaction, a statement is one of its own. Parameters stand as ?, ?1 or $1 in the text. In
+  // PostgreSQL, which has operators with a question mark, one is written ?? (??|, ??&), or as it is in a text
+  // whose parameters are $1, $2.
   virtual SqlResult<SqlRows> run(std::string_view sql, const std::vector<SqlValue>& parameters) = 0;
 
   // A transaction. It begins with its first statement, and holds nothing before that.
-  virtual SqlResult<void> begin() = 0;
+  virtual SqlResult<void> begin(IsolationLevel isolation = IsolationLevel::serializable) = 0;
   virtual SqlResult<void> commit() = 0;
   virtual void roll_back() = 0;
   // Ends the transaction from outside: what runs in it fails soon with "transaction_lost", and what comes later,
-  // up to roll_back(). Without one, ends the statement that runs. Any thread; does not wait.
+  // up to roll_back(). Without one, ends the statement that runs. Any thread; does not wait. In PostgreSQL the
+  // session is of no more use after it.
   virtual void break_off() = 0;
 
+  // Both of a store's own database only: see Database::attempt.
   // Commits together with the outcome of the action. If an attempt at it has committed before, nothing of
   // this one is, and what that one came to is given.
-  virtual SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result) = 0;
+  virtual SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result);
   // What an attempt has committed.
-  virtual SqlResult<std::optional<Payload>> find_outcome(const ActionTask& task) = 0;
+  virtual SqlResult<std::optional<Payload>> find_outcome(const ActionTask& task);
 };
 
 enum class SessionUse : std::uint8_t {
@@ -93,21 +100,40 @@ enum class SessionUse : std::uint8_t {
   actions,
 };
 
+class Transaction;
+
+// What a handler does in its transaction, and comes to. It throws nothing, and may be called again after a
+// rollback.
+using TransactionWork = std::function<std::variant<Payload, Failure>(Transaction& transaction)>;
+
+// One attempt at a database action.
+struct DatabaseAttempt {
+  const ActionTask& task;
+  IsolationLevel isolation = IsolationLevel::serializable;
+  std::stop_token stop;  // nobody waits for it any more: nothing is to be committed
+};
+
 // Any thread. Sessions may outlive it, and are of no more use then.
 class Database {
  public:
   virtual ~Database() = default;
   virtual SqlResult<std::unique_ptr<SqlSession>> connect(SessionUse use) = 0;
+  // Runs `work` in a transaction that is committed with what it gives. What an attempt before it has committed is
+  // given in place of that, and nothing of this one is kept then; nor where it gives a failure.
+  virtual std::variant<Payload, Failure> attempt(const DatabaseAttempt& attempt,
+                                                 const TransactionWork& work);
   // Rolls back what is open; sessions are told at their next use. The store's own is closed with it.
   virtual void close() = 0;
 };
 
-// An SQLite file, which is created where there is none. Outcomes of actions are kept in a store's own database
-// only.
+// An SQLite file, which is created where there is none. It keeps no outcomes of actions, as a store's own does.
+// For PostgreSQL: open_postgres_database, in pawl/postgres.h.
 std::shared_ptr<Database> open_sqlite_database(std::string path);
 
 // Parameters and rows that do not fit their types. Class validation: not tried again.
 Failure sql_misfit(std::string message);
+// Of an attempt that is no longer wanted: it ran out of time, or its execution ended.
+Failure attempt_given_up();
 
 namespace detail {
 

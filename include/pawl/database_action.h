@@ -3,7 +3,6 @@
 // Actions whose writes and outcome are one commit. See WorkflowRuntime::register_database_action.
 
 #include <concepts>
-#include <functional>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -16,15 +15,16 @@ namespace pawl {
 struct DatabaseActionOptions {
   RunOptions run = {};
   std::shared_ptr<Database> database = nullptr;  // none: the store's own
+  // Of the transaction. What conflicts with others is done again as a whole, at once, some times.
+  IsolationLevel isolation = IsolationLevel::serializable;
 };
 
 namespace detail {
 
-using TransactionWork = std::function<std::variant<Payload, Failure>(Transaction& transaction)>;
-
 // One attempt: `work` in a transaction that is committed with its result. What an attempt before it has
-// committed is given in place of it. Throws what `work` throws, with nothing written.
-std::variant<Payload, Failure> run_in_transaction(Database& database, const ActionContext& context,
+// committed is given in place of it. Where `work` throws, nothing is written.
+std::variant<Payload, Failure> run_in_transaction(Database& database, IsolationLevel isolation,
+                                                  const ActionContext& context,
                                                   const TransactionWork& work);
 
 template <class A, class F>
@@ -42,12 +42,13 @@ decltype(auto) call_database_handler(F& handler, typename A::Parameters&& parame
 }
 
 template <class A, class F>
-ActionHandler make_database_handler(F handler, std::shared_ptr<Database> database) {
+ActionHandler make_database_handler(F handler, std::shared_ptr<Database> database,
+                                    const IsolationLevel isolation) {
   auto shared = std::make_shared<F>(std::move(handler));
-  return [shared, database = std::move(database)](
+  return [shared, database = std::move(database), isolation](
              const Payload& payload,
              const ActionContext& context) -> std::variant<Payload, Failure> {
-    return run_in_transaction(*database, context, [&](Transaction& transaction) {
+    return run_in_transaction(*database, isolation, context, [&](Transaction& transaction) {
       const ActionHandler typed = make_action_handler<A>(
           [&](typename A::Parameters&& parameters, const ActionContext&) -> decltype(auto) {
             return call_database_handler<A>(*shared, std::move(parameters), transaction, context);

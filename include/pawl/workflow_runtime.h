@@ -182,8 +182,8 @@ class WorkflowRuntime {
   // A handler that writes to a database: it is called with (A::Parameters, Transaction&, const
   // ActionContext&) or (A::Parameters, Transaction&), and returns or throws as others do. What it writes
   // through the transaction and its result are one commit; a failure writes nothing. So it is done once,
-  // although the handler may be called again. Where the database is not given it is the store's own.
-  // Errors: as register_action.
+  // although the handler may be called again. Where the database is not given it is the store's own;
+  // pawl/postgres.h opens one in PostgreSQL. Errors: as register_action.
   template <class A, class F>
   Result<void> register_database_action(F handler, DatabaseActionOptions options = {},
                                         bool replace = false) {
@@ -192,10 +192,16 @@ class WorkflowRuntime {
     description.options = action_options(options.run);
     description.check = detail::misfit_of<A>;
     if (options.database == nullptr) options.database = database();
-    return add_action(
-        std::move(description),
-        detail::make_database_handler<A>(std::move(handler), std::move(options.database)), replace);
+    return add_action(std::move(description),
+                      detail::make_database_handler<A>(
+                          std::move(handler), std::move(options.database), options.isolation),
+                      replace);
   }
+
+  // What another attempt is worth after a failure of a handler in C++, by those who know better: none where it
+  // has nothing to say of it. Those registered later are asked first, all of them before what the failure says
+  // itself (Failure::failure_class), from several threads at once. One that throws has said nothing.
+  void register_failure_classifier(FailureClassifier classifier);
 
   // The store's own database, where the tables of users stand beside Pawl's (whose names begin with
   // workflow_, and which can only be read).

@@ -2,47 +2,82 @@
 
 #include <fmt/format.h>
 
+#include <stop_token>
+#include <utility>
+
+#include "model/failure_from_exception.h"
 #include "model/limit_checks.h"
 
-namespace pawl::detail {
+namespace pawl {
 
 namespace {
 
-// Nobody waits for it: it ran out of time, or its execution ended.
-Failure given_up() {
-  return Failure{.name = "Aborted",
-                 .message = "the attempt is no longer wanted: what it wrote is rolled back",
-                 .code = "aborted"};
+Failure keeps_no_outcomes() {
+  return Failure{.name = "SqlError",
+                 .message = "outcomes of actions are not kept through sessions of this database",
+                 .code = "outcomes_not_kept",
+                 .failure_class = FailureClass::permanent};
 }
 
-}  // namespace
-
-std::variant<Payload, Failure> run_in_transaction(Database& database, const ActionContext& context,
-                                                  const TransactionWork& work) {
-  const ActionTask& task = *context.link.task;
-  auto session = database.connect(SessionUse::actions);
-  if (!session) return session.error();
-  SqlSession& sql = **session;
-  const std::stop_callback on_stop(context.stop, [&sql] { sql.break_off(); });
-  if (task.attempt > 1) {
-    auto before = sql.find_outcome(task);
-    if (!before) return before.error();
-    if (*before) return std::move(**before);
-  }
-  if (const auto begun = sql.begin(); !begun) return begun.error();
+// What the handler came to, as far as it can be kept.
+std::variant<Payload, Failure> outcome_of_work(const TransactionWork& work,
+                                               Transaction& transaction,
+                                               const ActionContext& context) {
   std::variant<Payload, Failure> outcome;
-  {
-    Transaction transaction(sql);
+  try {
     outcome = work(transaction);
+  } catch (...) {
+    return failure_from_current_exception();
+  }
+  if (std::exchange(*context.link.deferred, false)) {
+    return Failure{
+        .message = fmt::format("'{}' is a database action, whose outcome is committed with what it "
+                               "writes: it can't be completed from elsewhere",
+                               context.action),
+        .failure_class = FailureClass::permanent};
   }
   if (const auto* const result = std::get_if<Payload>(&outcome)) {
     Limits limits;
     limits.payload_bytes_max = context.link.payload_bytes_max;
     if (const auto refused = check_payload("result", *result, limits)) {
-      outcome = validation_failure("the result can't be recorded: " + refused->message);
+      return detail::validation_failure("the result can't be recorded: " + refused->message);
     }
   }
-  if (context.stop.stop_requested()) outcome = given_up();
+  return outcome;
+}
+
+}  // namespace
+
+Failure attempt_given_up() {
+  return Failure{.name = "Aborted",
+                 .message = "the attempt is no longer wanted: what it wrote is rolled back",
+                 .code = "aborted"};
+}
+
+SqlResult<Payload> SqlSession::commit_outcome(const ActionTask&, const Payload&) {
+  return keeps_no_outcomes();
+}
+
+SqlResult<std::optional<Payload>> SqlSession::find_outcome(const ActionTask&) {
+  return keeps_no_outcomes();
+}
+
+std::variant<Payload, Failure> Database::attempt(const DatabaseAttempt& attempt,
+                                                 const TransactionWork& work) {
+  const ActionTask& task = attempt.task;
+  auto session = connect(SessionUse::actions);
+  if (!session) return session.error();
+  SqlSession& sql = **session;
+  const std::stop_callback on_stop(attempt.stop, [&sql] { sql.break_off(); });
+  if (task.attempt > 1) {
+    auto before = sql.find_outcome(task);
+    if (!before) return before.error();
+    if (*before) return std::move(**before);
+  }
+  if (const auto begun = sql.begin(attempt.isolation); !begun) return begun.error();
+  Transaction transaction(sql);
+  std::variant<Payload, Failure> outcome = work(transaction);
+  if (attempt.stop.stop_requested()) outcome = attempt_given_up();
   if (std::holds_alternative<Failure>(outcome)) {
     sql.roll_back();
     if (task.attempt == 1) return outcome;
@@ -56,4 +91,17 @@ std::variant<Payload, Failure> run_in_transaction(Database& database, const Acti
   return std::move(*committed);
 }
 
-}  // namespace pawl::detail
+namespace detail {
+
+std::variant<Payload, Failure> run_in_transaction(Database& database,
+                                                  const IsolationLevel isolation,
+                                                  const ActionContext& context,
+                                                  const TransactionWork& work) {
+  return database.attempt(
+      {*context.link.task, isolation, context.stop},
+      [&](Transaction& transaction) { return outcome_of_work(work, transaction, context); });
+}
+
+}  // namespace detail
+
+}  // namespace pawl

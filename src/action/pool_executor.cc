@@ -73,6 +73,12 @@ void PoolExecutor::register_action(std::string_view name, detail::ActionHandler 
   handlers_.insert_or_assign(meeting_name(name), std::move(shared));
 }
 
+void PoolExecutor::register_failure_classifier(FailureClassifier classifier) {
+  auto shared = std::make_shared<const FailureClassifier>(std::move(classifier));
+  const std::lock_guard lock(mutex_);
+  classifiers_.push_back(std::move(shared));
+}
+
 void PoolExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) {
   const std::size_t count = tasks.size();
   {
@@ -183,6 +189,30 @@ void PoolExecutor::work(const Threads::iterator self) {
 }
 
 std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job, bool& deferred) {
+  auto outcome = call_handler(job, deferred);
+  if (auto* const failure = std::get_if<Failure>(&outcome)) classify(*failure);
+  return outcome;
+}
+
+void PoolExecutor::classify(Failure& failure) {
+  std::vector<std::shared_ptr<const FailureClassifier>> classifiers;
+  {
+    const std::lock_guard lock(mutex_);
+    classifiers = classifiers_;
+  }
+  for (auto at = classifiers.rbegin(); at != classifiers.rend(); ++at) {
+    try {
+      if (const auto found = (**at)(failure)) {
+        failure.failure_class = *found;
+        return;
+      }
+    } catch (...) {
+      // It has nothing to say.
+    }
+  }
+}
+
+std::variant<Payload, Failure> PoolExecutor::call_handler(const Job& job, bool& deferred) {
   if (job.stop.stop_requested()) return stopped("the attempt was called off before it began");
   std::shared_ptr<const detail::ActionHandler> handler;
   {

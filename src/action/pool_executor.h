@@ -52,6 +52,9 @@ class PoolExecutor final : public ActionHost {
   // Names that meet are one name; the latest handler counts.
   void register_action(std::string_view name, detail::ActionHandler handler);
 
+  // The latest is asked first.
+  void register_failure_classifier(FailureClassifier classifier);
+
   // Few attempts wait here beyond those that run, so that who is next is decided by the engine, which is fair.
   std::optional<std::size_t> capacity() const override {
     return options_.threads + options_.abandoned_threads_max + kTakenAhead;
@@ -82,6 +85,8 @@ class PoolExecutor final : public ActionHost {
 
   void work(Threads::iterator self);
   std::variant<Payload, Failure> attempt(const Job& job, bool& deferred);
+  std::variant<Payload, Failure> call_handler(const Job& job, bool& deferred);
+  void classify(Failure& failure);
   // Under mutex_.
   void add_thread();
   bool give_up(Job& job);
@@ -96,6 +101,7 @@ class PoolExecutor final : public ActionHost {
   std::deque<std::shared_ptr<Job>> queue_;
   std::unordered_map<AttemptId, std::shared_ptr<Job>> under_way_;  // queued or running
   std::unordered_map<std::string, std::shared_ptr<const detail::ActionHandler>> handlers_;
+  std::vector<std::shared_ptr<const FailureClassifier>> classifiers_;
   std::size_t abandoned_ = 0;      // threads whose handlers were given up
   bool short_of_threads_ = false;  // and it was said
   Threads threads_;

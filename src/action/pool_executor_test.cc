@@ -210,6 +210,24 @@ TEST(PoolExecutor, WhatHandlersThrowIsClassified) {
   EXPECT_EQ(thrown(42), "int(transient): an exception of type int");
 }
 
+// rule: 15
+TEST(PoolExecutor, WhoKnowsBetterClassifiesFailures) {
+  PoolExecutor pool({.threads = 1});
+  add<Nothing>(pool, [](Nothing::Parameters) { throw std::string("quota"); });
+  const auto outcome = [&] { return outcome_of(pool, task("Nothing", "{}")); };
+  pool.register_failure_classifier([](const Failure& failure) -> std::optional<FailureClass> {
+    if (failure.message != "quota") return std::nullopt;
+    return FailureClass::external;
+  });
+  EXPECT_EQ(outcome(), "std::string(external): quota");
+  pool.register_failure_classifier([](const Failure&) { return std::nullopt; });
+  pool.register_failure_classifier(
+      [](const Failure&) -> std::optional<FailureClass> { throw std::runtime_error("no"); });
+  EXPECT_EQ(outcome(), "std::string(external): quota");
+  pool.register_failure_classifier([](const Failure&) { return FailureClass::permanent; });
+  EXPECT_EQ(outcome(), "std::string(permanent): quota");
+}
+
 TEST(PoolExecutor, NestedExceptionsAreCauses) {
   PoolExecutor pool({.threads = 1});
   add<Nothing>(pool, [](Nothing::Parameters) {

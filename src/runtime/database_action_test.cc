@@ -178,6 +178,47 @@ TEST_F(DatabaseActionTest, AStatementThatRunsOnWhenItsTimeIsUpIsBrokenOff) {
   EXPECT_EQ(cents(), 149);
 }
 
+// rule: 14
+TEST_F(DatabaseActionTest, WhatIsCommittedWithItsWritesIsNotCompletedFromElsewhere) {
+  runtime_
+      ->register_database_action<Count>(
+          [](const Count::Parameters& p, Transaction& sql,
+             const ActionContext& context) -> SqlResult<Count::Result> {
+            sql.execute("UPDATE invoices SET cents = cents - 1 WHERE id = ?", p.id).value();
+            context.complete_later();
+            return Count::Result{context.attempt};
+          })
+      .value();
+  const auto counted =
+      runtime_->execute_action<Count>({"a"}, {.tenant = "acme", .idempotency_key = "count"});
+  ASSERT_FALSE(counted);
+  EXPECT_THAT(counted.error().message, HasSubstr("can't be completed from elsewhere"));
+  EXPECT_EQ(cents(), 150);
+}
+
+// rule: 15
+TEST_F(DatabaseActionTest, WhoKnowsBetterSaysWhichFailuresAreTriedAgain) {
+  runtime_->register_failure_classifier([](const Failure& failure) -> std::optional<FailureClass> {
+    if (failure.code != "SQLITE_CONSTRAINT_PRIMARYKEY") return std::nullopt;
+    return FailureClass::transient;
+  });
+  int calls = 0;
+  runtime_
+      ->register_database_action<Count>(
+          [&calls](const Count::Parameters& p, Transaction& sql) -> SqlResult<Count::Result> {
+            const auto added = sql.execute("INSERT INTO invoices VALUES(?, 1, NULL, 0)",
+                                           ++calls == 1 ? "a" : p.id);
+            if (!added) return added.error();
+            return Count::Result{calls};
+          },
+          {.run = {.retry = {.initial_interval = std::chrono::milliseconds(1)}}})
+      .value();
+  const auto counted =
+      runtime_->execute_action<Count>({"c"}, {.tenant = "acme", .idempotency_key = "count"});
+  ASSERT_TRUE(counted) << counted.error().message;
+  EXPECT_EQ(counted->attempt, 2);
+}
+
 TEST_F(DatabaseActionTest, RowsAreReadIntoDescribedStructs) {
   Transaction transaction(*session_);
   const auto rows =

@@ -130,6 +130,10 @@ Result<void> WorkflowRuntime::add_action(ActionDescription description,
 
 std::shared_ptr<Database> WorkflowRuntime::database() const { return impl_->runtime->database(); }
 
+void WorkflowRuntime::register_failure_classifier(FailureClassifier classifier) {
+  impl_->pool.register_failure_classifier(std::move(classifier));
+}
+
 void WorkflowRuntime::begin() { impl_->runtime->begin(); }
 
 Result<std::string> WorkflowRuntime::start(std::string_view workflow, Payload input,

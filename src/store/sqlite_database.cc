@@ -768,7 +768,7 @@ class SqliteSession final : public SqlSession {
                          const std::vector<SqlValue>& parameters) override {
     return core_->run(sql, parameters);
   }
-  SqlResult<void> begin() override { return core_->begin(); }
+  SqlResult<void> begin(IsolationLevel) override { return core_->begin(); }
   SqlResult<void> commit() override { return core_->commit(); }
   void roll_back() override { core_->roll_back(); }
   void break_off() override { core_->break_off(); }

@@ -1,18 +1,21 @@
 // A process of the kills of database actions (tests/scenarios/database_kills_test.cc).
 //
-//   counter FILE FIRST COUNT    starts the executions count-FIRST … and ends all that are there
+//   counter FILE FIRST COUNT [CONNINFO LEVEL]    starts the executions count-FIRST … and ends all that are there
 //
 // Each execution increments its own row of the table counters twice, by a database action, and the common
-// row "all" beside it. Where PAWL_CRASH_POINT says so, the process kills itself.
+// row "all" beside it: in the store's own database, or in that PostgreSQL database, at that level of isolation
+// (a number of pawl::IsolationLevel). Where PAWL_CRASH_POINT says so, the process kills itself.
 
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "pawl/pawl.h"
+#include "pawl/postgres.h"
 
 namespace counting {
 
@@ -37,7 +40,7 @@ pawl::SqlResult<Increment::Result> increment(const Increment::Parameters& parame
                                              pawl::Transaction& sql) {
   for (const std::string& id : {parameters.id, std::string("all")}) {
     const auto added = sql.execute(
-        "INSERT INTO counters VALUES(?, 1) ON CONFLICT(id) DO UPDATE SET n = n + 1", id);
+        "INSERT INTO counters VALUES(?, 1) ON CONFLICT(id) DO UPDATE SET n = counters.n + 1", id);
     if (!added) return added.error();
   }
   const auto n = sql.query_one<int>("SELECT n FROM counters WHERE id = ?", parameters.id);
@@ -45,20 +48,25 @@ pawl::SqlResult<Increment::Result> increment(const Increment::Parameters& parame
   return Increment::Result{.n = n->value()};
 }
 
-int run(const std::string& file, const int first, const int count_of) {
+int run(const std::string& file, const int first, const int count_of,
+        std::shared_ptr<pawl::Database> database, const pawl::IsolationLevel isolation) {
   auto opened = pawl::WorkflowRuntime::open({.store = "sqlite:" + file, .begin_at_once = false});
   if (!opened) {
     std::cerr << opened.error().message << '\n';
     return 1;
   }
   pawl::WorkflowRuntime& runtime = *opened;
+  if (database == nullptr) database = runtime.database();
   {
-    auto session = runtime.database()->connect(pawl::SessionUse::application).value();
+    auto session = database->connect(pawl::SessionUse::application).value();
     session->run("CREATE TABLE IF NOT EXISTS counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)", {})
         .value();
   }
   runtime.register_workflow("Count", &count).value();
-  runtime.register_database_action<Increment>(&increment).value();
+  runtime
+      .register_database_action<Increment>(&increment,
+                                           {.database = database, .isolation = isolation})
+      .value();
   runtime.begin();
   for (int i = first; i < first + count_of; ++i) {
     const std::string id = fmt::format("count-{}", i);
@@ -80,7 +88,13 @@ int run(const std::string& file, const int first, const int count_of) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.size() != 3) return 2;
+  if (arguments.size() != 3 && arguments.size() != 5) return 2;
+  std::shared_ptr<pawl::Database> database;
+  auto isolation = pawl::IsolationLevel::serializable;
+  if (arguments.size() == 5) {
+    database = pawl::open_postgres_database(arguments[3]);
+    isolation = static_cast<pawl::IsolationLevel>(std::atoi(arguments[4].c_str()));
+  }
   return counting::run(arguments[0], std::atoi(arguments[1].c_str()),
-                       std::atoi(arguments[2].c_str()));
+                       std::atoi(arguments[2].c_str()), database, isolation);
 }

@@ -1,0 +1,333 @@
+#include "postgres/postgres_database.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "base/crash_point.h"
+#include "postgres/outcome_rows.h"
+#include "postgres/postgres_session.h"
+
+namespace pawl {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// How often a transaction that met another one's is tried again, at once, before the attempt has failed.
+constexpr int kConflictsMax = 5;
+// Of the pauses between these: doubled each time, with jitter.
+constexpr auto kConflictPause = 10ms;
+// How long it looks for what became of a commit whose answer was lost.
+constexpr auto kLookUpMax = 20s;
+constexpr auto kLookUpPause = 200ms;
+
+// What a peer that has vanished is noticed by; libpq's own would be hours.
+constexpr std::pair<const char*, const char*> kDefaults[] = {{"fallback_application_name", "pawl"},
+                                                             {"keepalives_idle", "15"},
+                                                             {"keepalives_interval", "5"},
+                                                             {"keepalives_count", "3"},
+                                                             {"tcp_user_timeout", "30000"}};
+
+struct ConninfoDelete {
+  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+};
+
+double jitter() {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0.5, 1.5)(random);
+}
+
+Failure closed() { return connection_failure("the database is closed", "closed"); }
+
+Failure outcome_unknown(const std::string_view action, Failure cause) {
+  Failure failure;
+  failure.name = "OutcomeUnknownError";
+  failure.message = fmt::format(
+      "Whether the transaction of '{}' was committed is not known: the connection was lost while "
+      "it was, and the "
+      "database can not be asked ({}). The next attempt finds out",
+      action, cause.message);
+  failure.code = "outcome_unknown";
+  failure.failure_class = FailureClass::external;
+  failure.causes.push_back(std::move(cause));
+  return failure;
+}
+
+}  // namespace
+
+PostgresDatabase::PostgresDatabase(const std::string& conninfo, PostgresDatabaseOptions options)
+    : options_(options), connections_max_(std::max<std::size_t>(1, options.connections_max)) {
+  char* why = nullptr;
+  const std::unique_ptr<PQconninfoOption, ConninfoDelete> parsed(
+      PQconninfoParse(conninfo.c_str(), &why));
+  if (parsed == nullptr) {
+    wrong_ = postgres_failure(fmt::format("what the database was opened with is not understood: {}",
+                                          why == nullptr ? "" : why),
+                              "invalid_argument", FailureClass::permanent);
+    PQfreemem(why);
+    return;
+  }
+  std::string settings;
+  const auto set = [this](std::string key, std::string value) {
+    parameters_.keys.push_back(std::move(key));
+    parameters_.values.push_back(std::move(value));
+  };
+  for (const auto& [key, value] : kDefaults) set(key, value);
+  for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {
+    if (option->val == nullptr) continue;
+    if (std::strcmp(option->keyword, "options") == 0) {
+      settings = option->val;
+    } else {
+      set(option->keyword, option->val);
+    }
+  }
+  if (options_.statement_max > 0ms) {
+    settings += fmt::format(" -c statement_timeout={}", options_.statement_max.count());
+  }
+  if (options_.lock_wait_max > 0ms) {
+    settings += fmt::format(" -c lock_timeout={}", options_.lock_wait_max.count());
+  }
+  if (!settings.empty()) set("options", settings);
+  set("client_encoding", "UTF8");
+  parameters_.connect_max = options_.connect_max;
+}
+
+SqlResult<std::unique_ptr<SqlSession>> PostgresDatabase::connect(SessionUse) {
+  auto connection = acquire({});
+  if (!connection) return connection.error();
+  return std::unique_ptr<SqlSession>(
+      std::make_unique<PostgresSession>(shared_from_this(), std::move(*connection)));
+}
+
+// --- the pool ----------------------------------------------------------------------------------
+
+SqlResult<std::shared_ptr<PostgresConnection>> PostgresDatabase::acquire(
+    const std::stop_token stop) {
+  if (wrong_) return *wrong_;
+  while (true) {
+    auto taken = take_place(stop);
+    if (!taken) return taken.error();
+    if (*taken == nullptr) return connect_new(stop);
+    if ((*taken)->is_quiet()) return std::move(*taken);
+    drop_one();  // its server has ended it
+  }
+}
+
+// One that was kept; none: there is room for a new one, which is counted already.
+SqlResult<std::shared_ptr<PostgresConnection>> PostgresDatabase::take_place(
+    const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  const bool has_place = changed_.wait_for(lock, stop, options_.connection_wait_max, [this] {
+    return closed_ || !kept_.empty() || open_ < connections_max_;
+  });
+  if (closed_) return closed();
+  if (stop.stop_requested()) return attempt_given_up();
+  if (!has_place) {
+    return postgres_failure(
+        fmt::format("all {} connections (connections_max) were in use for {} ms", connections_max_,
+                    options_.connection_wait_max.count()),
+        "connections_max", FailureClass::contention);
+  }
+  if (kept_.empty()) {
+    ++open_;
+    return std::shared_ptr<PostgresConnection>{};
+  }
+  auto connection = std::move(kept_.back());
+  kept_.pop_back();
+  return connection;
+}
+
+SqlResult<std::shared_ptr<PostgresConnection>> PostgresDatabase::connect_new(
+    const std::stop_token& stop) {
+  auto connection = std::make_shared<PostgresConnection>();
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(known_, [](const auto& known) { return known.expired(); });
+    known_.push_back(connection);
+    if (closed_) connection->break_off();
+  }
+  const std::stop_callback on_stop(stop, [&connection] { connection->break_off(); });
+  if (auto failed = connection->connect(parameters_)) {
+    drop_one();
+    return *failed;
+  }
+  return connection;
+}
+
+void PostgresDatabase::drop_one() {
+  const std::lock_guard lock(mutex_);
+  --open_;
+  changed_.notify_all();
+}
+
+void PostgresDatabase::release(std::shared_ptr<PostgresConnection> connection) {
+  const bool good = connection->is_usable() && !connection->is_broken_off() &&
+                    connection->transaction() == PQTRANS_IDLE;
+  if (!good) connection->close();
+  const std::lock_guard lock(mutex_);
+  if (good && !closed_) {
+    kept_.push_back(std::move(connection));
+  } else {
+    --open_;
+  }
+  changed_.notify_all();
+}
+
+void PostgresDatabase::close() {
+  std::vector<std::shared_ptr<PostgresConnection>> ended;
+  std::vector<std::shared_ptr<PostgresConnection>> used;
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    ended.swap(kept_);
+    open_ -= ended.size();
+    for (const auto& known : known_) {
+      auto connection = known.lock();
+      const bool is_kept = std::find(ended.begin(), ended.end(), connection) != ended.end();
+      if (connection != nullptr && !is_kept) used.push_back(std::move(connection));
+    }
+    changed_.notify_all();
+  }
+  for (const auto& connection : used) connection->break_off();
+}
+
+// --- attempts ----------------------------------------------------------------------------------
+
+// False: nobody waits for it any more.
+bool PostgresDatabase::pause(const std::chrono::milliseconds time, const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, stop, time, [this] { return closed_; });
+  return !stop.stop_requested() && !closed_;
+}
+
+std::variant<Payload, Failure> PostgresDatabase::attempt(const DatabaseAttempt& attempt,
+                                                         const TransactionWork& work) {
+  auto table = outcome_table(attempt.stop);
+  if (!table) return table.error();
+  std::chrono::milliseconds between = kConflictPause;
+  for (int conflicts = 0;; ++conflicts, between *= 2) {
+    Tried tried = try_once(attempt, *table, work);
+    auto* const failure = std::get_if<Failure>(&tried.outcome);
+    if (failure == nullptr) return std::move(tried.outcome);
+    if (tried.unsure) return look_up(attempt, *table, std::move(*failure));
+    if (attempt.stop.stop_requested()) return attempt_given_up();
+    if (!tried.conflict || conflicts == kConflictsMax) return std::move(tried.outcome);
+    const auto time = std::chrono::duration<double, std::milli>(between) * jitter();
+    if (!pause(std::chrono::duration_cast<std::chrono::milliseconds>(time), attempt.stop)) {
+      return attempt_given_up();
+    }
+  }
+}
+
+PostgresDatabase::Tried PostgresDatabase::try_once(const DatabaseAttempt& attempt,
+                                                   const std::string& table,
+                                                   const TransactionWork& work) {
+  auto connection = acquire(attempt.stop);
+  if (!connection) return {connection.error()};
+  PostgresSession session(shared_from_this(), *connection);
+  // Before the connection goes back.
+  const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
+  OutcomeRow row(session, table, attempt.task);
+  Tried tried{run_attempt(attempt, session, row, work)};
+  session.roll_back();
+  tried.conflict = session.has_conflict();
+  tried.unsure = session.is_unsure();
+  return tried;
+}
+
+// The row is there before the work is done: another attempt at the same action waits for this one.
+std::variant<Payload, Failure> PostgresDatabase::run_attempt(const DatabaseAttempt& attempt,
+                                                             PostgresSession& session,
+                                                             OutcomeRow& row,
+                                                             const TransactionWork& work) {
+  const std::string& action = attempt.task.name;
+  if (auto begun = session.begin(attempt.isolation); !begun) return begun.error();
+  auto claimed = row.claim();
+  crash_point("database.claimed");
+  if (!claimed) return session.reason_for(claimed.error(), action);
+  if (!*claimed) {
+    auto recorded = row.recorded();
+    if (!recorded) return session.reason_for(recorded.error(), action);
+    return std::move(*recorded);
+  }
+  if (attempt.stop.stop_requested()) return attempt_given_up();
+  Transaction transaction(session);
+  auto outcome = work(transaction);
+  if (attempt.stop.stop_requested()) return attempt_given_up();
+  if (auto* const failure = std::get_if<Failure>(&outcome)) {
+    return session.reason_for(std::move(*failure), action);
+  }
+  crash_point("database.before_record");
+  if (auto recorded = row.record(std::get<Payload>(outcome)); !recorded) {
+    return session.reason_for(recorded.error(), action);
+  }
+  if (attempt.stop.stop_requested()) return attempt_given_up();
+  crash_point("database.before_commit");
+  if (auto committed = session.commit(); !committed) {
+    return session.reason_for(committed.error(), action);
+  }
+  crash_point("database.after_commit");
+  return outcome;
+}
+
+// What became of a commit, from a database that may not answer yet.
+std::variant<Payload, Failure> PostgresDatabase::look_up(const DatabaseAttempt& attempt,
+                                                         const std::string& table,
+                                                         Failure failure) {
+  const SteadyTime end = std::chrono::steady_clock::now() + kLookUpMax;
+  while (true) {
+    auto found = look_up_once(attempt, table, end);
+    if (found && *found) return std::move(**found);
+    if (found) return failure;
+    if (std::chrono::steady_clock::now() >= end || !pause(kLookUpPause, attempt.stop)) {
+      return outcome_unknown(attempt.task.name, found.error());
+    }
+  }
+}
+
+// A transaction that is about to be committed is waited for.
+SqlResult<std::optional<Payload>> PostgresDatabase::look_up_once(const DatabaseAttempt& attempt,
+                                                                 const std::string& table,
+                                                                 const SteadyTime until) {
+  auto connection = acquire(attempt.stop);
+  if (!connection) return connection.error();
+  PostgresSession session(shared_from_this(), *connection);
+  const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
+  if (auto begun = session.begin(IsolationLevel::read_committed); !begun) return begun.error();
+  OutcomeRow row(session, table, attempt.task);
+  auto claimed = row.claim(until);
+  if (!claimed) return claimed.error();
+  if (*claimed) return std::optional<Payload>{};
+  auto recorded = row.recorded();
+  if (!recorded) return recorded.error();
+  return std::optional(std::move(*recorded));
+}
+
+SqlResult<std::string> PostgresDatabase::outcome_table(const std::stop_token& stop) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (outcome_table_) {
+      return SqlResult<std::string>(boost::system::in_place_value, *outcome_table_);
+    }
+  }
+  auto connection = acquire(stop);
+  if (!connection) return connection.error();
+  PostgresSession session(shared_from_this(), *connection);
+  const std::stop_callback on_stop(stop, [&session] { session.break_off(); });
+  auto found = find_outcome_table(session);
+  if (!found) return found.error();
+  const std::lock_guard lock(mutex_);
+  outcome_table_ = *found;
+  return found;
+}
+
+std::shared_ptr<Database> open_postgres_database(std::string conninfo,
+                                                 PostgresDatabaseOptions options) {
+  return std::make_shared<PostgresDatabase>(conninfo, options);
+}
+
+}  // namespace pawl

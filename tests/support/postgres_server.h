@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tests/support/temporary_folder.h"
+
+namespace pawl::test {
+
+// A PostgreSQL server of a test's own: in a temporary folder, on a free port of the loopback, stopped at its end by
+// its own pid.
+class PostgresServer {
+ public:
+  // Whether the programs are there (Debian: postgresql-15).
+  static bool is_installed();
+  // Throws std::runtime_error with what the server says.
+  PostgresServer();
+  ~PostgresServer();
+  PostgresServer(const PostgresServer&) = delete;
+  PostgresServer& operator=(const PostgresServer&) = delete;
+
+  // What connects to an empty database, which is made.
+  std::string new_database();
+  std::string conninfo(const std::string& database) const { return conninfo(database, port_); }
+  static std::string conninfo(const std::string& database, int port);
+  int port() const { return port_; }
+
+  void start();
+  // `at_once`: as a loss of power, but for the disk's own memory.
+  void stop(bool at_once = false);
+
+ private:
+  const TemporaryFolder folder_;
+  const int port_;
+  int pid_ = -1;
+  int databases_ = 0;
+};
+
+// A port of the loopback on which nobody listens.
+int free_port();
+
+}  // namespace pawl::test
