@@ -16,6 +16,8 @@ namespace pawl {
 struct DatabaseActionOptions {
   RunOptions run = {};
   std::shared_ptr<Database> database = nullptr;  // none: the store's own
+  // Of the transaction. SQLite has one writer at a time, so that all are serializable there.
+  IsolationLevel isolation = IsolationLevel::serializable;
 };
 
 namespace detail {

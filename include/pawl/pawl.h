@@ -3,6 +3,7 @@
 // Everything for workflows and actions in C++.
 
 #include <pawl/action.h>
+#include <pawl/action_metadata.h>
 #include <pawl/awaitable.h>
 #include <pawl/compensations.h>
 #include <pawl/database.h>
