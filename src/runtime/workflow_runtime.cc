@@ -7,7 +7,9 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "action/builtin_registration.h"
 #include "action/pool_executor.h"
+#include "action/wait_executor.h"
 #include "base/clock.h"
 #include "base/name.h"
 #include "host/coroutine_host.h"
@@ -47,6 +49,7 @@ struct WorkflowRuntime::Impl {
 
   CoroutineHost host;
   PoolExecutor pool;
+  WaitExecutor waits;
   std::unique_ptr<Runtime> runtime;  // last: it calls the others until it is closed
 
   std::mutex mutex;
@@ -151,6 +154,30 @@ Result<void> WorkflowRuntime::add_action(ActionDescription description, ActionMe
   Result<void> registered =
       impl_->runtime->register_action(std::move(description), impl_->pool, replace);
   if (registered) impl_->actions.insert_or_assign(met, std::move(metadata));
+  return registered;
+}
+
+void detail::BuiltinRegistration::finish(ActionDescription description, ActionMetadata metadata,
+                                         std::optional<ActionHandler> handler) {
+  if (!result_) return;
+  const std::optional<ActionMetadata> before = runtime_.action_metadata(description.name);
+  if (before && !before->built_in) return;
+  result_ = handler ? runtime_.add_action(std::move(description), std::move(metadata),
+                                          std::move(*handler), false)
+                    : add_to_waits(std::move(description), std::move(metadata));
+}
+
+Result<void> detail::BuiltinRegistration::add_to_waits(ActionDescription description,
+                                                       ActionMetadata metadata) {
+  WorkflowRuntime::Impl& impl = *runtime_.impl_;
+  const std::lock_guard lock(impl.mutex);
+  const std::string met = meeting_name(description.name);
+  const auto known = impl.actions.find(met);
+  if (known != impl.actions.end()) return taken(known->second, description.name);
+  metadata.options = description.options;
+  description.description = metadata.description;
+  Result<void> registered = impl.runtime->register_action(std::move(description), impl.waits);
+  if (registered) impl.actions.insert_or_assign(met, std::move(metadata));
   return registered;
 }
 
