@@ -9,6 +9,12 @@ install(DIRECTORY include/pawl DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
 set(pawl_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pawl)
 install(EXPORT pawl-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
+# Its dependency is looked for only by who asks for it: find_package(pawl COMPONENTS http).
+if(PAWL_HTTP)
+  install(TARGETS pawl_http EXPORT pawl-http-targets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT pawl-http-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
+endif()
 configure_package_config_file(cmake/pawl-config.cmake.in
   ${PROJECT_BINARY_DIR}/pawl-config.cmake INSTALL_DESTINATION ${pawl_cmake_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pawl-config-version.cmake
