@@ -12,8 +12,9 @@
 //   co_await ctx.run<pawl::actions::SendNotification>(
 //       {.recipient = "ann@example.com", .message = text, .channel = "mail"});
 //
-// Members have the names of their JSON. http_request is apart, in pawl/http_request.h, since it needs libcurl.
+// Members have the names of their JSON; a Json is made of anything else by pawl::to_json(order). http_request is apart, in pawl/http_request.h, since it needs libcurl.
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -225,6 +226,8 @@ using NotificationChannel =
 class NotificationChannels {
  public:
   NotificationChannels();
+  NotificationChannels(const NotificationChannels&) = default;
+  NotificationChannels& operator=(const NotificationChannels&) = default;
 
   // `send` is called with (const Notification&, const ActionContext&), and returns nothing, or what JSON can
   // carry. It takes the place of another one of that name. Errors: invalid_argument.
@@ -239,8 +242,7 @@ class NotificationChannels {
       } else if constexpr (std::convertible_to<Returned, std::optional<Json>>) {
         return std::optional<Json>(send(notification, context));
       } else {
-        const Payload receipt = to_payload(send(notification, context)).value();
-        return std::optional<Json>(from_payload<Json>(receipt).value());
+        return std::optional<Json>(to_json(send(notification, context)));
       }
     });
   }

@@ -5,7 +5,8 @@
 //
 //   pawl::register_http_request(runtime).value();
 //
-//   auto answer = co_await ctx.run<pawl::actions::HttpRequest>({.url = url, .method = "POST", .body = order});
+//   auto answer = co_await ctx.run<pawl::actions::HttpRequest>(
+//       {.url = url, .method = "POST", .body = pawl::to_json(order)});
 //   if (!answer) …   // HttpError, with the code "HTTP_422", say
 //
 // What fails is classified by its status: 408, 425, 429 and those from 500 on, but for 501 and 505, are tried again,

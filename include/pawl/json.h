@@ -604,4 +604,10 @@ Result<T> from_payload(const Payload& payload,
   }
 }
 
+// The value as Json, for where any JSON value is taken. Throws ErrorException where JSON can't carry it.
+template <class T>
+Json to_json(const T& value) {
+  return from_payload<Json>(to_payload(value).value()).value();
+}
+
 }  // namespace pawl

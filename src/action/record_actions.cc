@@ -74,7 +74,7 @@ std::optional<Blob> blob_of(const Json& value) {
 }
 
 // Objects and lists are JSON in a column.
-SqlValue to_sql(const Json& value) {
+SqlValue stored(const Json& value) {
   if (value.is_null()) return std::monostate{};
   if (value.is_bool()) return std::int64_t{value.as_bool() ? 1 : 0};
   if (value.is_integer()) return value.as_integer();
@@ -89,7 +89,7 @@ Json bytes_of(const std::string_view bytes) {
 }
 
 // As JSON carries it.
-Json to_json(const SqlValue& value) {
+Json json_of(const SqlValue& value) {
   if (const auto* const integer = std::get_if<std::int64_t>(&value)) {
     if (*integer > kJsonIntegerMax || *integer < -kJsonIntegerMax) return std::to_string(*integer);
     return *integer;
@@ -181,10 +181,10 @@ class Table {
 
   static std::string condition(Statement& statement, const std::string& column, const Json& value) {
     if (value.is_null()) return column + " IS NULL";
-    if (!value.is_array()) return column + " = " + statement.bind(to_sql(value));
+    if (!value.is_array()) return column + " = " + statement.bind(stored(value));
     if (value.as_array().empty()) return "1 = 0";
     std::vector<std::string> places;
-    for (const Json& one : value.as_array()) places.push_back(statement.bind(to_sql(one)));
+    for (const Json& one : value.as_array()) places.push_back(statement.bind(stored(one)));
     return fmt::format("{} IN ({})", column, fmt::join(places, ", "));
   }
 
@@ -202,7 +202,7 @@ CreateDatabaseRecord::Result create_record(const CreateDatabaseRecord::Parameter
   std::vector<std::string> places;
   for (const auto& [column, value] : p.record) {
     columns.push_back(quoted(column));
-    places.push_back(insert.bind(to_sql(value)));
+    places.push_back(insert.bind(stored(value)));
   }
   insert.text = fmt::format("INSERT INTO {} ({}) VALUES ({}) RETURNING *", table.quoted_name(),
                             fmt::join(columns, ", "), fmt::join(places, ", "));
@@ -210,7 +210,7 @@ CreateDatabaseRecord::Result create_record(const CreateDatabaseRecord::Parameter
   CreateDatabaseRecord::Result result;
   if (created.rows.empty()) return result;  // a trigger kept it out
   for (std::size_t at = 0; at < created.columns.size(); ++at) {
-    result.record.emplace(created.columns[at], to_json(created.rows.front()[at]));
+    result.record.emplace(created.columns[at], json_of(created.rows.front()[at]));
   }
   return result;
 }
@@ -222,7 +222,7 @@ UpdateDatabaseRecord::Result update_records(const UpdateDatabaseRecord::Paramete
   Statement update;
   std::vector<std::string> changes;
   for (const auto& [column, value] : p.changes) {
-    changes.push_back(fmt::format("{} = {}", quoted(column), update.bind(to_sql(value))));
+    changes.push_back(fmt::format("{} = {}", quoted(column), update.bind(stored(value))));
   }
   update.text = fmt::format("UPDATE {} SET {}", table.quoted_name(), fmt::join(changes, ", "));
   table.add_where(update, p.where);

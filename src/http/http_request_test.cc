@@ -143,6 +143,37 @@ TEST_F(HttpRequestTest, WhatItMakesOfAnAnswer) {
   EXPECT_EQ(body_of("/nothing"), "null");
 }
 
+TEST_F(HttpRequestTest, WhatIsPackedCountsAsUnpacked) {
+  const std::string packed(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\xcd\xc9\xc9\x57\xc8\x40\x90\x00\x80\x88\xf9"
+      "\xe5\x11\x00\x00\x00",
+      28);
+  HttpServer server([&packed](const Request& request, Answer& answer) {
+    EXPECT_THAT(request.headers.at("accept-encoding"), HasSubstr("gzip"));
+    answer.send(200, "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", packed);
+  });
+  EXPECT_EQ(call(to(server.url())).value().body, Json("hello hello hello"));
+  HttpRequest::Parameters few = to(server.url());
+  few.responseBytesMax = 16;
+  EXPECT_EQ(called(few).code, "response_too_large");
+}
+
+TEST_F(HttpRequestTest, IsDescribedAsInTypeScript) {
+  const auto metadata = runtime_.action_metadata("httpRequest");
+  ASSERT_TRUE(metadata);
+  EXPECT_TRUE(metadata->built_in);
+  EXPECT_EQ(metadata->category, "integration");
+  EXPECT_EQ(metadata->options.timeout, 3'600'000);
+  EXPECT_THAT(
+      metadata->parameters,
+      ElementsAre(ActionMember{"url", "string", true}, ActionMember{"method", "string", false},
+                  ActionMember{"headers", "object", false}, ActionMember{"body", "any", false},
+                  ActionMember{"timeout", "any", false},
+                  ActionMember{"responseBytesMax", "number", false},
+                  ActionMember{"acceptErrors", "boolean", false}));
+  EXPECT_EQ(register_http_request(runtime_).error().code, ErrorCode::already_exists);
+}
+
 TEST_F(HttpRequestTest, WhatItSends) {
   HttpServer server([](const Request&, Answer& answer) { answer.send(200, "", ""); });
   const auto send = [&](const std::string& path, const std::string& method,
