@@ -9,12 +9,14 @@ install(DIRECTORY include/pawl DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
 set(pawl_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pawl)
 install(EXPORT pawl-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
-# Its dependency is looked for only by who asks for it: find_package(pawl COMPONENTS postgres).
-if(PAWL_POSTGRES)
-  install(TARGETS pawl_postgres EXPORT pawl-postgres-targets
-          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(EXPORT pawl-postgres-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
-endif()
+# A dependency of a part is looked for only by who asks for it: find_package(pawl COMPONENTS postgres).
+foreach(part postgres http)
+  if(TARGET pawl_${part})
+    install(TARGETS pawl_${part} EXPORT pawl-${part}-targets
+            ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(EXPORT pawl-${part}-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
+  endif()
+endforeach()
 configure_package_config_file(cmake/pawl-config.cmake.in
   ${PROJECT_BINARY_DIR}/pawl-config.cmake INSTALL_DESTINATION ${pawl_cmake_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/pawl-config-version.cmake

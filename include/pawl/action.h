@@ -143,6 +143,7 @@ struct AttemptLink {
   std::size_t payload_bytes_max = 0;
   std::function<void(Payload progress)> beat = {};
   bool* deferred = nullptr;
+  std::function<void(LogLevel level, std::string message, Payload details)> log = {};
 };
 
 }  // namespace detail
@@ -174,6 +175,14 @@ struct ActionContext {
   template <class T>
   void heartbeat(const T& reached) const {
     link.beat(to_payload(reached).value());
+  }
+
+  // A line of the log, at once; also on attempts that fail. `details` is what JSON can carry.
+  void log(LogLevel level, std::string message) const { link.log(level, std::move(message), {}); }
+  template <class T>
+  void log(LogLevel level, std::string message, const T& details) const {
+    link.log(level, std::move(message),
+             Payload::json("[" + to_payload(details).value().bytes + "]"));
   }
 
   // For an action that ends elsewhere: hand the token to whoever is to complete it, call complete_later(), and

@@ -15,6 +15,7 @@
 //       BOOST_DESCRIBE_STRUCT(Order, (), (id, note, lines))
 //
 //   pawl::Json              any JSON value, for what has no fixed shape
+//   pawl::OtherMembers      as a member of a struct: what an object has beside the declared members
 //   what has a pawl::JsonCodec<T> of its own
 //
 // Refused, with the path to it: NaN, infinities, integers beyond 2^53 either way (JavaScript would
@@ -23,6 +24,7 @@
 // Doubles are written in the fewest digits that read back as the same double, and read as exactly
 // the double nearest to the text.
 
+#include <algorithm>
 #include <boost/describe.hpp>
 #include <boost/mp11.hpp>
 #include <cmath>
@@ -158,6 +160,11 @@ inline Json::~Json() = default;
 inline Json Json::object(std::initializer_list<JsonMember> members) {
   return Json(Object(members));
 }
+
+// As a member of a described struct: what the object has beside the members that are declared, in order.
+struct OtherMembers {
+  Json::Object members;
+};
 
 // Why a value was refused. The path grows from the inside out: whoever called for a part that
 // failed puts its own step in front.
@@ -424,6 +431,19 @@ inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
 
+// Whether a described struct has a member of type OtherMembers.
+template <class T>
+constexpr bool takes_other_members() {
+  bool takes = false;
+  if constexpr (boost::describe::has_describe_members<T>::value) {
+    boost::mp11::mp_for_each<DescribedMembers<T>>([&takes](auto described) {
+      using Member = std::remove_cvref_t<decltype(std::declval<T&>().*described.pointer)>;
+      takes = takes || std::same_as<Member, OtherMembers>;
+    });
+  }
+  return takes;
+}
+
 }  // namespace detail
 
 template <class T>
@@ -435,15 +455,19 @@ struct JsonCodec<T> {
     bool fine = true;
     boost::mp11::mp_for_each<detail::DescribedMembers<T>>([&](auto described) {
       using Member = std::remove_cvref_t<decltype(from.*described.pointer)>;
-      PAWL_ASSERT_JSON_VALUE(Member);
       const Member& member = from.*described.pointer;
       if (!fine) return;
-      if constexpr (detail::is_optional<Member>) {
-        if (!member) return;
+      if constexpr (std::same_as<Member, OtherMembers>) {
+        fine = write_others(member, writer, first);
+      } else {
+        PAWL_ASSERT_JSON_VALUE(Member);
+        if constexpr (detail::is_optional<Member>) {
+          if (!member) return;
+        }
+        fine = (writer.key(described.name, first) && JsonCodec<Member>::write(member, writer)) ||
+               writer.fault.in_member(described.name);
+        first = false;
       }
-      fine = (writer.key(described.name, first) && JsonCodec<Member>::write(member, writer)) ||
-             writer.fault.in_member(described.name);
-      first = false;
     });
     if (fine) writer.close('}');
     return fine;
@@ -453,6 +477,7 @@ struct JsonCodec<T> {
     if (!reader.expect(from, from.is_object(), "an object")) return false;
     constexpr std::size_t count = boost::mp11::mp_size<detail::DescribedMembers<T>>::value;
     bool seen[count + 1] = {};
+    forget_others(to);
     for (JsonMember& member : from.as_object()) {
       bool known = false;
       bool fine = true;
@@ -460,13 +485,16 @@ struct JsonCodec<T> {
       boost::mp11::mp_for_each<detail::DescribedMembers<T>>([&](auto described) {
         using Member = std::remove_cvref_t<decltype(to.*described.pointer)>;
         const std::size_t at = index++;
-        if (known || member.key != described.name) return;
-        known = seen[at] = true;
-        PAWL_ASSERT_JSON_VALUE(Member);
-        fine = JsonCodec<Member>::read(member.value, to.*described.pointer, reader);
+        if constexpr (!std::same_as<Member, OtherMembers>) {
+          if (known || member.key != described.name) return;
+          known = seen[at] = true;
+          PAWL_ASSERT_JSON_VALUE(Member);
+          fine = JsonCodec<Member>::read(member.value, to.*described.pointer, reader);
+        }
       });
       if (!fine) return reader.fault.in_member(member.key);
-      if (!known && reader.unknown_members == UnknownMembers::refuse) {
+      if (known || keep_other(member, to)) continue;
+      if (reader.unknown_members == UnknownMembers::refuse) {
         return reader.unknown_member(member.key, names());
       }
     }
@@ -477,7 +505,7 @@ struct JsonCodec<T> {
       if (seen[index++] || !fine) return;
       if constexpr (detail::is_optional<Member>) {
         (to.*described.pointer).reset();
-      } else {
+      } else if constexpr (!std::same_as<Member, OtherMembers>) {
         reader.fault.at_here("is required and missing");
         fine = reader.fault.in_member(described.name);
       }
@@ -485,11 +513,50 @@ struct JsonCodec<T> {
     return fine;
   }
 
+  // Those that are declared.
   static std::vector<std::string> names() {
     std::vector<std::string> all;
-    boost::mp11::mp_for_each<detail::DescribedMembers<T>>(
-        [&](auto described) { all.emplace_back(described.name); });
+    boost::mp11::mp_for_each<detail::DescribedMembers<T>>([&](auto described) {
+      using Member = std::remove_cvref_t<decltype(std::declval<T&>().*described.pointer)>;
+      if constexpr (!std::same_as<Member, OtherMembers>) all.emplace_back(described.name);
+    });
     return all;
+  }
+
+ private:
+  static bool write_others(const OtherMembers& others, JsonWriter& writer, bool& first) {
+    const std::vector<std::string> declared = names();
+    for (const JsonMember& member : others.members) {
+      if (std::find(declared.begin(), declared.end(), member.key) != declared.end()) {
+        writer.fault.at_here("is declared, and can't be among the other members");
+        return writer.fault.in_member(member.key);
+      }
+      if (!writer.key(member.key, first) || !writer.value(member.value)) {
+        return writer.fault.in_member(member.key);
+      }
+      first = false;
+    }
+    return true;
+  }
+
+  static void forget_others(T& to) {
+    boost::mp11::mp_for_each<detail::DescribedMembers<T>>([&](auto described) {
+      using Member = std::remove_cvref_t<decltype(to.*described.pointer)>;
+      if constexpr (std::same_as<Member, OtherMembers>) (to.*described.pointer).members.clear();
+    });
+  }
+
+  // False: there is no place for it.
+  static bool keep_other(JsonMember& member, T& to) {
+    bool kept = false;
+    boost::mp11::mp_for_each<detail::DescribedMembers<T>>([&](auto described) {
+      using Member = std::remove_cvref_t<decltype(to.*described.pointer)>;
+      if constexpr (std::same_as<Member, OtherMembers>) {
+        if (!kept) (to.*described.pointer).members.push_back(std::move(member));
+        kept = true;
+      }
+    });
+    return kept;
   }
 };
 
@@ -535,6 +602,12 @@ Result<T> from_payload(const Payload& payload,
     }
     return value;
   }
+}
+
+// The value as Json, for where any JSON value is taken. Throws ErrorException where JSON can't carry it.
+template <class T>
+Json to_json(const T& value) {
+  return from_payload<Json>(to_payload(value).value()).value();
 }
 
 }  // namespace pawl

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include <pawl/action.h>
+#include <pawl/action_metadata.h>
 #include <pawl/database_action.h>
 #include <pawl/error.h>
 #include <pawl/json.h>
@@ -41,8 +42,8 @@ struct WorkflowRuntimeOptions {
   // attempts wait until one of those handlers returns.
   std::size_t abandoned_threads_max = 64;
   Limits limits = {};
-  // Where log lines of workflows and of the engine go, on a thread of the engine. Absent: standard
-  // error.
+  // Where log lines of workflows, of actions and of the engine go: one at a time, on threads of the engine.
+  // Absent: standard error.
   std::function<void(const LogLine&)> log = {};
   // How long close() and the destructor wait for what is under way, unless close() is told otherwise.
   std::chrono::milliseconds drain = std::chrono::seconds(5);
@@ -119,6 +120,10 @@ struct Completion {
   ExecutionState state;
 };
 
+namespace detail {
+class BuiltinRegistration;  // see builtin_actions.h
+}  // namespace detail
+
 class WorkflowRuntime {
  public:
   // Opens the store, and creates it where there is none. What was under way goes on as its workflows
@@ -160,8 +165,8 @@ class WorkflowRuntime {
     description.name = std::string(action_name<A>());
     description.options = action_options(defaults);
     description.check = detail::misfit_of<A>;
-    return add_action(std::move(description), detail::make_action_handler<A>(std::move(handler)),
-                      replace);
+    return add_action(std::move(description), detail::metadata_of<A>(),
+                      detail::make_action_handler<A>(std::move(handler)), replace);
   }
 
   // What became of an action whose handler called complete_later(), or has not returned yet: the first outcome
@@ -192,11 +197,19 @@ class WorkflowRuntime {
     description.options = action_options(options.run);
     description.check = detail::misfit_of<A>;
     if (options.database == nullptr) options.database = database();
-    return add_action(std::move(description),
+    ActionMetadata metadata = detail::metadata_of<A>();
+    metadata.isolation = options.isolation;
+    return add_action(std::move(description), std::move(metadata),
                       detail::make_database_handler<A>(
                           std::move(handler), std::move(options.database), options.isolation),
                       replace);
   }
+
+  // What is known of the action of that name, in any casing; nothing where none is registered.
+  std::optional<ActionMetadata> action_metadata(std::string_view name) const;
+  // Of all that are registered, or of those with exactly that category; by name.
+  std::vector<ActionMetadata> actions(
+      std::optional<std::string_view> category = std::nullopt) const;
 
   // What another attempt is worth after a failure of a handler in C++, by those who know better: none where it
   // has nothing to say of it. Those registered later are asked first, all of them before what the failure says
@@ -344,6 +357,7 @@ class WorkflowRuntime {
   void close(std::optional<std::chrono::milliseconds> drain = std::nullopt);
 
  private:
+  friend class detail::BuiltinRegistration;
   struct Impl;
   explicit WorkflowRuntime(std::unique_ptr<Impl> impl);
 
@@ -355,8 +369,8 @@ class WorkflowRuntime {
   }
   Result<void> add_workflow(WorkflowDescription description, detail::WorkflowFunction function,
                             const void* identity, bool replace);
-  Result<void> add_action(ActionDescription description, detail::ActionHandler handler,
-                          bool replace);
+  Result<void> add_action(ActionDescription description, ActionMetadata metadata,
+                          detail::ActionHandler handler, bool replace);
   Result<std::string> start(std::string_view workflow, Payload input, const StartOptions& options);
   Result<EventReply> submit(std::string_view execution_id, std::string_view event_name,
                             Payload payload, const EventOptions& options);

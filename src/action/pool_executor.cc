@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/name.h"
 #include "model/failure_from_exception.h"
 #include "model/limit_checks.h"
@@ -188,6 +189,20 @@ void PoolExecutor::work(const Threads::iterator self) {
   }
 }
 
+void PoolExecutor::log(const ActionTask& task, const LogLevel level, std::string message,
+                       Payload details) const {
+  if (!options_.log) return;
+  LogLine line;
+  line.level = level;
+  line.message = std::move(message);
+  line.details = std::move(details);
+  line.tenant = task.tenant;
+  line.execution_id = task.execution_id;
+  line.correlation_id = task.correlation_id;
+  line.at = SystemClock().now();
+  options_.log(std::move(line));
+}
+
 std::variant<Payload, Failure> PoolExecutor::attempt(const Job& job, bool& deferred) {
   auto outcome = call_handler(job, deferred);
   if (auto* const failure = std::get_if<Failure>(&outcome)) classify(*failure);
@@ -242,7 +257,10 @@ std::variant<Payload, Failure> PoolExecutor::call_handler(const Job& job, bool& 
                     job.sink->action_heartbeat(
                         {job.task.id, job.task.execution, job.task.position, std::move(progress)});
                   },
-                  &deferred};
+                  &deferred,
+                  [this, &job](LogLevel level, std::string message, Payload details) {
+                    log(job.task, level, std::move(message), std::move(details));
+                  }};
   context.token = completion_token(job.task);
   try {
     auto outcome = (*handler)(job.task.parameters, context);

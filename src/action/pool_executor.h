@@ -31,6 +31,8 @@ struct PoolOptions {
   Limits limits = {};
   // Where it says so when there are as many. May be absent.
   std::function<void(std::string message)> warn = {};
+  // Where handlers log, from several threads at once. May be absent.
+  std::function<void(LogLine line)> log = {};
 };
 
 // Runs actions on threads of its own. Any thread may call it. Attempts beyond the threads wait in a
@@ -87,6 +89,7 @@ class PoolExecutor final : public ActionHost {
   std::variant<Payload, Failure> attempt(const Job& job, bool& deferred);
   std::variant<Payload, Failure> call_handler(const Job& job, bool& deferred);
   void classify(Failure& failure);
+  void log(const ActionTask& task, LogLevel level, std::string message, Payload details) const;
   // Under mutex_.
   void add_thread();
   bool give_up(Job& job);

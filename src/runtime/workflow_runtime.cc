@@ -5,10 +5,11 @@
 #include <future>
 #include <map>
 #include <mutex>
-#include <set>
 #include <stdexcept>
 
+#include "action/builtin_registration.h"
 #include "action/pool_executor.h"
+#include "action/wait_executor.h"
 #include "base/clock.h"
 #include "base/name.h"
 #include "host/coroutine_host.h"
@@ -48,19 +49,33 @@ struct WorkflowRuntime::Impl {
 
   CoroutineHost host;
   PoolExecutor pool;
+  WaitExecutor waits;
   std::unique_ptr<Runtime> runtime;  // last: it calls the others until it is closed
 
   std::mutex mutex;
   // Guarded by mutex: what is registered, and from which function.
   std::map<std::pair<std::string, std::string>, const void*> workflows;
-  std::set<std::string> actions;
+  std::map<std::string, ActionMetadata> actions;  // by meeting name
 };
+
+namespace {
+
+// One line at a time, from whichever thread.
+std::function<void(const LogLine&)> one_at_a_time(std::function<void(const LogLine&)> log) {
+  auto mutex = std::make_shared<std::mutex>();
+  return [mutex, log = std::move(log)](const LogLine& line) {
+    const std::lock_guard lock(*mutex);
+    log(line);
+  };
+}
+
+}  // namespace
 
 Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   RuntimeOptions below;
   below.store = std::move(options.store);
   below.limits = options.limits;
-  below.log = options.log ? std::move(options.log) : log_to_standard_error;
+  below.log = one_at_a_time(options.log ? std::move(options.log) : log_to_standard_error);
   below.drain = options.drain;
   below.begin_at_once = options.begin_at_once;
   PoolOptions pool;
@@ -74,6 +89,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
     line.at = SystemClock().now();
     log(line);
   };
+  pool.log = below.log;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::open(std::move(below));
   if (!runtime) return std::move(runtime).error();
   auto impl = std::make_unique<Impl>(options.limits, std::move(pool));
@@ -111,21 +127,75 @@ Result<void> WorkflowRuntime::add_workflow(WorkflowDescription description,
   return registered;
 }
 
-Result<void> WorkflowRuntime::add_action(ActionDescription description,
+namespace {
+
+Error taken(const ActionMetadata& before, const std::string& name) {
+  return Error{
+      ErrorCode::already_exists,
+      before.built_in
+          ? fmt::format("'{}' is a built-in action: to put yours in its place, register "
+                        "it with `replace`",
+                        before.name)
+          : fmt::format("an action '{}' is registered already (names meet in every casing)", name),
+      name};
+}
+
+}  // namespace
+
+Result<void> WorkflowRuntime::add_action(ActionDescription description, ActionMetadata metadata,
                                          detail::ActionHandler handler, bool replace) {
   const std::lock_guard lock(impl_->mutex);
   const std::string met = meeting_name(description.name);
-  if (impl_->actions.contains(met) && !replace) {
-    return Error{ErrorCode::already_exists,
-                 fmt::format("an action '{}' is registered already (names meet in every casing)",
-                             description.name),
-                 description.name};
-  }
+  const auto known = impl_->actions.find(met);
+  if (known != impl_->actions.end() && !replace) return taken(known->second, description.name);
+  metadata.options = description.options;
+  description.description = metadata.description;
   impl_->pool.register_action(met, std::move(handler));
   Result<void> registered =
       impl_->runtime->register_action(std::move(description), impl_->pool, replace);
-  if (registered) impl_->actions.insert(met);
+  if (registered) impl_->actions.insert_or_assign(met, std::move(metadata));
   return registered;
+}
+
+void detail::BuiltinRegistration::finish(ActionDescription description, ActionMetadata metadata,
+                                         std::optional<ActionHandler> handler) {
+  if (!result_) return;
+  const std::optional<ActionMetadata> before = runtime_.action_metadata(description.name);
+  if (before && !before->built_in) return;
+  result_ = handler ? runtime_.add_action(std::move(description), std::move(metadata),
+                                          std::move(*handler), false)
+                    : add_to_waits(std::move(description), std::move(metadata));
+}
+
+Result<void> detail::BuiltinRegistration::add_to_waits(ActionDescription description,
+                                                       ActionMetadata metadata) {
+  WorkflowRuntime::Impl& impl = *runtime_.impl_;
+  const std::lock_guard lock(impl.mutex);
+  const std::string met = meeting_name(description.name);
+  const auto known = impl.actions.find(met);
+  if (known != impl.actions.end()) return taken(known->second, description.name);
+  metadata.options = description.options;
+  description.description = metadata.description;
+  Result<void> registered = impl.runtime->register_action(std::move(description), impl.waits);
+  if (registered) impl.actions.insert_or_assign(met, std::move(metadata));
+  return registered;
+}
+
+std::optional<ActionMetadata> WorkflowRuntime::action_metadata(const std::string_view name) const {
+  const std::lock_guard lock(impl_->mutex);
+  const auto known = impl_->actions.find(meeting_name(name));
+  if (known == impl_->actions.end()) return std::nullopt;
+  return known->second;
+}
+
+std::vector<ActionMetadata> WorkflowRuntime::actions(
+    const std::optional<std::string_view> category) const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<ActionMetadata> found;
+  for (const auto& [met, metadata] : impl_->actions) {
+    if (!category || metadata.category == *category) found.push_back(metadata);
+  }
+  return found;
 }
 
 std::shared_ptr<Database> WorkflowRuntime::database() const { return impl_->runtime->database(); }
