@@ -126,8 +126,9 @@ class Database {
   virtual void close() = 0;
 };
 
-// An SQLite file, which is created where there is none. It keeps no outcomes of actions, as a store's own does.
-// For PostgreSQL: open_postgres_database, in pawl/postgres.h.
+// An SQLite file, which is created where there is none. Outcomes of actions are in a table of its own there,
+// pawl_action_results, the same one that the TypeScript package has. For PostgreSQL: open_postgres_database, in
+// pawl/postgres.h.
 std::shared_ptr<Database> open_sqlite_database(std::string path);
 
 // Parameters and rows that do not fit their types. Class validation: not tried again.

@@ -219,6 +219,66 @@ TEST_F(DatabaseActionTest, WhoKnowsBetterSaysWhichFailuresAreTriedAgain) {
   EXPECT_EQ(counted->attempt, 2);
 }
 
+// rules: 14, 15
+TEST_F(DatabaseActionTest, AnSqliteFileOfItsOwnKeepsOutcomesToo) {
+  const std::string path = folder_.file("shop.db");
+  const auto file = open_sqlite_database(path);
+  auto shop = file->connect(SessionUse::application).value();
+  shop->run("CREATE TABLE stock(id TEXT PRIMARY KEY, n INTEGER NOT NULL)", {}).value();
+  shop->run("INSERT INTO stock VALUES('a', 10)", {}).value();
+  const auto left = [&shop] {
+    return std::get<std::int64_t>(shop->run("SELECT n FROM stock", {}).value().rows[0][0]);
+  };
+  const auto take = [this](const Count::Parameters& p, Transaction& sql,
+                           const ActionContext& context) -> SqlResult<Count::Result> {
+    ++calls_;
+    const auto taken = sql.execute("UPDATE stock SET n = n - 1 WHERE id = 'a'");
+    if (!taken) return taken.error();
+    if (p.id == "fails" || (p.id == "again" && context.attempt == 1)) {
+      throw std::runtime_error("not now");
+    }
+    if (p.id == "forges") {
+      const auto forged = sql.execute("UPDATE pawl_action_results SET result = '{\"attempt\":99}'");
+      if (!forged) return forged.error();
+    }
+    if (p.id == "ends") {
+      const auto ended = sql.execute("COMMIT");
+      if (!ended) return ended.error();
+    }
+    return Count::Result{context.attempt};
+  };
+  DatabaseActionOptions options;
+  options.run.retry.max_attempts = 2;
+  options.run.retry.initial_interval = std::chrono::milliseconds(1);
+  options.database = file;
+  runtime_->register_database_action<Count>(take, options).value();
+  const auto ask = [](WorkflowRuntime& runtime, const std::string& id) {
+    return runtime.execute_action<Count>({id}, {.tenant = "acme", .idempotency_key = "k-" + id});
+  };
+  EXPECT_EQ(ask(*runtime_, "again").value().attempt, 2);
+  EXPECT_EQ(left(), 9);
+  for (const char* const id : {"fails", "forges", "ends"}) {
+    EXPECT_FALSE(ask(*runtime_, id)) << id;
+    EXPECT_EQ(left(), 9) << id;
+  }
+  // Somebody else who has the same file and another store.
+  calls_ = 0;
+  auto other =
+      WorkflowRuntime::open({.store = "sqlite:" + folder_.file("other.db"), .log = [](auto&) {}})
+          .value();
+  other.register_database_action<Count>(take, options).value();
+  EXPECT_EQ(ask(other, "again").value().attempt, 2);
+  EXPECT_EQ(calls_, 0);
+  other
+      .register_database_action<Settle>(
+          [](const Settle::Parameters&, Transaction&) { return Settle::Result{}; }, options)
+      .value();
+  const auto taken = other.execute_action<Settle>(
+      {"a", 1, ""}, {.tenant = "acme", .idempotency_key = "k-again"});
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().message, HasSubstr("used for the action 'Count'"));
+}
+
 TEST_F(DatabaseActionTest, RowsAreReadIntoDescribedStructs) {
   Transaction transaction(*session_);
   const auto rows =

@@ -15,6 +15,7 @@
 #include "base/crash_point.h"
 #include "model/failure_codec.h"
 #include "store/sqlite_connection.h"
+#include "store/sqlite_outcome_rows.h"
 
 namespace pawl {
 
@@ -815,6 +816,14 @@ SqlResult<std::unique_ptr<SqlSession>> SqliteDatabase::connect(const SessionUse 
     }
   }
   return std::unique_ptr<SqlSession>(std::make_unique<SqliteSession>(self, std::move(*core), use));
+}
+
+std::variant<Payload, Failure> SqliteDatabase::attempt(const DatabaseAttempt& attempt,
+                                                       const TransactionWork& work) {
+  if (options_.store) return Database::attempt(attempt, work);
+  auto session = connect(SessionUse::application);
+  if (!session) return session.error();
+  return attempt_with_outcome_row(**session, attempt, work);
 }
 
 void SqliteDatabase::keep(std::shared_ptr<SqliteSessionCore> core, const SessionUse use) {

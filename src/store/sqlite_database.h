@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "pawl/database.h"
@@ -36,6 +37,8 @@ class SqliteDatabase final : public Database, public std::enable_shared_from_thi
   explicit SqliteDatabase(SqliteDatabaseOptions options) : options_(std::move(options)) {}
 
   SqlResult<std::unique_ptr<SqlSession>> connect(SessionUse use) override;
+  std::variant<Payload, Failure> attempt(const DatabaseAttempt& attempt,
+                                         const TransactionWork& work) override;
 
   WriteTurn& turn() { return turn_; }
   const SqliteDatabaseOptions& options() const { return options_; }

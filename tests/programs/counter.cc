@@ -1,10 +1,10 @@
 // A process of the kills of database actions (tests/scenarios/database_kills_test.cc).
 //
-//   counter FILE FIRST COUNT [CONNINFO LEVEL]    starts the executions count-FIRST … and ends all that are there
+//   counter FILE FIRST COUNT [DATABASE LEVEL]    starts the executions count-FIRST … and ends all that are there
 //
 // Each execution increments its own row of the table counters twice, by a database action, and the common
-// row "all" beside it: in the store's own database, or in that PostgreSQL database, at that level of isolation
-// (a number of pawl::IsolationLevel). Where PAWL_CRASH_POINT says so, the process kills itself.
+// row "all" beside it: in the store's own database, or in that one (sqlite:FILE, or what libpq takes), at that level of
+// isolation (a number of pawl::IsolationLevel). Where PAWL_CRASH_POINT says so, the process kills itself.
 
 #include <fmt/format.h>
 
@@ -92,7 +92,10 @@ int main(int argc, char** argv) {
   std::shared_ptr<pawl::Database> database;
   auto isolation = pawl::IsolationLevel::serializable;
   if (arguments.size() == 5) {
-    database = pawl::open_postgres_database(arguments[3]);
+    const std::string& where = arguments[3];
+    const bool is_file = where.starts_with("sqlite:");
+    database = is_file ? pawl::open_sqlite_database(where.substr(7))
+                       : pawl::open_postgres_database(where);
     isolation = static_cast<pawl::IsolationLevel>(std::atoi(arguments[4].c_str()));
   }
   return counting::run(arguments[0], std::atoi(arguments[1].c_str()),

@@ -117,6 +117,24 @@ void count_with_kills(const int kills) {
   EXPECT_EQ(number("SELECT count(*) FROM counters WHERE id <> 'all' AND n = 2"), started);
 }
 
+void count_with_kills_on_a_file(const int kills) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("application.db");
+  const int started = kill_counters(
+      folder.file("counters.db"), kills, kPoints, "sqlite:" + path,
+      [](const std::string& database, int) { return std::vector{database, std::string("3")}; });
+  expect_all_completed(folder.file("counters.db"), started);
+  const auto session = open_sqlite_database(path)->connect(SessionUse::application).value();
+  const auto number = [&](const char* sql) {
+    return std::get<std::int64_t>(session->run(sql, {}).value().rows.at(0).at(0));
+  };
+  EXPECT_EQ(number("SELECT n FROM counters WHERE id = 'all'"), 2 * started);
+  EXPECT_EQ(number("SELECT count(*) FROM counters WHERE id <> 'all' AND n = 2"), started);
+  EXPECT_EQ(number("SELECT count(*) FROM pawl_action_results WHERE result IS NOT NULL"),
+            2 * started);
+  EXPECT_EQ(number("SELECT count(*) FROM pawl_action_results WHERE result IS NULL"), 0);
+}
+
 void count_with_kills_on_postgres(const int kills) {
   if (!test::PostgresServer::is_installed()) {
     GTEST_SKIP() << "PostgreSQL is not installed (postgresql-15)";
@@ -150,6 +168,16 @@ TEST(DatabaseKills, ACounterIsWhatTheExecutionsSay) { count_with_kills(30); }
 // rule: 14
 TEST(DatabaseKillsLong, ACounterIsWhatTheExecutionsSayAfterAThousandKills) {
   count_with_kills(1'000);
+}
+
+// rule: 14
+TEST(DatabaseKills, ACounterInAFileOfItsOwnIsWhatTheExecutionsSay) {
+  count_with_kills_on_a_file(12);
+}
+
+// rule: 14
+TEST(DatabaseKillsLong, ACounterInAFileOfItsOwnIsWhatTheExecutionsSayAfterAThousandKills) {
+  count_with_kills_on_a_file(1'000);
 }
 
 // rule: 14
