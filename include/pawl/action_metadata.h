@@ -56,9 +56,10 @@ template <class T>
 inline constexpr bool is_json_array<std::vector<T>> = true;
 
 template <class T>
-inline constexpr bool is_json_map = false;
+inline constexpr bool is_json_object =
+    std::conjunction_v<std::is_class<T>, boost::describe::has_describe_members<T>>;
 template <class T>
-inline constexpr bool is_json_map<std::map<std::string, T>> = true;
+inline constexpr bool is_json_object<std::map<std::string, T>> = true;
 
 template <class T>
 struct WithoutOptional {
@@ -82,9 +83,7 @@ constexpr std::string_view json_type() {
     return "string";
   } else if constexpr (is_json_array<T>) {
     return "array";
-  } else if constexpr (is_json_map<T>) {
-    return "object";
-  } else if constexpr (std::is_class_v<T> && boost::describe::has_describe_members<T>::value) {
+  } else if constexpr (is_json_object<T>) {
     return "object";
   } else {
     return "any";

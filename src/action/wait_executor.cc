@@ -58,6 +58,7 @@ void WaitExecutor::run(std::vector<ActionTask> tasks, const std::shared_ptr<Acti
 std::vector<AttemptId> WaitExecutor::hold() {
   const std::lock_guard lock(mutex_);
   std::vector<AttemptId> held;
+  held.reserve(by_attempt_.size());
   for (const auto& [attempt, at] : by_attempt_) held.push_back(attempt);
   by_attempt_.clear();
   waiting_.clear();

@@ -64,7 +64,7 @@ HeaderList list_of(const HttpCall& call) {
   };
   for (const auto& [name, value] : call.headers) {
     // "name;" is how libcurl is told to send a header without a value.
-    add(value.empty() ? name + ";" : name + ": " + value);
+    add(value.empty() ? name + ";" : fmt::format("{}: {}", name, value));
   }
   add("Expect:");  // no waiting for leave to send
   if (!call.headers.contains("content-type")) add("Content-Type:");
