@@ -273,8 +273,8 @@ TEST_F(DatabaseActionTest, AnSqliteFileOfItsOwnKeepsOutcomesToo) {
       .register_database_action<Settle>(
           [](const Settle::Parameters&, Transaction&) { return Settle::Result{}; }, options)
       .value();
-  const auto taken = other.execute_action<Settle>(
-      {"a", 1, ""}, {.tenant = "acme", .idempotency_key = "k-again"});
+  const auto taken =
+      other.execute_action<Settle>({"a", 1, ""}, {.tenant = "acme", .idempotency_key = "k-again"});
   ASSERT_FALSE(taken);
   EXPECT_THAT(taken.error().message, HasSubstr("used for the action 'Count'"));
 }

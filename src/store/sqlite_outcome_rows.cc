@@ -75,9 +75,9 @@ std::variant<Payload, Failure> attempt_within(SqlSession& session, const Databas
   const auto kept = session.run(kRecord, {task.tenant, task.idempotency_key, result->bytes});
   if (!kept) return kept.error();
   if (kept->changed != 1) {
-    return permanent("SqliteError", "outcome_deleted",
-                     fmt::format("the handler of '{}' has changed its row in pawl_action_results",
-                                 task.name));
+    return permanent(
+        "SqliteError", "outcome_deleted",
+        fmt::format("the handler of '{}' has changed its row in pawl_action_results", task.name));
   }
   crash_point("database.before_commit");
   if (const auto committed = session.commit(); !committed) return committed.error();

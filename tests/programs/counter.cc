@@ -94,8 +94,8 @@ int main(int argc, char** argv) {
   if (arguments.size() == 5) {
     const std::string& where = arguments[3];
     const bool is_file = where.starts_with("sqlite:");
-    database = is_file ? pawl::open_sqlite_database(where.substr(7))
-                       : pawl::open_postgres_database(where);
+    database =
+        is_file ? pawl::open_sqlite_database(where.substr(7)) : pawl::open_postgres_database(where);
     isolation = static_cast<pawl::IsolationLevel>(std::atoi(arguments[4].c_str()));
   }
   return counting::run(arguments[0], std::atoi(arguments[1].c_str()),
