@@ -261,20 +261,23 @@ TEST_F(DatabaseActionTest, AnSqliteFileOfItsOwnKeepsOutcomesToo) {
     EXPECT_FALSE(ask(*runtime_, id)) << id;
     EXPECT_EQ(left(), 9) << id;
   }
-  // Somebody else who has the same file and another store.
+  // Others who have the same file and stores of their own.
   calls_ = 0;
-  auto other =
-      WorkflowRuntime::open({.store = "sqlite:" + folder_.file("other.db"), .log = [](auto&) {}})
-          .value();
+  const auto open = [this](const std::string& store) {
+    return WorkflowRuntime::open({.store = "sqlite:" + folder_.file(store), .log = [](auto&) {}})
+        .value();
+  };
+  auto other = open("other.db");
   other.register_database_action<Count>(take, options).value();
   EXPECT_EQ(ask(other, "again").value().attempt, 2);
   EXPECT_EQ(calls_, 0);
-  other
+  auto third = open("third.db");
+  third
       .register_database_action<Settle>(
           [](const Settle::Parameters&, Transaction&) { return Settle::Result{}; }, options)
       .value();
   const auto taken =
-      other.execute_action<Settle>({"a", 1, ""}, {.tenant = "acme", .idempotency_key = "k-again"});
+      third.execute_action<Settle>({"a", 1, ""}, {.tenant = "acme", .idempotency_key = "k-again"});
   ASSERT_FALSE(taken);
   EXPECT_THAT(taken.error().message, HasSubstr("used for the action 'Count'"));
 }
