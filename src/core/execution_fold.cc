@@ -165,7 +165,9 @@ void ExecutionFold::note_progress(const Position graph) {
 }
 
 Result<void> ExecutionFold::open_graph(const HistoryEvent& event) {
-  auto command = decode_graph(event.payload.bytes);
+  auto command = expected_graph_ ? Result<StartGraphCommand>(std::move(*expected_graph_))
+                                 : decode_graph(event.payload.bytes);
+  expected_graph_.reset();
   if (!command) return misfit(event, command.error().message);
   const Position positions = positions_of(*command);
   auto graph = ActionGraph::make(std::move(*command));

@@ -131,6 +131,8 @@ class ExecutionFold {
   // Fails where the record does not fit what came before: a gap, an unknown position, attributes
   // that can't be read. The fold is not to be used after that.
   Result<void> apply(const HistoryEvent& event);
+  // What the record of a graph says that is applied next: it is made of this, and need not be read.
+  void expect_graph(StartGraphCommand command) { expected_graph_ = std::move(command); }
 
   // A record that no longer counts: only its number does.
   void skip(const HistoryEvent& event);
@@ -228,6 +230,7 @@ class ExecutionFold {
   Timestamp last_at_ = 0;
   Position next_position_ = 1;
   std::uint64_t seed_ = 0;
+  std::optional<StartGraphCommand> expected_graph_;
   std::map<Position, PendingAction> actions_;
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;

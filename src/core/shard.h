@@ -557,7 +557,7 @@ class Shard {
   std::string missing_code(const Execution& execution) const;
   void show_missing_code(Execution& execution);
   void finish_activation(Execution& execution, ActivationResult result);
-  void apply_command(Execution& execution, const Command& command, CallSite site);
+  void apply_command(Execution& execution, Command& command, CallSite site);
   void close_execution(Execution& execution);
   void commit(Execution& execution);
   void get_stuck(Execution& execution, const std::string& report);

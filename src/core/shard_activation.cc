@@ -130,7 +130,7 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   ++counters_.activations;
   std::vector<std::pair<std::string, Payload>> emitted;
   for (std::size_t index = 0; index < result.commands.size(); ++index) {
-    const Command& command = result.commands[index];
+    Command& command = result.commands[index];
     const auto* const emit = std::get_if<EmitCommand>(&command);
     if (emit != nullptr && is_own(*emit, execution.fold.record())) {
       emitted.emplace_back(emit->name, emit->payload);
@@ -172,7 +172,7 @@ void Shard::finish_activation(Execution& execution, ActivationResult result) {
   proceed(execution);
 }
 
-void Shard::apply_command(Execution& execution, const Command& command, const CallSite site) {
+void Shard::apply_command(Execution& execution, Command& command, const CallSite site) {
   const ExecutionRecord& record = execution.fold.record();
   if (const auto* const log = std::get_if<LogCommand>(&command)) {
     execution.effects.logs.push_back(LogLine{log->level, log->message, log->details, record.tenant,
@@ -185,11 +185,14 @@ void Shard::apply_command(Execution& execution, const Command& command, const Ca
     append(execution, *record_of(over_limit(std::string(to_string(error->code)), error->message)));
     return;
   }
-  append(execution, *record_of(command, site));
+  HistoryEvent recorded = *record_of(command, site);
+  if (auto* const graph = std::get_if<StartGraphCommand>(&command)) {
+    execution.graphs_begun.push_back(std::exchange(graph->position, 0));
+    execution.fold.expect_graph(std::move(*graph));
+  }
+  append(execution, std::move(recorded));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
     execution.effects.actions.push_back(action->position);
-  } else if (const auto* const graph = std::get_if<StartGraphCommand>(&command)) {
-    execution.graphs_begun.push_back(graph->position);
   } else if (const auto* const child = std::get_if<StartChildCommand>(&command)) {
     start_child(execution, *child);
   } else if (const auto* const cancel = std::get_if<CancelChildCommand>(&command)) {

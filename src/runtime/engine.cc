@@ -643,16 +643,15 @@ void Engine::fail_waiting(const Error& error) {
 void Engine::begin_close(const std::optional<std::chrono::milliseconds> drain) {
   const std::chrono::milliseconds most =
       std::clamp<std::chrono::milliseconds>(drain.value_or(options_.drain), {}, kDrainMax);
-  bool first = false;
   {
     const std::lock_guard lock(mutex_);
-    first = !closing_;
+    // Whoever is told that it closes can rely on nothing that begins.
+    if (!closing_) mailbox_->post(DrainRequested{});
     closing_ = true;
     if (!begun_) drained_ = true;
     drain_until_ = std::min(drain_until_, std::chrono::steady_clock::now() + most);
   }
   closing_changed_.notify_all();
-  if (first) mailbox_->post(DrainRequested{});
 }
 
 void Engine::close() {
