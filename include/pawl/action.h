@@ -121,6 +121,7 @@ struct RunOptions {
   // An attempt whose handler has not called context.heartbeat() for that long is given up.
   std::optional<std::chrono::milliseconds> heartbeat_timeout = std::nullopt;
   // Of a registration: how many attempts at it run at once, and how many begin within a time, in this process.
+  // One that was given up no longer counts, though its handler may go on: have it heed ActionContext::stop.
   std::optional<int> concurrency_max = std::nullopt;
   std::optional<RateLimit> rate_limit = std::nullopt;
   // Of a call: how long it waits for its handler to be registered, and then fails. None: for ever.

@@ -33,8 +33,13 @@ struct PostgresDatabaseOptions {
 };
 
 // `conninfo` is what libpq takes: "host=… dbname=…", or postgresql://… Nothing is connected before it is needed,
-// so that what is wrong with it is told then. Sessions do not give up what a session has beyond its transaction
-// (SET, temporary tables) to the next one.
+// so that what is wrong with it is told then. Of several hosts the next is tried where one refuses, not where one
+// does not answer: connect_timeout has no effect here, connect_max is the time for all of them. Sessions do not
+// give up what statements leave in a session beyond their transaction (SET, temporary tables) to the next one;
+// functions of the user's that do so are not seen.
+//
+// Numbers are int2, int4, int8, float4 and float8; numeric comes as text, and so what sum(bigint) gives: cast it.
+// A parameter has the type that its place asks for, and text where none does: SELECT $1::bigint.
 //
 // A handler has a transaction of its own, begun at the level that its action asks for, and can neither commit nor
 // roll it back; savepoints are its own. Where it conflicts with another (SQLSTATE 40001, 40P01), it is called

@@ -1,4 +1,5 @@
 /** The built-in action that calls somebody by HTTP. */
+import { encode } from './codec.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import { NonRetryableError, ValidationError } from './errors.js';
 import type { ActionContext, ActionOptions } from './registry.js';
@@ -166,10 +167,34 @@ function valueOf(bytes: Uint8Array, kind: string): unknown {
   const text = new TextDecoder().decode(bytes);
   if (!kinds.json.test(kind)) return text;
   try {
-    return JSON.parse(text) as unknown;
+    const value: unknown = JSON.parse(text);
+    encode(value, 'body');
+    return value;
   } catch {
+    // No JSON, or none that can be carried on: numbers and texts that it has no room for.
     return text;
   }
+}
+
+/** What comes several times is one, as in all lists of HTTP. */
+function headersOf(headers: Headers): Record<string, string> {
+  const all: Record<string, string> = {};
+  for (const [name, value] of headers) {
+    all[name] = Object.hasOwn(all, name) ? `${all[name]}, ${value}` : value;
+  }
+  return all;
+}
+
+/** What fetch says of one that came to nothing is in its cause, and where it went, nowhere. */
+function failedFetch(error: unknown, request: string): unknown {
+  if (!(error instanceof TypeError) || error.message !== 'fetch failed') return error;
+  const { cause } = error as { cause?: { code?: unknown; message?: string } };
+  const failed = new Error(`${request} came to nothing: ${cause?.message ?? 'fetch failed'}`, { cause });
+  failed.name = 'FetchError';
+  // Without a code it is no matter of the network: a redirect to where nobody may be sent, or in circles.
+  return typeof cause?.code === 'string'
+    ? Object.assign(failed, { code: cause.code })
+    : Object.assign(failed, { retryable: false });
 }
 
 function excerpt(body: unknown): unknown {
@@ -200,7 +225,7 @@ export async function callHttp(params: HttpRequest, context: ActionContext): Pro
     const answer: HttpResponse = {
       status: response.status,
       url: response.url,
-      headers: Object.fromEntries(response.headers),
+      headers: headersOf(response.headers),
       body: valueOf(bytes, response.headers.get('content-type') ?? ''),
     };
     if (answer.status < 400 || params.acceptErrors) return answer;
@@ -211,6 +236,6 @@ export async function callHttp(params: HttpRequest, context: ActionContext): Pro
       late.name = 'TimeoutError';
       throw late;
     }
-    throw error;
+    throw failedFetch(error, request);
   }
 }

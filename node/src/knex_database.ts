@@ -82,6 +82,8 @@ export class KnexDatabase implements ActionDatabase {
       try {
         return await this.attemptOnce(task, place, work);
       } catch (error) {
+        // The table may be gone: the next attempt looks for it again.
+        if (codeOf(error) === '42P01') this.place = undefined;
         if (!isConflict(error) || conflicts === conflictsMax || task.signal.aborted) throw error;
         await pause(conflictPauseMs * 2 ** conflicts * (0.5 + Math.random()), task.signal);
         task.signal.throwIfAborted();

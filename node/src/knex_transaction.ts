@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import { TransactionEndedError } from './action_database.js';
 import { isA } from './classification.js';
 import { isConflict, isFollowUp } from './knex_dialects.js';
+import { SqliteSession } from './sqlite_session.js';
 
 /** How long a statement has to be broken off, before ROLLBACK waits for its end. */
 const cancelMsMax = 5000;
@@ -11,6 +12,15 @@ interface Client {
   canCancelQuery?: boolean;
   acquireConnection(): Promise<unknown>;
   cancelQuery(connection: unknown): Promise<unknown>;
+}
+
+class TransactionLostError extends Error {
+  readonly code = 'transaction_lost';
+  readonly failureClass = 'timeout';
+
+  constructor(action: string) {
+    super(`The attempt at '${action}' is no longer waited for, and its transaction was rolled back`);
+  }
 }
 
 /** @internal A statement has failed, and the handler has not: the transaction can't be committed any more. */
@@ -89,7 +99,11 @@ export class AttemptTransaction {
 
   private async cancelStatement(): Promise<void> {
     const client = this.knex.client as Client;
-    if (client.canCancelQuery !== true) return;
+    if (client.canCancelQuery !== true) {
+      const session = await client.acquireConnection();
+      if (session instanceof SqliteSession) session.lose(new TransactionLostError(this.action));
+      return;
+    }
     let timer: NodeJS.Timeout | undefined;
     const tooLong = new Promise((resolve) => (timer = setTimeout(resolve, cancelMsMax)));
     try {

@@ -247,6 +247,18 @@ test('what is no database is refused', () => {
   }
 });
 
+// rules: 14, 15
+test('a statement on an SQLite file that goes on when its time is up is broken off, again and again', async (t) => {
+  const bank = await openBank(t, openSqliteKnex(join(temporaryFolder(t), 'bank.db')));
+  registerMove(bank, async (_, { transaction, attempt }) => {
+    await transaction('accounts').where('id', 'a').decrement('cents', 100);
+    if (attempt < 6) await transaction.raw('WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT count(*) FROM r');
+    return attempt;
+  }, { isolation: SERIALIZABLE, timeout: 200, maxAttempts: 6 });
+  assert.equal((await bank.run()).result, 6);
+  assert.equal(await bank.balance(), 400);
+});
+
 // rule: 14
 test('an SQLite file of the application keeps its outcomes too', async (t) => {
   const bank = await openBank(t, openSqliteKnex(join(temporaryFolder(t), 'bank.db')));

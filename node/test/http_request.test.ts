@@ -128,6 +128,31 @@ test('a server that is busy is asked again under the same key; one that refuses 
   assert.equal(new Set(keys).size, 3);
 });
 
+test('headers that come twice, redirects that lead nowhere, and JSON that can not be carried', async (t) => {
+  const { url, seen } = await serve(t, (request, response) => {
+    const path = request.url!;
+    if (path === '/cookies') response.setHeader('set-cookie', ['a=1', 'b=2']);
+    if (path === '/circle') response.writeHead(302, { location: '/circle' });
+    if (path === '/file') response.writeHead(302, { location: 'file:///etc/passwd' });
+    if (path.startsWith('/json')) response.setHeader('content-type', 'application/json');
+    response.end(path === '/json/surrogate' ? '"\\ud800"' : path === '/json/large' ? '[1e999]' : '');
+  });
+  const http = call(t);
+  assert.equal((await http({ url: `${url}/cookies` })).headers['set-cookie'], 'a=1, b=2');
+  assert.equal((await http({ url: `${url}/json/surrogate` })).body, '"\\ud800"');
+  assert.equal((await http({ url: `${url}/json/large` })).body, '[1e999]');
+  for (const path of ['/circle', '/file']) {
+    const before = seen.length;
+    await assert.rejects(http({ url: url + path }), (error: any) => {
+      assert.match(error.message, new RegExp(`GET ${url}${path} came to nothing`));
+      assert.equal(error.failureClass, 'permanent');
+      return true;
+    });
+    // Each of its own circle, and no second attempt.
+    assert.ok(seen.length - before <= 21, path);
+  }
+});
+
 test('an answer that is too large, one that never comes, and nobody there', async (t) => {
   const { url } = await serve(t, (request, response) => {
     if (request.url === '/never') return;
@@ -151,7 +176,9 @@ test('an answer that is too large, one that never comes, and nobody there', asyn
     'timeout',
   ]);
   const gone = `http://127.0.0.1:${await closedPort()}/`;
-  assert.deepEqual(await once({ url: gone }), ['TypeError', 'fetch failed', 'external']);
+  const [name, message, failureClass] = await once({ url: gone });
+  assert.deepEqual([name, failureClass], ['FetchError', 'external']);
+  assert.match(message, new RegExp(`^GET ${gone} came to nothing: .*ECONNREFUSED`));
 });
 
 /** Calls it from a workflow that tries once. */

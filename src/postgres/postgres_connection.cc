@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include "base/crash_point.h"
@@ -316,11 +317,19 @@ Failure PostgresConnection::lost() const {
 
 void PostgresConnection::cancel() {
   cancelled_ = true;
+  // It waits for the server, which may not answer any more: this thread does not wait for that.
+  if (cancelling_->exchange(true)) return;
   PGcancel* const cancelling = PQgetCancel(connection_.get());
-  if (cancelling == nullptr) return;
-  std::array<char, 256> why{};
-  PQcancel(cancelling, why.data(), static_cast<int>(why.size()));
-  PQfreeCancel(cancelling);
+  if (cancelling == nullptr) {
+    *cancelling_ = false;
+    return;
+  }
+  std::thread([cancelling, under_way = cancelling_] {
+    std::array<char, 256> why{};
+    PQcancel(cancelling, why.data(), static_cast<int>(why.size()));
+    PQfreeCancel(cancelling);
+    *under_way = false;
+  }).detach();
 }
 
 std::optional<Failure> PostgresConnection::send(const std::string& sql,

@@ -2,6 +2,7 @@
 
 // A connection to a PostgreSQL server, over libpq, whose waiting can be broken off by another thread.
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -91,6 +92,8 @@ class PostgresConnection {
   std::unique_ptr<PGconn, PgConnDelete> connection_;
   int wake_ = -1;           // an eventfd, which wakes whoever waits for an answer
   bool cancelled_ = false;  // the statement that runs
+  // Somebody is about to tell the server so.
+  std::shared_ptr<std::atomic<bool>> cancelling_ = std::make_shared<std::atomic<bool>>(false);
   bool committing_ = false;
   bool out_of_use_ = false;
 

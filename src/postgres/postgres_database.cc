@@ -213,6 +213,11 @@ std::variant<Payload, Failure> PostgresDatabase::attempt(const DatabaseAttempt& 
     Tried tried = try_once(attempt, *table, work);
     auto* const failure = std::get_if<Failure>(&tried.outcome);
     if (failure == nullptr) return std::move(tried.outcome);
+    if (failure->code == "42P01") {
+      // It may be ours that is gone: the next attempt looks for it again.
+      const std::lock_guard lock(mutex_);
+      outcome_table_.reset();
+    }
     if (tried.unsure) return look_up(attempt, *table, std::move(*failure));
     if (attempt.stop.stop_requested()) return attempt_given_up();
     if (!tried.conflict || conflicts == kConflictsMax) return std::move(tried.outcome);

@@ -71,7 +71,11 @@ SqlResult<SqlRows> PostgresSession::run(const std::string_view sql,
   }
   auto text = read_sql_text(sql, connection_->has_backslashes());
   if (!text) return text.error();
-  if (text->ends_transaction) return transaction_ended("A statement");
+  if (text->ends_transaction) {
+    // Whoever wrote that may rely on it: nothing of this transaction is committed.
+    if (phase_ != Phase::idle) lose(transaction_ended("A statement"));
+    return transaction_ended("A statement");
+  }
   if (static_cast<std::size_t>(text->parameters) != parameters.size()) {
     return sql_misfit(fmt::format(
         "{} parameters were given, the statement has {}: \"{}\" (the operator ? is written twice)",

@@ -162,7 +162,10 @@ class SqlReader {
     std::size_t end = at_ + 1;
     while (end < sql_.size() && continues_name(sql_[end])) ++end;
     const std::string_view word = sql_.substr(at_, end - at_);
-    if (at_beginning_ && words_.size() < kWordsKept) words_.push_back(upper(word));
+    const std::string written = upper(word);
+    if (at_beginning_ && words_.size() < kWordsKept) words_.push_back(written);
+    stays_ = stays_ || written == "INTO" || written == "SET_CONFIG" ||
+             written.find("ADVISORY_LOCK") != std::string::npos;
     copy_to(end);
     if (peek() == '\'' && (word == "e" || word == "E")) copy_to(end_of_string(at_, true));
   }
@@ -237,8 +240,10 @@ class SqlReader {
     constexpr std::array<std::string_view, 13> kHarmless{
         "SELECT", "INSERT",    "UPDATE",  "DELETE",   "MERGE",   "WITH", "VALUES",
         "TABLE",  "SAVEPOINT", "RELEASE", "ROLLBACK", "EXPLAIN", "LOCK"};
-    result_.changes_session =
-        !words_.empty() && std::find(kHarmless.begin(), kHarmless.end(), first) == kHarmless.end();
+    const bool harmless = std::find(kHarmless.begin(), kHarmless.end(), first) != kHarmless.end();
+    // INSERT INTO and MERGE INTO make no table.
+    const bool into_is_its_own = first == "INSERT" || first == "MERGE";
+    result_.changes_session = !words_.empty() && (!harmless || (stays_ && !into_is_its_own));
   }
 
   const std::string_view sql_;
@@ -246,6 +251,7 @@ class SqlReader {
   std::size_t at_ = 0;
   bool at_beginning_ = true;        // nothing but words has been seen
   std::vector<std::string> words_;  // the first ones
+  bool stays_ = false;              // a word of it may leave something behind in the session
   bool has_dollars_ = false;
   bool has_numbered_marks_ = false;
   bool marks_are_operators_ = false;

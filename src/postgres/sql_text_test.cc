@@ -91,10 +91,13 @@ TEST(SqlText, WhatEndsATransaction) {
 
 TEST(SqlText, WhatMayStayInTheSession) {
   for (const char* const sql :
-       {"SET search_path = x", "LISTEN x", "CREATE TEMP TABLE x()", "DO $$$$"}) {
+       {"SET search_path = x", "LISTEN x", "CREATE TEMP TABLE x()", "DO $$$$",
+        "SELECT 1 INTO TEMP t", "with a as (select 1) select * into temporary t from a",
+        "SELECT set_config('a.b', '1', false)", "SELECT pg_advisory_lock(7)"}) {
     EXPECT_TRUE(read_sql_text(sql)->changes_session) << sql;
   }
-  for (const char* const sql : {"SELECT 1", "with x AS (SELECT 1) SELECT 1", "(SELECT 1)"}) {
+  for (const char* const sql : {"SELECT 1", "with x AS (SELECT 1) SELECT 1", "(SELECT 1)",
+                                "INSERT INTO x SELECT 1", "SELECT 'INTO'"}) {
     EXPECT_FALSE(read_sql_text(sql)->changes_session) << sql;
   }
 }

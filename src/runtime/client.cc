@@ -14,6 +14,7 @@
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 #include "model/limit_checks.h"
+#include "pawl/json.h"
 #include "runtime/request_checks.h"
 #include "runtime/store_address.h"
 #include "store/mail_slot.h"
@@ -35,6 +36,16 @@ Error ended(const ExecutionRecord& execution) {
                fmt::format("Execution '{}' has ended ({}).", execution.execution_id,
                            to_string(execution.status)),
                execution.execution_id};
+}
+
+// Whoever takes it up could do nothing with what is none.
+std::optional<Error> check_json(const std::string_view what, const Payload& payload) {
+  if (payload.is_none()) return std::nullopt;
+  const auto json = Json::parse(payload.bytes);
+  if (json) return std::nullopt;
+  return Error{ErrorCode::payload_refused,
+               fmt::format("the {} is no JSON: {}", what, json.error().message),
+               {}};
 }
 
 // A history as it is over one connection. Snapshots are for the engine to keep.
@@ -119,6 +130,7 @@ Result<KnownMail> Client::Impl::put(InboxRecord row, const MailSlot::Judge& judg
 
 Result<std::string> Client::start_workflow(StartRequest request) {
   if (auto error = check_start(request, impl_->limits)) return std::move(*error);
+  if (auto error = check_json("initial data", request.input)) return std::move(*error);
   if (!request.idempotency_key.empty()) {
     request.execution_id =
         keyed_execution_id(request.tenant, request.workflow, request.idempotency_key);
@@ -161,6 +173,7 @@ Result<std::string> Client::start_workflow(StartRequest request) {
 
 Result<EnqueueReply> Client::enqueue_event(EventRequest request) {
   if (auto error = check_event(request, impl_->limits)) return std::move(*error);
+  if (auto error = check_json("payload of the event", request.payload)) return std::move(*error);
   InboxRecord row = impl_->row_for(InboxKind::event, request.tenant, request.execution_id);
   row.event_name = request.name;
   row.payload = std::move(request.payload);
@@ -247,6 +260,7 @@ Result<ControlReply> Client::complete_action(CompleteActionRequest request) {
   Payload outcome = failure != nullptr ? Payload::json(encode_failure(*failure))
                                        : std::move(std::get<Payload>(request.outcome));
   if (auto error = check_payload("result of the action", outcome, impl_->limits)) return *error;
+  if (auto error = check_json("result of the action", outcome)) return *error;
   const auto execution = impl_->find_open(*given);
   if (!execution) return execution.error();
   InboxRecord row =

@@ -151,6 +151,24 @@ TEST_F(DatabaseActionTest, RunsOncePerKeyOutsideOfWorkflowsToo) {
   EXPECT_EQ(runtime_->check_integrity().value().findings.size(), 0U);
 }
 
+// rule: 14
+TEST_F(DatabaseActionTest, WhoeverTriesToEndItsTransactionHasNothingCommitted) {
+  runtime_
+      ->register_database_action<Count>([](const Count::Parameters& p, Transaction& sql) {
+        sql.execute("UPDATE invoices SET cents = 1 WHERE id = 'a'").value();
+        const auto ended = sql.execute(p.id);
+        return Count::Result{ended ? 1 : 2};
+      })
+      .value();
+  for (const char* const text : {"ROLLBACK", "COMMIT", "END", "BEGIN"}) {
+    const auto counted =
+        runtime_->execute_action<Count>({text}, {.tenant = "acme", .idempotency_key = text});
+    ASSERT_FALSE(counted) << text;
+    EXPECT_THAT(counted.error().message, HasSubstr("committed and rolled back for you")) << text;
+    EXPECT_EQ(cents(), 150) << text;
+  }
+}
+
 // rules: 14, 15
 TEST_F(DatabaseActionTest, AStatementThatRunsOnWhenItsTimeIsUpIsBrokenOff) {
   runtime_
@@ -241,6 +259,10 @@ TEST_F(DatabaseActionTest, AnSqliteFileOfItsOwnKeepsOutcomesToo) {
       const auto forged = sql.execute("UPDATE pawl_action_results SET result = '{\"attempt\":99}'");
       if (!forged) return forged.error();
     }
+    if (p.id == "ends and does not look") {
+      const auto ended = sql.execute("ROLLBACK");
+      return Count::Result{ended ? 1 : 2};
+    }
     if (p.id == "ends") {
       const auto ended = sql.execute("COMMIT");
       if (!ended) return ended.error();
@@ -257,7 +279,7 @@ TEST_F(DatabaseActionTest, AnSqliteFileOfItsOwnKeepsOutcomesToo) {
   };
   EXPECT_EQ(ask(*runtime_, "again").value().attempt, 2);
   EXPECT_EQ(left(), 9);
-  for (const char* const id : {"fails", "forges", "ends"}) {
+  for (const char* const id : {"fails", "forges", "ends", "ends and does not look"}) {
     EXPECT_FALSE(ask(*runtime_, id)) << id;
     EXPECT_EQ(left(), 9) << id;
   }

@@ -231,12 +231,14 @@ class SqliteSessionCore final : public TurnHolder,
                             FailureClass::permanent);
     }
     phase_ = Phase::begun;
+    tried_to_end_ = false;
     return {};
   }
 
   SqlResult<void> commit() {
     const std::lock_guard lock(mutex_);
     if (const auto lost = unusable()) return *lost;
+    if (tried_to_end_) return tried_to_end();
     if (phase_ == Phase::begun) {
       phase_ = Phase::idle;
       return {};
@@ -261,6 +263,7 @@ class SqliteSessionCore final : public TurnHolder,
     std::unique_lock lock(mutex_);
     if (const auto lost = unusable()) return *lost;
     if (!database_.options().store) return not_a_store();
+    if (tried_to_end_) return tried_to_end();
     if (phase_ != Phase::open) {
       if (const auto failed = take_turn(lock, false)) return *failed;
     }
@@ -388,6 +391,14 @@ class SqliteSessionCore final : public TurnHolder,
   static Failure closed() {
     return sqlite_failure("the runtime is closed, and its database with it", "closed",
                           FailureClass::transient);
+  }
+
+  // Whoever wrote that has relied on it.
+  static Failure tried_to_end() {
+    return sqlite_failure(
+        "SQL in the transaction has tried to begin or to end one: it is committed and rolled back "
+        "for you, and nothing of this one is committed",
+        "transaction_ended", FailureClass::permanent);
   }
 
   static Failure not_a_store() {
@@ -687,6 +698,7 @@ class SqliteSessionCore final : public TurnHolder,
                        const char* const second, const char*, const char*) {
     auto& core = *static_cast<SqliteSessionCore*>(self);
     if (core.own_) return SQLITE_OK;
+    if (action == SQLITE_TRANSACTION) core.tried_to_end_ = core.phase_ != Phase::idle;
     if (action == SQLITE_ALTER_TABLE) core.alters_ = core.database_.options().store;
     const std::string why = core.why_not(action, first, second);
     if (why.empty()) return SQLITE_OK;
@@ -748,9 +760,10 @@ class SqliteSessionCore final : public TurnHolder,
   bool has_turn_ = false;
   std::chrono::steady_clock::time_point deadline_;
   std::string lost_because_;
-  std::string refused_;  // why the authorizer said no
-  bool own_ = false;     // a statement of ours is prepared
-  bool alters_ = false;  // what is prepared alters a table
+  std::string refused_;        // why the authorizer said no
+  bool own_ = false;           // a statement of ours is prepared
+  bool alters_ = false;        // what is prepared alters a table
+  bool tried_to_end_ = false;  // by SQL, its transaction
   bool closed_ = false;
   std::atomic<bool> losing_ = false;
   std::atomic<bool> broken_off_ = false;

@@ -149,6 +149,23 @@ TEST_F(CompletionBeside, AClientTellsARunningEngineAndIsToldWhatCanNotBe) {
   EXPECT_EQ(refusal(guessed), ErrorCode::unknown_execution);
   const auto large = beside.complete_action({other, Payload::json(std::string(3'000'000, '1'))});
   EXPECT_EQ(large.error().code, ErrorCode::payload_too_large);
+  for (const char* const text : {"{bad", "1 2", "\"\xff\"", "nothing"}) {
+    EXPECT_EQ(beside.complete_action({other, Payload::json(text)}).error().code,
+              ErrorCode::payload_refused);
+    EXPECT_EQ(beside
+                  .enqueue_event({.tenant = kTenant,
+                                  .execution_id = "wf-b",
+                                  .name = "Go",
+                                  .payload = Payload::json(text)})
+                  .error()
+                  .code,
+              ErrorCode::payload_refused);
+    StartRequest bad;
+    bad.workflow = "Sign";
+    bad.tenant = kTenant;
+    bad.input = Payload::json(text);
+    EXPECT_EQ(beside.start_workflow(bad).error().code, ErrorCode::payload_refused);
+  }
   ASSERT_TRUE(beside.complete_action(
       {other, Failure{.name = "Refused", .message = "no pen", .failure_class = {}}}));
   EXPECT_EQ(result_of(runtime, "b"), "Refused: no pen");

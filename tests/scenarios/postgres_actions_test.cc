@@ -364,6 +364,37 @@ TEST_F(PostgresActions, AHandlerCanNotEndItsTransactionBySql) {
 }
 
 // rule: 14
+TEST_F(PostgresActions, WhoeverTriesToEndItsTransactionHasNothingCommitted) {
+  on_move([](const Move::Parameters& wanted, Transaction& sql,
+             const ActionContext&) -> SqlResult<Move::Result> {
+    if (auto failed = take(sql)) return *failed;
+    return said(sql.execute(wanted.how) ? "ended" : "was not looked at");
+  });
+  for (const char* const statement : {"ROLLBACK", "COMMIT"}) {
+    EXPECT_EQ(run(statement).error->name, "TransactionEndedError") << statement;
+  }
+  EXPECT_EQ(cents(), 500);
+  EXPECT_EQ(outcomes(), 0);
+}
+
+// rule: 14
+TEST_F(PostgresActions, WhatStatementsLeaveInASessionIsNotThereForTheNext) {
+  on_move([](const Move::Parameters& wanted, Transaction& sql,
+             const ActionContext&) -> SqlResult<Move::Result> {
+    const auto done = sql.query<std::string>(wanted.how);
+    if (!done) return done.error();
+    return said(done->empty() ? "none" : done->front());
+  });
+  const std::string leaves =
+      "SELECT set_config('pawl.left', concat(current_setting('pawl.left', true), 'x'), false)";
+  for (int time = 0; time < 2; ++time) {
+    const ExecutionState into = run("SELECT 1 AS n INTO TEMP t2");
+    EXPECT_EQ(into.status, "completed") << (into.error ? into.error->message : "");
+    EXPECT_THAT(run(leaves).result.bytes, HasSubstr("\"x\""));
+  }
+}
+
+// rule: 14
 TEST_F(PostgresActions, SavepointsAreTheHandlersOwn) {
   on_move([](const Move::Parameters& wanted, Transaction& sql,
              const ActionContext&) -> SqlResult<Move::Result> {
