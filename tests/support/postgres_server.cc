@@ -20,7 +20,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -48,32 +50,49 @@ fs::path programs() {
   return newest;
 }
 
-// The server refuses to be root's.
-void become_postgres() {
-  if (geteuid() != 0) return;
-  const passwd* const user = getpwnam("postgres");
-  if (user == nullptr || initgroups(user->pw_name, user->pw_gid) != 0 ||
-      setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
-    _exit(126);
+// Whose the server is: it refuses to be root's.
+struct Account {
+  uid_t user = 0;
+  gid_t group = 0;
+};
+
+std::optional<Account> find_account() {
+  if (geteuid() != 0) return std::nullopt;
+  const passwd* const found = getpwnam("postgres");
+  if (found == nullptr) throw std::runtime_error("there is no user postgres");
+  return Account{found->pw_uid, found->pw_gid};
+}
+
+// A sanitizer of the tests' is none of the server's.
+std::vector<char*> environment_of_server() {
+  std::vector<char*> kept;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (!std::string_view(*variable).starts_with("LD_PRELOAD=")) kept.push_back(*variable);
   }
+  kept.push_back(nullptr);
+  return kept;
 }
 
 pid_t begin(const std::vector<std::string>& command, const std::string& log) {
   std::vector<char*> arguments;
   for (const std::string& part : command) arguments.push_back(const_cast<char*>(part.c_str()));
   arguments.push_back(nullptr);
+  const std::optional<Account> account = find_account();
+  const std::vector<char*> variables = environment_of_server();
   const pid_t child = fork();
   if (child != 0) return child;
-  become_postgres();
+  // Another thread may have had any lock at the fork: system calls only.
+  if (account && (setgroups(1, &account->group) != 0 || setgid(account->group) != 0 ||
+                  setuid(account->user) != 0)) {
+    _exit(126);
+  }
   // It goes with the test that is killed.
   prctl(PR_SET_PDEATHSIG, SIGQUIT);
   const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
   dup2(file, 1);
   dup2(file, 2);
   if (chdir("/") != 0) _exit(126);
-  // A sanitizer of the tests' is none of the server's.
-  unsetenv("LD_PRELOAD");
-  execv(arguments[0], arguments.data());
+  execve(arguments[0], arguments.data(), variables.data());
   _exit(127);
 }
 
