@@ -6,8 +6,14 @@ import { createActionRegistry, defineWorkflow, getWorkflowRuntime, TransactionIs
 
 const [, , file, first, count, all] = process.argv;
 const registry = createActionRegistry();
-registry.registerDatabaseAction(
-  'Increment', '', [{ name: 'id', type: 'string', required: true }], TransactionIsolationLevel.SERIALIZABLE,
+registry.registerAction(
+  {
+    name: 'Increment',
+    isolation: TransactionIsolationLevel.SERIALIZABLE,
+    parameters: [{ name: 'id', type: 'string', required: true }],
+    // All that were interrupted go on at once, and meet at one row.
+    retry: { maxAttempts: 1000, initialInterval: 10, maxInterval: 1000 },
+  },
   async ({ id }, { transaction }) => {
     for (const counter of [id, 'all']) {
       await transaction('counters').insert({ id: counter, n: 1 }).onConflict('id').merge({ n: transaction.raw('counters.n + 1') });
