@@ -144,7 +144,9 @@ void Shard::limit_detached(const DetachedAction& detached) {
 
 void Shard::end_detached_by_limit(const Position position) {
   DetachedAction& detached = *detached_.at(detached_positions_.at(position));
-  if (detached.outcome) return;
+  const auto total = catalog_.find_action(detached.action.name)->options.total_timeout;
+  // It may have been registered anew meanwhile, without one.
+  if (detached.outcome || !total) return;
   const AttemptKey key{0, position};
   if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
     if (attempt->second.handed_out) {
@@ -154,8 +156,7 @@ void Shard::end_detached_by_limit(const Position position) {
   }
   std::erase_if(detached_retries_,
                 [&](const auto& retry) { return retry.second == detached.map_key; });
-  const auto total = *catalog_.find_action(detached.action.name)->options.total_timeout;
-  detached.outcome = took_too_long(total, detached.last_failure);
+  detached.outcome = took_too_long(*total, detached.last_failure);
   record_detached(detached);
 }
 

@@ -264,6 +264,32 @@ TEST(ActionOptions, OutsideOfWorkflowsTheTimeOverAllAttemptsEndsTheOneUnderWayTo
   EXPECT_THAT(told->error().message, HasSubstr("within its time-out"));
 }
 
+// rule: 15
+TEST(ActionOptions, OneThatIsRegisteredAnewWithoutATimeOutGoesOn) {
+  ActionOptions options;
+  options.total_timeout = 5'000;
+  World world({}, runs({}));
+  ActionTask task;
+  const auto silent =
+      [&task](const ActionTask& given) -> std::optional<std::variant<Payload, Failure>> {
+    task = given;
+    return std::nullopt;
+  };
+  world.register_action("act", silent, options);
+  ExecuteActionRequest request;
+  request.tenant = kTenant;
+  request.idempotency_key = "k";
+  request.name = "act";
+  request.parameters = Payload::json("{}");
+  ASSERT_FALSE(world.execute(request));
+  world.register_action("act", silent);
+  world.advance(5'000);
+  EXPECT_TRUE(world.aborts().empty());
+  world.answer(task, Payload::json("1"));
+  const auto told = world.execute(request);
+  ASSERT_TRUE(told && *told);
+}
+
 // It was loaded for the time of its retry, which had come, again and again.
 // rule: 15
 TEST(ActionOptions, AnExecutionThatWasPutAwayWhileARetryRunsIsLeftInPeace) {
