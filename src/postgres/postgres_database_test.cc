@@ -38,15 +38,13 @@ using namespace std::chrono_literals;
 
 // One server for all tests of a process.
 PostgresServer* server() {
-  static const auto instance =
-      PostgresServer::is_installed() ? std::make_unique<PostgresServer>() : nullptr;
+  static const auto instance = std::make_unique<PostgresServer>();
   return instance.get();
 }
 
 class PostgresDatabaseTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (server() == nullptr) GTEST_SKIP() << "PostgreSQL is not installed (postgresql-15)";
     conninfo_ = server()->new_database();
     database_ = open_postgres_database(conninfo_);
   }

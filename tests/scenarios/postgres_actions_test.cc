@@ -64,8 +64,7 @@ using namespace std::chrono_literals;
 constexpr std::string_view kTake = "UPDATE accounts SET cents = cents - 100 WHERE id = 'a'";
 
 PostgresServer* server() {
-  static const auto instance =
-      PostgresServer::is_installed() ? std::make_unique<PostgresServer>() : nullptr;
+  static const auto instance = std::make_unique<PostgresServer>();
   return instance.get();
 }
 
@@ -82,10 +81,7 @@ class PostgresActions : public ::testing::Test {
   using Handler = std::function<SqlResult<Move::Result>(const Move::Parameters&, Transaction&,
                                                         const ActionContext&)>;
 
-  void SetUp() override {
-    if (server() == nullptr) GTEST_SKIP() << "PostgreSQL is not installed (postgresql-15)";
-    open(server()->new_database());
-  }
+  void SetUp() override { open(server()->new_database()); }
   // What the test looks with goes straight to the server, through whatever the actions' connections go.
   void open(const std::string& direct, const std::string& through = "",
             PostgresDatabaseOptions options = {}) {

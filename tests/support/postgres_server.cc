@@ -123,9 +123,10 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-bool PostgresServer::is_installed() { return !programs().empty(); }
-
 PostgresServer::PostgresServer() : port_(free_port()) {
+  if (programs().empty()) {
+    throw std::runtime_error("PostgreSQL is not installed: run scripts/bootstrap test");
+  }
   if (geteuid() == 0) {
     const passwd* const user = getpwnam("postgres");
     if (user == nullptr || chown(folder_.path().c_str(), user->pw_uid, user->pw_gid) != 0) {

@@ -11,8 +11,6 @@ namespace pawl::test {
 // its own pid.
 class PostgresServer {
  public:
-  // Whether the programs are there (Debian: postgresql-15).
-  static bool is_installed();
   // Throws std::runtime_error with what the server says.
   PostgresServer();
   ~PostgresServer();
