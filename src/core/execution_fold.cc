@@ -164,10 +164,20 @@ void ExecutionFold::note_progress(const Position graph) {
   }
 }
 
+template <class Attributes>
+Result<Attributes> ExecutionFold::attributes_of(const HistoryEvent& event) {
+  auto* const expected = std::get_if<Attributes>(&expected_);
+  if (expected == nullptr) return decode<Attributes>(event.attributes, event.codec);
+  Result<Attributes> attributes(std::move(*expected));
+  expected_ = {};
+  return attributes;
+}
+
 Result<void> ExecutionFold::open_graph(const HistoryEvent& event) {
-  auto command = expected_graph_ ? Result<StartGraphCommand>(std::move(*expected_graph_))
-                                 : decode_graph(event.payload.bytes);
-  expected_graph_.reset();
+  auto* const expected = std::get_if<StartGraphCommand>(&expected_);
+  auto command = expected != nullptr ? Result<StartGraphCommand>(std::move(*expected))
+                                     : decode_graph(event.payload.bytes);
+  expected_ = {};
   if (!command) return misfit(event, command.error().message);
   const Position positions = positions_of(*command);
   auto graph = ActionGraph::make(std::move(*command));
@@ -219,7 +229,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
   last_at_ = std::max(last_at_, event.at);
   switch (event.type) {
     case EventType::execution_started: {
-      auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+      auto attributes = attributes_of<StartedAttributes>(event);
       if (!attributes) return attributes.error();
       if (attributes->first_position != next_position_) {
         return misfit(event, fmt::format("the next position is {}", next_position_));
@@ -234,7 +244,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       return {};
     }
     case EventType::execution_scheduled: {
-      const auto attributes = decode<StartedAttributes>(event.attributes, event.codec);
+      const auto attributes = attributes_of<StartedAttributes>(event);
       if (!attributes) return attributes.error();
       if (event.sequence != 1) return misfit(event, "it has begun already");
       seed_ = attributes->seed;
@@ -245,7 +255,7 @@ Result<void> ExecutionFold::apply(const HistoryEvent& event) {
       return {};
     }
     case EventType::event_received: {
-      auto attributes = decode<ReceivedAttributes>(event.attributes, event.codec);
+      auto attributes = attributes_of<ReceivedAttributes>(event);
       if (!attributes) return attributes.error();
       remember_event(event.sequence, attributes->event_id);
       if (event.position != 0) return close_wait(event.position, event);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/action_graph.h"
@@ -131,8 +132,10 @@ class ExecutionFold {
   // Fails where the record does not fit what came before: a gap, an unknown position, attributes
   // that can't be read. The fold is not to be used after that.
   Result<void> apply(const HistoryEvent& event);
-  // What the record of a graph says that is applied next: it is made of this, and need not be read.
-  void expect_graph(StartGraphCommand command) { expected_graph_ = std::move(command); }
+  // What the record says that is applied next: it is made of this, and need not be read.
+  using Expected =
+      std::variant<std::monostate, StartGraphCommand, StartedAttributes, ReceivedAttributes>;
+  void expect(Expected content) { expected_ = std::move(content); }
 
   // A record that no longer counts: only its number does.
   void skip(const HistoryEvent& event);
@@ -220,6 +223,8 @@ class ExecutionFold {
   Result<void> close_action(Position position, const HistoryEvent& event);
   void schedule_anew(Timestamp at);
   void retry_action(PendingAction& action, std::optional<Timestamp> at);
+  template <class Attributes>
+  Result<Attributes> attributes_of(const HistoryEvent& event);
   Result<void> open_graph(const HistoryEvent& event);
   Result<void> open_step(const HistoryEvent& event);
   Result<void> close_step(const HistoryEvent& event);
@@ -230,7 +235,7 @@ class ExecutionFold {
   Timestamp last_at_ = 0;
   Position next_position_ = 1;
   std::uint64_t seed_ = 0;
-  std::optional<StartGraphCommand> expected_graph_;
+  Expected expected_;
   std::map<Position, PendingAction> actions_;
   std::map<Position, PendingWait> waits_;
   std::map<Position, PendingSleep> sleeps_;

@@ -222,7 +222,7 @@ Error ActivationSplitter::broken(const std::string_view why) const {
 }
 
 Result<void> ActivationSplitter::add(const std::span<const HistoryEvent> records,
-                                     std::deque<ReplayStep>& steps) {
+                                     Queue<ReplayStep>& steps) {
   for (const HistoryEvent& event : records) {
     if (event.sequence <= start_.after) continue;
     if (auto added = add(event, steps); !added) return added;
@@ -230,7 +230,7 @@ Result<void> ActivationSplitter::add(const std::span<const HistoryEvent> records
   return {};
 }
 
-Result<void> ActivationSplitter::add(const HistoryEvent& event, std::deque<ReplayStep>& steps) {
+Result<void> ActivationSplitter::add(const HistoryEvent& event, Queue<ReplayStep>& steps) {
   while (event.sequence > start_.forks.front().first) start_.forks.pop_front();
   if (start_.void_records.contains(event)) return {};
   if (event.type == EventType::execution_retried) {
@@ -300,9 +300,9 @@ Result<void> ActivationSplitter::finish() const {
   return {};
 }
 
-Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                      const std::span<const HistoryEvent> history) {
-  std::deque<ReplayStep> steps;
+Result<Queue<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
+                                                 const std::span<const HistoryEvent> history) {
+  Queue<ReplayStep> steps;
   ActivationSplitter splitter(execution, start_of_replay(history));
   if (auto added = splitter.add(history, steps); !added) return added.error();
   if (auto finished = splitter.finish(); !finished) return finished.error();

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/queue.h"
 #include "core/history_cut.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
@@ -46,12 +47,12 @@ class ActivationSplitter {
   // Adds the activations that are whole by then. Where a run begins as new, `steps` is emptied first: the
   // code has no part in what was before. An error where the records don't make whole activations; the
   // splitter is not to be used after that.
-  Result<void> add(std::span<const HistoryEvent> records, std::deque<ReplayStep>& steps);
+  Result<void> add(std::span<const HistoryEvent> records, Queue<ReplayStep>& steps);
   // An error if the last activation has no end.
   Result<void> finish() const;
 
  private:
-  Result<void> add(const HistoryEvent& event, std::deque<ReplayStep>& steps);
+  Result<void> add(const HistoryEvent& event, Queue<ReplayStep>& steps);
   Error broken(std::string_view why) const;
 
   const ExecutionRecord execution_;
@@ -62,8 +63,8 @@ class ActivationSplitter {
 };
 
 // The whole of it at once.
-Result<std::deque<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                      std::span<const HistoryEvent> history);
+Result<Queue<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
+                                                 std::span<const HistoryEvent> history);
 
 // The job that a record of role `job` delivers. `received` is the EventReceived record that an
 // EventDelivered points at, null for all others.

@@ -235,7 +235,7 @@ void Shard::answer_waiters(const ExecutionRef ref, const bool found) {
   }
 }
 
-void Shard::refuse(std::deque<Work>& work, const Error& error) {
+void Shard::refuse(Queue<Work>& work, const Error& error) {
   for (const Work& item : work) refuse(item, error);
   work.clear();
 }
@@ -293,7 +293,7 @@ void Shard::release(Held held) {
   }
   if (execution->last_commit != held.commit) return;
   if (execution->phase == Execution::Phase::stuck) {
-    std::deque<Work> work = std::move(execution->work);
+    Queue<Work> work = std::move(execution->work);
     const ExecutionRef ref = held.execution;
     forget(*execution);
     for (Work& item : work) {
@@ -310,10 +310,10 @@ void Shard::release(Held held) {
 
 void Shard::drop_all_uncommitted(const Error& error) {
   ++generation_;
-  std::deque<Held> lost = std::move(held_);
+  Queue<Held> lost = std::move(held_);
   held_.clear();
   std::vector<ExecutionRef> touched;
-  std::deque<Work> refused;
+  Queue<Work> refused;
   // What filled them may be lost too.
   for (auto& [key, full] : full_) {
     full.stage = FullReceiver::Stage::has_room;
@@ -334,7 +334,7 @@ void Shard::drop_all_uncommitted(const Error& error) {
     reply(execution->start_request, error);
     return_mail_of(*execution);
     take_up_steps(*execution);
-    std::deque<Work> work = std::move(execution->work);
+    Queue<Work> work = std::move(execution->work);
     keep_outcomes(held.execution, work);
     abandon_attempts(held.execution);
     forget(*execution);
@@ -449,7 +449,7 @@ bool Shard::is_durable(const Execution& execution) const {
 }
 
 // Whether all that waits there is found in the store, when the execution can run again.
-bool Shard::can_leave(const std::deque<Work>& work) {
+bool Shard::can_leave(const Queue<Work>& work) {
   return std::all_of(work.begin(), work.end(), [](const Work& item) {
     return std::holds_alternative<TimerDue>(item) || std::holds_alternative<InboxEvent>(item);
   });

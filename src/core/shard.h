@@ -28,6 +28,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/queue.h"
 #include "core/catalog.h"
 #include "core/execution_fold.h"
 #include "core/history_reading.h"
@@ -236,10 +237,11 @@ struct AbortAction {
   AttemptId attempt = 0;
 };
 
-// The execution has ended; the runtime reads its state from the store.
+// The execution has ended. Where its state is not given, it is to be read from the store.
 struct CompletionReached {
   std::string tenant;
   std::string execution_id;
+  std::unique_ptr<ExecutionState> state = nullptr;
 };
 
 struct Reply {
@@ -432,26 +434,26 @@ class Shard {
   void give(ExecutionRef ref, Work work);
   void load(ExecutionRef ref);
   // Takes what actions did out of what waits, to be taken up when the execution is loaded again.
-  void keep_outcomes(ExecutionRef ref, std::deque<Work>& work);
-  void fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error);
+  void keep_outcomes(ExecutionRef ref, Queue<Work>& work);
+  void fail_load(const LoadExecution& asked, Queue<Work> work, const Error& error);
   void resume_some();
   HistoryBounds page() const;
   Loading* find_loading(const LoadExecution& asked);
   Loading take_loading(const LoadExecution& asked);
   void load_again(const LoadExecution& asked, Loading stale);
   void read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>> page);
-  void install(HistoryReading reading, std::deque<Work> work);
-  std::deque<Work> in_order(StoredExecution& stored, std::deque<Work> work);
+  void install(HistoryReading reading, Queue<Work> work);
+  Queue<Work> in_order(StoredExecution& stored, Queue<Work> work);
   void take_ahead(Execution& execution, std::vector<ActionResultRecord> ahead);
   static bool starts_child(const Work& work);
-  static HistoryReading::Wanted wanted_of(const std::deque<Work>& work);
-  void refuse(std::deque<Work>& work, const Error& error);
+  static HistoryReading::Wanted wanted_of(const Queue<Work>& work);
+  void refuse(Queue<Work>& work, const Error& error);
   // Mail is not lost by it.
   void refuse(const Work& work, const Error& error);
 
   // Closing: see shard_drain.cc.
   static bool is_promised(const Work& work);
-  static bool promises(const std::deque<Work>& work);
+  static bool promises(const Queue<Work>& work);
 
   // Working off what waits at an execution.
   void proceed(Execution& execution);
@@ -559,6 +561,7 @@ class Shard {
   void finish_activation(Execution& execution, ActivationResult result);
   void apply_command(Execution& execution, Command& command, CallSite site);
   void close_execution(Execution& execution);
+  static CompletionReached completion_of(const Execution& execution);
   void commit(Execution& execution);
   void get_stuck(Execution& execution, const std::string& report);
 
@@ -630,7 +633,7 @@ class Shard {
   // The cache.
   void touch(Execution& execution);
   void evict_surplus();
-  static bool can_leave(const std::deque<Work>& work);
+  static bool can_leave(const Queue<Work>& work);
   bool runs_own_code(const Execution& execution) const;
   void forget(Execution& execution);
   bool is_durable(const Execution& execution) const;
@@ -664,7 +667,7 @@ class Shard {
   // What waits for a load. An execution can be loaded by its id and by its reference at once: the
   // first to come installs it and takes all work; the other is then out of date.
   struct Loading {
-    std::deque<Work> work;
+    Queue<Work> work;
     bool stale = false;
     bool again = false;                       // wanted since it is stale
     std::unique_ptr<HistoryReading> reading;  // once its first page has come, if there are more
@@ -673,7 +676,7 @@ class Shard {
   std::unordered_map<std::string, Loading> loading_ids_;
   std::unordered_map<ExecutionRef, Loading> loading_refs_;
   // What actions did whose executions could not be read: until they can.
-  std::unordered_map<ExecutionRef, std::deque<Work>> outcomes_kept_;
+  std::unordered_map<ExecutionRef, Queue<Work>> outcomes_kept_;
   std::uint64_t next_page_ = 1;
   std::deque<ExecutionRef> to_resume_;
   // Stuck executions that are to be tried again when they are loaded.
@@ -746,7 +749,7 @@ class Shard {
   };
   std::map<std::string, FullReceiver> full_;
 
-  std::deque<Held> held_;
+  Queue<Held> held_;
   std::uint64_t next_commit_ = 1;
   std::uint64_t generation_ = 1;
   // After a failed commit: what to load again, and when.

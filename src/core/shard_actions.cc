@@ -109,12 +109,12 @@ void Shard::dispatch_once_durable(Execution& execution, const Position position)
 // Every action that is under way as far as the history tells, and whose outcome is not waiting already.
 void Shard::dispatch_all(Execution& execution) {
   std::unordered_set<Position> finished;
-  for (const std::deque<Work>* const waiting : {&execution.work, &execution.steps_ended}) {
-    for (const Work& work : *waiting) {
-      const auto* const outcome = std::get_if<AttemptFinished>(&work);
-      if (outcome != nullptr) finished.insert(outcome->position);
-    }
-  }
+  const auto note = [&finished](const Work& work) {
+    const auto* const outcome = std::get_if<AttemptFinished>(&work);
+    if (outcome != nullptr) finished.insert(outcome->position);
+  };
+  std::for_each(execution.work.begin(), execution.work.end(), note);
+  std::for_each(execution.steps_ended.begin(), execution.steps_ended.end(), note);
   const bool running = execution.fold.record().status == ExecutionStatus::running;
   for (const auto& [position, action] : execution.fold.actions()) {
     if (finished.contains(position) || action.held) continue;

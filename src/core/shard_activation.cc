@@ -8,11 +8,14 @@
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "core/start_options.h"
+#include "core/time_travel.h"
 #include "model/attributes.h"
 #include "model/failure_codec.h"
 
 namespace pawl {
 namespace {
+
+constexpr std::size_t kRecordsExpected = 4;  // of most transitions
 
 // The records that a command or job leaves follow from checked input; one that does not fit is a bug.
 void require(const Result<void>& done) {
@@ -73,11 +76,14 @@ HistoryEvent& Shard::append(Execution& execution, HistoryEvent event) {
     }
   }
   require(execution.fold.apply(event));
+  execution.data.add(event);
   for (std::size_t index = 0; index < count; ++index) {
     const auto after = execution.fold.timer(places[index]);
     if (before[index] != after) move_timer(execution, places[index], before[index]);
   }
-  execution.open.records.push_back(std::move(event));
+  std::vector<HistoryEvent>& records = execution.open.records;
+  if (records.empty()) records.reserve(kRecordsExpected);
+  records.push_back(std::move(event));
   for (const auto& [position, child] : left) leave_child(execution, child);
   return execution.open.records.back();
 }
@@ -188,7 +194,7 @@ void Shard::apply_command(Execution& execution, Command& command, const CallSite
   HistoryEvent recorded = *record_of(command, site);
   if (auto* const graph = std::get_if<StartGraphCommand>(&command)) {
     execution.graphs_begun.push_back(std::exchange(graph->position, 0));
-    execution.fold.expect_graph(std::move(*graph));
+    execution.fold.expect(std::move(*graph));
   }
   append(execution, std::move(recorded));
   if (const auto* const action = std::get_if<ScheduleActionCommand>(&command)) {
@@ -247,13 +253,27 @@ void Shard::close_execution(Execution& execution) {
     execution.effects.mail.push_back(std::move(mail));
   }
   if (auto waiters = waiters_.extract(ref)) {
-    const ExecutionRecord& record = execution.fold.record();
     for (const Waiter& waiter : waiters.mapped()) {
       if (waiter.deadline) wait_deadlines_.erase({*waiter.deadline, ref, waiter.request});
-      execution.effects.replies.push_back(
-          Reply{waiter.request, CompletionReached{record.tenant, record.execution_id}});
+      execution.effects.replies.push_back(Reply{waiter.request, completion_of(execution)});
     }
   }
+}
+
+// What is told of one that has ended.
+CompletionReached Shard::completion_of(const Execution& execution) {
+  const ExecutionRecord& record = execution.fold.record();
+  CompletionReached reached{record.tenant, record.execution_id};
+  auto data = execution.data.text();
+  if (!data) return reached;
+  reached.state = std::make_unique<ExecutionState>(describe(record));
+  ExecutionState& state = *reached.state;
+  state.condition.clear();
+  state.condition_detail.clear();
+  state.data = Payload::json(std::move(*data));
+  state.sequence = execution.fold.last_sequence();
+  state.updated_at = execution.fold.last_at();
+  return reached;
 }
 
 // What is recorded already and waits for code to run: outcomes of actions that ended meanwhile, a
@@ -438,7 +458,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
     // It never began: nothing is left of it.
     reply(execution.start_request,
           Error{ErrorCode::not_deterministic, report, record.execution_id});
-    std::deque<Work> work = std::move(execution.work);
+    Queue<Work> work = std::move(execution.work);
     const std::string tenant = record.tenant;
     const std::string execution_id = record.execution_id;
     for (const InboxId id : mail_in(execution.open)) {
@@ -473,7 +493,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
       }
       settle_mail(id, report, std::move(answers));
     }
-    std::deque<Work> behind = std::move(execution.work);
+    Queue<Work> behind = std::move(execution.work);
     const ExecutionRef failed = record.ref;
     forget(execution);
     for (Work& item : behind) give(failed, std::move(item));

@@ -33,7 +33,7 @@ bool Shard::is_promised(const Work& work) {
   return mail_of(work) == 0;
 }
 
-bool Shard::promises(const std::deque<Work>& work) {
+bool Shard::promises(const Queue<Work>& work) {
   return std::any_of(work.begin(), work.end(), is_promised);
 }
 

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/queue.h"
+#include "core/live_data.h"
 #include "core/shard.h"
 
 namespace pawl {
@@ -55,9 +57,9 @@ struct Shard::Execution {
 
   ExecutionFold fold;
   Phase phase = Phase::idle;
-  std::deque<Work> work;
+  Queue<Work> work;
   // Steps of graphs that have ended while a commit was under way: recorded together once that is durable.
-  std::deque<Work> steps_ended;
+  std::vector<Work> steps_ended;
   std::uint64_t steps_after = 0;  // that commit; later ones don't hold them up
   bool steps_due = false;         // it is durable, and they have their turn
   std::list<Execution*>::iterator used;
@@ -71,7 +73,7 @@ struct Shard::Execution {
   std::int64_t history_end = 0;
   ReplayStart replay_start;
   std::unique_ptr<Rebuild> rebuild;  // until all of the replay is handed to the host
-  std::deque<ReplayStep> replay;     // handed to the host and not answered yet
+  Queue<ReplayStep> replay;          // handed to the host and not answered yet
   int results_owed = 0;              // by the host, replay included
   bool knows_parent = true;          // false: it has ended, and was loaded without its history
 
@@ -108,6 +110,7 @@ struct Shard::Execution {
   std::string row_state;
   bool row_in_flight = false;
   std::string condition_detail;
+  LiveData data;
 
   std::uint64_t last_commit = 0;
   struct Answer {
@@ -116,7 +119,7 @@ struct Shard::Execution {
     std::string processing_id;
   };
   // Keys that were used lately; those whose commit is under way are all among them.
-  std::deque<Answer> recent_keys;
+  Queue<Answer> recent_keys;
 };
 
 // An action outside of any execution, or under a key of its caller's, from the call to its recorded outcome.

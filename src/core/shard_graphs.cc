@@ -1,7 +1,7 @@
 // Graphs of actions: their steps are begun in the transition that lets them, without code in between; their
 // end wakes the code.
 
-#include <iterator>
+#include <utility>
 
 #include "core/shard.h"
 #include "core/shard_execution.h"
@@ -33,10 +33,7 @@ void Shard::begin_all_steps(Execution& execution) {
 
 // Those that had to wait go before what came later.
 void Shard::take_up_steps(Execution& execution) {
-  execution.work.insert(execution.work.begin(),
-                        std::make_move_iterator(execution.steps_ended.begin()),
-                        std::make_move_iterator(execution.steps_ended.end()));
-  execution.steps_ended.clear();
+  put_in_front(execution.work, std::exchange(execution.steps_ended, {}));
 }
 
 namespace {

@@ -138,7 +138,7 @@ void Shard::on(ExecutionLoaded input) {
         std::make_unique<HistoryReading>(std::move(stored), wanted_of(loading->work));
     return read_on(asked, std::move(page));
   }
-  std::deque<Work> work = take_loading(asked).work;
+  Queue<Work> work = take_loading(asked).work;
   if (!input.found) return fail_load(asked, std::move(work), input.found.error());
   if (asked.ref != 0) {
     outcomes_kept_.erase(asked.ref);
@@ -210,19 +210,18 @@ void Shard::read_on(const LoadExecution& asked, Result<std::vector<HistoryEvent>
   refuse(done.work, read.error());
 }
 
-void Shard::keep_outcomes(const ExecutionRef ref, std::deque<Work>& work) {
+void Shard::keep_outcomes(const ExecutionRef ref, Queue<Work>& work) {
   for (Work& item : work) {
     if (std::holds_alternative<AttemptFinished>(item)) {
       outcomes_kept_[ref].push_back(std::move(item));
     }
   }
-  std::erase_if(work,
-                [](const Work& item) { return std::holds_alternative<AttemptFinished>(item); });
+  erase_if(work, [](const Work& item) { return std::holds_alternative<AttemptFinished>(item); });
 }
 
 // It could not be read. What was asked for its number is read again later: what actions did, which would be
 // done once more if it were forgotten, waits for that.
-void Shard::fail_load(const LoadExecution& asked, std::deque<Work> work, const Error& error) {
+void Shard::fail_load(const LoadExecution& asked, Queue<Work> work, const Error& error) {
   if (asked.ref != 0) {
     keep_outcomes(asked.ref, work);
     reload_later({asked.ref});
@@ -235,7 +234,7 @@ bool Shard::starts_child(const Work& work) {
   return start != nullptr && !start->parent.empty();
 }
 
-HistoryReading::Wanted Shard::wanted_of(const std::deque<Work>& work) {
+HistoryReading::Wanted Shard::wanted_of(const Queue<Work>& work) {
   if (std::any_of(work.begin(), work.end(), is_retry)) return HistoryReading::Wanted::all;
   if (std::any_of(work.begin(), work.end(), starts_child)) return HistoryReading::Wanted::parent;
   return HistoryReading::Wanted::nothing;
@@ -243,7 +242,7 @@ HistoryReading::Wanted Shard::wanted_of(const std::deque<Work>& work) {
 
 // What waits for an execution that was loaded: what lies in the store, by the time at which it was accepted,
 // whoever sent it; then what has come since.
-std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work> work) {
+Queue<Shard::Work> Shard::in_order(StoredExecution& stored, Queue<Work> work) {
   using Accepted = std::pair<Timestamp, Work>;
   std::vector<Accepted> own;
   std::vector<Accepted> sent;
@@ -276,7 +275,7 @@ std::deque<Shard::Work> Shard::in_order(StoredExecution& stored, std::deque<Work
              std::make_move_iterator(sent.begin()), std::make_move_iterator(sent.end()),
              std::back_inserter(merged),
              [](const Accepted& one, const Accepted& other) { return one.first < other.first; });
-  std::deque<Work> ordered;
+  Queue<Work> ordered;
   for (auto& [at, item] : merged) ordered.push_back(std::move(item));
   for (Work& item : work) {
     if (const InboxId id = mail_of(item); id == 0 || !placed.contains(id)) {
@@ -300,7 +299,7 @@ void Shard::take_ahead(Execution& execution, std::vector<ActionResultRecord> ahe
   }
 }
 
-void Shard::install(HistoryReading reading, std::deque<Work> work) {
+void Shard::install(HistoryReading reading, Queue<Work> work) {
   StoredExecution& stored = reading.stored();
   const ExecutionRef ref = stored.record.ref;
   if (Execution* const present = find(ref)) {

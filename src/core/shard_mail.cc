@@ -216,7 +216,7 @@ bool Shard::leave_in_inbox(Execution& execution, const EventSubmitted& event,
   }
   mail_.erase(event.mail);
   // Those behind it must not overtake it.
-  std::erase_if(execution.work, [this](const Work& work) {
+  erase_if(execution.work, [this](const Work& work) {
     const auto* const behind = std::get_if<EventSubmitted>(&work);
     if (behind == nullptr || behind->mail == 0) return false;
     mail_.erase(behind->mail);

@@ -77,7 +77,7 @@ bool Shard::hand_over_page(Execution& execution) {
   Execution::Rebuild& rebuild = *execution.rebuild;
   const std::vector<HistoryEvent> page = std::exchange(rebuild.page, {});
   const bool last = rebuild.read >= execution.history_end;
-  std::deque<ReplayStep> steps;
+  Queue<ReplayStep> steps;
   Result<void> cut =
       history_cut_short(execution.fold.record(), rebuild.read, execution.history_end);
   if (!page.empty()) cut = rebuild.splitter.add(page, steps);

@@ -88,7 +88,7 @@ void Shard::proceed(Execution& execution) {
       }
     }
   }
-  std::deque<Work> blocked;
+  std::vector<Work> blocked;
   while (execution.phase == Execution::Phase::idle) {
     // What is durable and promised to nobody is found again at the next opening.
     if (draining_ && !execution.fold.ended() && !promises(execution.work)) break;
@@ -172,8 +172,7 @@ void Shard::proceed(Execution& execution) {
     } else if (const auto* const wait = std::get_if<CompletionAwaited>(&work)) {
       const ExecutionRecord& record = execution.fold.record();
       if (execution.fold.ended()) {
-        answer(execution,
-               Reply{wait->request, CompletionReached{record.tenant, record.execution_id}});
+        answer(execution, Reply{wait->request, completion_of(execution)});
       } else {
         const ExecutionRef ref = execution.fold.ref();
         waiters_[ref].push_back(
@@ -182,20 +181,18 @@ void Shard::proceed(Execution& execution) {
       }
     }
   }
-  execution.work.insert(execution.work.begin(), std::make_move_iterator(blocked.begin()),
-                        std::make_move_iterator(blocked.end()));
-  if (execution.phase == Execution::Phase::looking_up && !blocked.empty()) {
-    execution.ahead = blocked.size();
-  }
+  const std::size_t kept = blocked.size();
+  put_in_front(execution.work, std::move(blocked));
+  if (execution.phase == Execution::Phase::looking_up && kept > 0) execution.ahead = kept;
   // One of those behind it was the resumption.
-  if (!blocked.empty() && execution.phase == Execution::Phase::idle && can_run(execution)) {
+  if (kept > 0 && execution.phase == Execution::Phase::idle && can_run(execution)) {
     return proceed(execution);
   }
   show_missing_code(execution);
   if (execution.fold.ended() && execution.phase == Execution::Phase::idle &&
       is_durable(execution)) {
     const ExecutionRef ref = execution.fold.ref();
-    std::deque<Work> retries = std::move(execution.work);
+    Queue<Work> retries = std::move(execution.work);
     forget(execution);
     for (Work& work : retries) give(ref, std::move(work));
   }
@@ -266,6 +263,7 @@ void Shard::begin(const StartRequested& input) {
     attributes.start_at = later ? *start.start_at : now_;
     event.type = EventType::execution_scheduled;
     event.attributes = encode(attributes);
+    execution.fold.expect(std::move(attributes));
     append(execution, std::move(event));
     if (execution.start_request != 0) {
       execution.effects.replies.push_back(Reply{execution.start_request, record.execution_id});
@@ -285,6 +283,7 @@ void Shard::begin(const StartRequested& input) {
   }
   begin_code(execution);
   event.attributes = encode(attributes);
+  execution.fold.expect(std::move(attributes));
   add_job(execution, std::move(event),
           StartJob{record.tenant, record.execution_id, record.workflow, record.version,
                    start.user_id, start.correlation_id, start.input, input.seed});
@@ -570,8 +569,9 @@ void Shard::receive_event(Execution& execution, const std::optional<Position> wa
   received.name = event.event.name;
   received.payload = event.event.payload;
   received.cause = execution.fold.last_sequence() + 1;
-  received.attributes =
-      encode(ReceivedAttributes{event.event_id, event.event.user_id, event.accepted_at});
+  ReceivedAttributes attributes{event.event_id, event.event.user_id, event.accepted_at};
+  received.attributes = encode(attributes);
+  execution.fold.expect(std::move(attributes));
   if (execution.event_in_inbox) {
     execution.open.inbox_completed.push_back(
         InboxCompletion{execution.event_inbox, InboxStatus::completed, {}, {}});
@@ -644,6 +644,11 @@ void Shard::take_actions(Execution& execution, AttemptFinished finished) {
   for (AttemptFinished& attempt : ended) record_outcome(execution, attempt, true);
   // In a transition of its own: it stands, whatever the code that is woken by the others does.
   if (!execution.open.records.empty()) commit(execution);
+  if (ended.size() > 1) {
+    execution.jobs.reserve(ended.size());
+    execution.open.results.reserve(ended.size());
+    execution.open.records.reserve(2 * ended.size());
+  }
   for (AttemptFinished& attempt : ended) record_outcome(execution, attempt, false);
   for (const AttemptFinished& attempt : ended) {
     refuse_completion(execution, attempt.request, attempt.mail);

@@ -21,6 +21,8 @@ Error misfit(const HistoryEvent& event, const std::string_view why) {
           {}};
 }
 
+}  // namespace
+
 std::string object_text(const std::map<std::string, std::string>& members) {
   std::string text = "{";
   for (const auto& [key, value] : members) {
@@ -32,8 +34,6 @@ std::string object_text(const std::map<std::string, std::string>& members) {
   text += '}';
   return text;
 }
-
-}  // namespace
 
 Result<StateFold> StateFold::from(const StateSnapshot& snapshot) {
   const auto members = json_members(snapshot.data_json);

@@ -17,6 +17,9 @@
 
 namespace pawl {
 
+// A JSON object of those members, each JSON by its key.
+std::string object_text(const std::map<std::string, std::string>& members);
+
 // The commands of an activation take effect together: what is told is as of the end of the last whole
 // one.
 class StateFold {

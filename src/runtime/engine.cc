@@ -20,6 +20,8 @@ namespace {
 
 constexpr int kReaderThreads = 2;
 constexpr int kResumePage = 1'000;
+// What came of so many inputs is carried out before the next ones: the store has something to do meanwhile.
+constexpr std::size_t kInputsPerTurn = 32;
 constexpr std::chrono::hours kDrainMax(24 * 365);  // as good as for ever, and far from overflows
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
@@ -415,6 +417,7 @@ void Engine::run() {
   std::vector<Input> inputs;
   Outputs step;
   Outputs batch;
+  std::size_t handled = 0;
   for (;;) {
     std::optional<std::chrono::milliseconds> at_most;
     if (const auto tick = shard_.next_tick()) {
@@ -434,6 +437,7 @@ void Engine::run() {
       // An eviction must not overtake the activations of the same instance.
       if (!step.evictions.empty()) carry_out(batch);
       append(batch, step);
+      if (++handled % kInputsPerTurn == 0) carry_out(batch);
     }
     const Timestamp now = clock_.now();
     if (const auto tick = shard_.next_tick(); tick && *tick <= now) {
@@ -570,10 +574,11 @@ void Engine::answer(Reply reply) {
         if (Error* const error = std::get_if<Error>(&reply.answer)) {
           callback(std::move(*error));
         } else if constexpr (std::is_same_v<Answer, Callback<ExecutionState>>) {
-          readers_.post([this, done = std::move(callback),
-                         reached = std::get<CompletionReached>(std::move(reply.answer))] {
-            done(state_of(reached.tenant, reached.execution_id, std::nullopt));
-          });
+          auto& reached = std::get<CompletionReached>(reply.answer);
+          if (reached.state) return callback(std::move(*reached.state));
+          readers_.post(
+              [this, done = std::move(callback), tenant = std::move(reached.tenant),
+               id = std::move(reached.execution_id)] { done(state_of(tenant, id, std::nullopt)); });
         } else if constexpr (std::is_same_v<Answer, Callback<std::string>>) {
           callback(std::get<std::string>(std::move(reply.answer)));
         } else if constexpr (std::is_same_v<Answer, Callback<EventReply>>) {

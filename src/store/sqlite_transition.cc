@@ -30,20 +30,23 @@ constexpr std::string_view kDeleteTimer =
 constexpr std::string_view kInsertTimer =
     "INSERT OR REPLACE INTO workflow_timers(execution, position, tenant, kind, fire_at) "
     "VALUES(?1, ?2, ?3, ?4, ?5)";
+#define RESULT_ROW                                                                               \
+  "INSERT INTO workflow_action_results(execution, position, tenant, execution_id, action_name, " \
+  "status, attempts, cause, result, encoding, error, user_key, parameters_digest, created_at, "  \
+  "generation, seed) "                                                                           \
+  "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+constexpr std::string_view kInsertResult = RESULT_ROW;
 // Where the action's own transaction has written the row, that is the outcome: another one does not fit.
 #define FOLLOWS_FROM_THE_ROW                                                             \
   "DO UPDATE SET recorded = 1, status = excluded.status, attempts = excluded.attempts, " \
   "cause = excluded.cause, result = excluded.result, encoding = excluded.encoding, "     \
   "error = excluded.error, seed = excluded.seed WHERE recorded = 0 AND "                 \
   "(?17 OR (status = excluded.status AND result IS excluded.result)) "
-constexpr std::string_view kInsertResult =
-    "INSERT INTO workflow_action_results(execution, position, tenant, execution_id, action_name, "
-    "status, attempts, cause, result, encoding, error, user_key, parameters_digest, created_at, "
-    "generation, seed) "
-    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+constexpr std::string_view kConfirmResult = RESULT_ROW
     "ON CONFLICT(execution, position, generation) WHERE execution > 0 " FOLLOWS_FROM_THE_ROW
     "ON CONFLICT(tenant, user_key) WHERE user_key IS NOT NULL " FOLLOWS_FROM_THE_ROW;
 #undef FOLLOWS_FROM_THE_ROW
+#undef RESULT_ROW
 constexpr std::string_view kInsertInbox =
     "INSERT INTO workflow_event_processing(id, execution, tenant, event_id, event_name, status, "
     "attempts, payload, encoding, user_id, idempotency_key, answer, last_error, created_at, kind, "
@@ -87,6 +90,9 @@ unsigned columns_of(const ExecutionChange& change) {
          (change.error_json ? kError : 0u) | (change.version ? kVersion : 0u);
 }
 
+// Of the histories that grew lately.
+constexpr std::size_t kEndsKnownMax = 65'536;
+
 ApplyError rows_do_not_fit(std::string message) {
   return ApplyError{0, Error{ErrorCode::internal, std::move(message)}};
 }
@@ -110,6 +116,7 @@ Result<SqliteTransitions> SqliteTransitions::prepare(SqliteConnection& connectio
                                  {&prepared.delete_timer_, kDeleteTimer},
                                  {&prepared.insert_timer_, kInsertTimer},
                                  {&prepared.insert_result_, kInsertResult},
+                                 {&prepared.confirm_result_, kConfirmResult},
                                  {&prepared.insert_inbox_, kInsertInbox},
                                  {&prepared.complete_inbox_, kCompleteInbox},
                                  {&prepared.insert_snapshot_, kInsertSnapshot},
@@ -324,17 +331,23 @@ SqliteTransitions::Step SqliteTransitions::append(SqliteConnection& connection,
     return std::nullopt;
   }
   // A history has no gaps. That it has no record twice is up to the index.
-  last_event_.bind(1, transition.execution);
-  if (const int code = last_event_.step(); code != SQLITE_ROW) {
+  const auto known = ends_.find(transition.execution);
+  auto last = known != ends_.end() ? std::optional{known->second} : std::nullopt;
+  if (!last && transition.created) {
+    last = 0;
+  } else if (!last) {
+    last_event_.bind(1, transition.execution);
+    if (const int code = last_event_.step(); code != SQLITE_ROW) {
+      last_event_.reset();
+      return ApplyError{code, connection.error(code, "looking for the last record")};
+    }
+    last = last_event_.column_int(0);
     last_event_.reset();
-    return ApplyError{code, connection.error(code, "looking for the last record")};
   }
-  const auto last = last_event_.column_int(0);
-  last_event_.reset();
-  if (transition.records.front().sequence > last + 1) {
+  if (transition.records.front().sequence > *last + 1) {
     return rows_do_not_fit(fmt::format("record {} of execution {} does not follow record {}",
                                        transition.records.front().sequence, transition.execution,
-                                       last));
+                                       *last));
   }
 
   auto& insert = insert_event_;
@@ -356,6 +369,10 @@ SqliteTransitions::Step SqliteTransitions::append(SqliteConnection& connection,
       return failed;
     }
   }
+  if (ends_.size() >= kEndsKnownMax) {
+    ends_.clear();
+  }
+  ends_.insert_or_assign(transition.execution, transition.records.back().sequence);
   return std::nullopt;
 }
 
@@ -381,28 +398,42 @@ SqliteTransitions::Step SqliteTransitions::set_timers(SqliteConnection& connecti
   return std::nullopt;
 }
 
+void SqliteTransitions::bind_result(SqliteStatement& statement, const ActionResultRecord& result) {
+  statement.bind(1, result.execution);
+  statement.bind(2, std::int64_t{result.position});
+  statement.bind(3, result.tenant);
+  statement.bind_optional(4, result.execution == 0 ? result.execution_id : std::string_view{});
+  statement.bind(5, result.action);
+  statement.bind(6, result.succeeded ? std::string_view{"succeeded"} : std::string_view{"failed"});
+  statement.bind(7, std::int64_t{result.attempts});
+  statement.bind(8, result.cause);
+  statement.bind(9, 10, result.result);
+  statement.bind_optional(11, result.error_json);
+  statement.bind_optional(12, result.user_key);
+  statement.bind_optional(13,
+                          result.user_key.empty() ? std::string_view{} : result.parameters_digest);
+  statement.bind(14, result.at);
+  statement.bind(15, std::int64_t{result.generation});
+  statement.bind(16, static_cast<std::int64_t>(result.seed));
+}
+
 SqliteTransitions::Step SqliteTransitions::record_results(SqliteConnection& connection,
                                                           const Transition& transition) {
-  auto& insert = insert_result_;
   for (const auto& result : transition.results) {
-    insert.bind(1, result.execution);
-    insert.bind(2, std::int64_t{result.position});
-    insert.bind(3, result.tenant);
-    insert.bind_optional(4, result.execution == 0 ? result.execution_id : std::string_view{});
-    insert.bind(5, result.action);
-    insert.bind(6, result.succeeded ? std::string_view{"succeeded"} : std::string_view{"failed"});
-    insert.bind(7, std::int64_t{result.attempts});
-    insert.bind(8, result.cause);
-    insert.bind(9, 10, result.result);
-    insert.bind_optional(11, result.error_json);
-    insert.bind_optional(12, result.user_key);
-    insert.bind_optional(13,
-                         result.user_key.empty() ? std::string_view{} : result.parameters_digest);
-    insert.bind(14, result.at);
-    insert.bind(15, std::int64_t{result.generation});
-    insert.bind(16, static_cast<std::int64_t>(result.seed));
-    insert.bind(17, std::int64_t{result.overrides});
-    if (auto failed = run(connection, insert, "recording a result", result.execution)) {
+    bind_result(insert_result_, result);
+    const int code = insert_result_.run();
+    if (code == SQLITE_DONE) {
+      continue;
+    }
+    if (!is_refused_row(code)) {
+      return ApplyError{
+          code, connection.error(
+                    code, fmt::format("recording a result of execution {}", result.execution))};
+    }
+    // There is a row: that of a transaction of the action's own, or of another outcome.
+    bind_result(confirm_result_, result);
+    confirm_result_.bind(17, std::int64_t{result.overrides});
+    if (auto failed = run(connection, confirm_result_, "recording a result", result.execution)) {
       return failed;
     }
     if (connection.changed_rows() != 1) {

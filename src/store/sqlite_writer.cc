@@ -214,6 +214,7 @@ bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool on
       }
       gate_.fail(batch[index], failed->error);
       answers[index] = std::move(failed->error);
+      transitions_.undone();
       if (const int code = statements_.rollback_to.run(); code != SQLITE_DONE) {
         fail_rest(batch, answers, storage_failed(code, "undoing a commit"));
         return true;
@@ -260,6 +261,7 @@ void SqliteWriter::fail_rest(const Batch& batch, Answers& answers, const Error& 
 }
 
 void SqliteWriter::roll_back() {
+  transitions_.undone();
   // SQLite ends the transaction by itself at some errors. A rollback only forgets; what it could
   // report has been reported.
   if (connection_.in_transaction()) {

@@ -148,6 +148,20 @@ TEST(StartAt, CodeThatGetsStuckAtItsFirstStepGoesOnWhenItIsMended) {
   EXPECT_EQ(world.state(kTenant, "a").status, "completed");
 }
 
+// ---- the end, as who waits for it is told
+
+TEST(EndOfExecution, IsToldWithoutALookAtTheStoreWhereTheExecutionWasFollowed) {
+  World world({}, host_with([](Script& script) -> std::string {
+                script.set_state("going");
+                return "1";
+              }));
+  world.register_workflow("Story");
+  start_until_told(world, start_with_n("a"));
+  world.settle();
+  EXPECT_EQ(world.state(kTenant, "a").status, "completed");
+  EXPECT_EQ(world.ends_told(), 1u);
+}
+
 // ---- until
 
 std::string waits_long(Script& script) {

@@ -784,6 +784,11 @@ TYPED_TEST_P(StoreConformance, RefusesWhatCannotBeRight) {
   gap.records[1].sequence = 4;
   wrong.emplace_back("a gap", gap);
   wrong.emplace_back("a gap before the first", append_transition(ref, "acme", 3, 1));
+  // What was undone with the rest of its transition is not there to be followed.
+  Transition undone = append_transition(ref, "acme", 2, 1);
+  undone.inbox_completed.push_back({999, InboxStatus::completed, "", ""});
+  wrong.emplace_back("a record along with a row that does not fit", undone);
+  wrong.emplace_back("a gap where that record was", append_transition(ref, "acme", 3, 1));
   Transition both = start_transition(self.store->next_execution_ref(), "acme", "wf-4");
   both.changed.emplace();
   wrong.emplace_back("created and changed", both);

@@ -8,6 +8,7 @@
 #include "core/completion_token.h"
 #include "core/history_cut.h"
 #include "core/time_travel.h"
+#include "tests/support/plain_state.h"
 
 namespace pawl::testing {
 
@@ -144,6 +145,14 @@ void World::carry_out(Outputs& out) {
   for (const AbortAction& abort : out.aborts) aborts_.push_back(abort.attempt);
   for (Reply& reply : out.replies) {
     const RequestId request = reply.request;
+    if (const auto* const ended = std::get_if<CompletionReached>(&reply.answer);
+        ended != nullptr && ended->state) {
+      const std::string stored = text_of(state(ended->tenant, ended->execution_id));
+      if (const std::string told = text_of(*ended->state); told != stored) {
+        throw std::logic_error("who waited was told " + told + ", and the store says " + stored);
+      }
+      ++ends_told_;
+    }
     if (!replies_.emplace(request, std::move(reply)).second) {
       throw std::logic_error("a request was answered twice");
     }
@@ -293,7 +302,10 @@ std::optional<Result<std::string>> World::start(StartRequest request) {
   input.generated = false;
   input.start = std::move(request);
   const RequestId id = input.request;
+  CompletionAwaited wait{next_request_++, input.start.tenant, input.start.execution_id,
+                         std::nullopt};
   inputs_.emplace_back(std::move(input));
+  inputs_.emplace_back(std::move(wait));
   settle();
   return answer_of<std::string>(id);
 }

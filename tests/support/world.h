@@ -96,6 +96,9 @@ class World {
                                            const std::string& execution_id) const;
   std::uint64_t commits() const { return commits_; }
   std::uint64_t crashes() const { return crashes_; }
+  // How often who had started an execution was told of its end without a look at the store. What it was
+  // told is what the store says, or the world throws.
+  std::uint64_t ends_told() const { return ends_told_; }
   const std::vector<ActionTask>& actions_run() const { return actions_run_; }
   const std::vector<AttemptId>& aborts() const { return aborts_; }
   const std::vector<LogLine>& logs() const { return logs_; }
@@ -116,6 +119,7 @@ class World {
   const WorldOptions options_;
   const HostMaker make_host_;
   std::shared_ptr<MemoryStoreData> data_ = std::make_shared<MemoryStoreData>();
+  std::uint64_t ends_told_ = 0;
   Timestamp now_ = 1'000'000;
   std::uint64_t random_ = 0;
   std::uint64_t commits_ = 0;
