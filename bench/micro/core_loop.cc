@@ -64,50 +64,51 @@ void CoreLoop::submit(const std::string& execution_id, const std::string& event,
 void CoreLoop::settle(const RequestId request) {
   bool told = false;
   for (bool more = true; more;) {
-    std::swap(asked_, doing_);
+    Outputs& doing = outputs_[asking_];
+    asking_ = 1 - asking_;
     more = false;
-    for (const Evict& evict : doing_.evictions) host_.evict(evict.execution);
-    if (!doing_.commits.empty()) {
+    for (const Evict& evict : doing.evictions) host_.evict(evict.execution);
+    if (!doing.commits.empty()) {
       more = true;
-      commit(std::move(doing_.commits));
+      commit(std::move(doing.commits));
     }
-    for (const LoadExecution& wanted : doing_.loads) {
+    for (const LoadExecution& wanted : doing.loads) {
       more = true;
       load(wanted);
     }
-    for (const TimerRecord& after : doing_.timer_loads) {
+    for (const TimerRecord& after : doing.timer_loads) {
       static_cast<void>(after);
       more = true;
       give(TimersLoaded{});
     }
-    for (const LoadMail& wanted : doing_.mail_loads) {
+    for (const LoadMail& wanted : doing.mail_loads) {
       static_cast<void>(wanted);
       more = true;
       give(MailLoaded{});
     }
-    if (!doing_.activations.empty()) {
+    if (!doing.activations.empty()) {
       more = true;
       std::vector<Activation> activations;
-      activations.reserve(doing_.activations.size());
-      for (Activate& activate : doing_.activations) {
+      activations.reserve(doing.activations.size());
+      for (Activate& activate : doing.activations) {
         activations.push_back(std::move(activate.activation));
       }
       host_.activate(std::move(activations), results_);
       for (ActivationResult& result : results_->collected) give(std::move(result));
       results_->collected.clear();
     }
-    for (const RunAction& run : doing_.actions) {
+    for (const RunAction& run : doing.actions) {
       more = true;
       give(ActionOutcome{run.task->id, run.task->execution, run.task->position,
                          Payload::json(R"({"number":42})")});
     }
-    for (const Reply& reply : doing_.replies) {
+    for (const Reply& reply : doing.replies) {
       if (const Error* const error = std::get_if<Error>(&reply.answer)) give_up(error->message);
       told = told || reply.request == request;
     }
-    for (const LogLine& line : doing_.logs) give_up(line.message);
-    if (!doing_.page_loads.empty() || !doing_.inbox_lookups.empty()) give_up("not laid ready");
-    doing_.clear();
+    for (const LogLine& line : doing.logs) give_up(line.message);
+    if (!doing.page_loads.empty() || !doing.inbox_lookups.empty()) give_up("not laid ready");
+    doing.clear();
   }
   if (!told) give_up("the caller was told nothing");
 }

@@ -3,6 +3,7 @@
 // The shard with nothing around it that takes time: commits are durable at once, actions are done at once,
 // and what is loaded lies ready. All that the benchmarks know of the engine's insides stands here.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -44,7 +45,7 @@ class CoreLoop {
     std::vector<ActivationResult> collected;
   };
 
-  void give(Input input) { shard_.handle(std::move(input), ++now_, asked_); }
+  void give(Input input) { shard_.handle(std::move(input), ++now_, outputs_[asking_]); }
   void settle(RequestId request);
   void commit(std::vector<CommitRequest> requests);
   void load(const LoadExecution& wanted);
@@ -59,9 +60,9 @@ class CoreLoop {
   std::uint64_t transitions_ = 0;
   std::optional<StoredExecution> ready_;
   const std::shared_ptr<Results> results_ = std::make_shared<Results>();
-  // Two, since answers ask for more.
-  Outputs asked_;
-  Outputs doing_;
+  // What is asked goes into the one, while the other is carried out.
+  std::array<Outputs, 2> outputs_;
+  std::size_t asking_ = 0;
 };
 
 // An execution whose code has run, with the whole of its history.
