@@ -28,11 +28,11 @@ template <class Attributes>
 void add_attributes(Suite& suite, const std::string& name, const Attributes& attributes) {
   suite.add("codec/" + name + "/encode", [attributes](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) benchmark::DoNotOptimize(encode(attributes));
+    while (state.KeepRunning()) benchmark::DoNotOptimize(encode(attributes));
   });
   suite.add("codec/" + name + "/decode", [text = encode(attributes)](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) keep(decode<Attributes>(text, kHistoryCodec));
+    while (state.KeepRunning()) keep(decode<Attributes>(text, kHistoryCodec));
   });
 }
 
@@ -117,20 +117,20 @@ void add_payloads(Suite& suite, const std::string& size, const std::size_t bytes
   const Payload payload = to_payload(made).value();
   suite.add("json/write/" + size, [made](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) keep(to_payload(made));
+    while (state.KeepRunning()) keep(to_payload(made));
   });
   suite.add("json/read/" + size, [payload](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) keep(from_payload<Order>(payload));
+    while (state.KeepRunning()) keep(from_payload<Order>(payload));
   });
   suite.add("json/parse/" + size, [payload](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) keep(Json::parse(payload.bytes));
+    while (state.KeepRunning()) keep(Json::parse(payload.bytes));
   });
   suite.add("json/dump/" + size,
             [json = Json::parse(payload.bytes).value()](benchmark::State& state) {
               Meter meter(state);
-              for (auto _ : state) keep(json.dump());
+              while (state.KeepRunning()) keep(json.dump());
             });
 }
 
@@ -143,19 +143,19 @@ void add_codecs(Suite& suite) {
   add_attributes(suite, "wait", wait());
   suite.add("codec/failure/encode", [made = failure()](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) benchmark::DoNotOptimize(encode_failure(made));
+    while (state.KeepRunning()) benchmark::DoNotOptimize(encode_failure(made));
   });
   suite.add("codec/failure/decode", [text = encode_failure(failure())](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) benchmark::DoNotOptimize(decode_failure(text));
+    while (state.KeepRunning()) benchmark::DoNotOptimize(decode_failure(text));
   });
   suite.add("codec/graph_of_100/encode", [made = graph()](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) benchmark::DoNotOptimize(encode_graph(made));
+    while (state.KeepRunning()) benchmark::DoNotOptimize(encode_graph(made));
   });
   suite.add("codec/graph_of_100/decode", [text = encode_graph(graph())](benchmark::State& state) {
     Meter meter(state);
-    for (auto _ : state) keep(decode_graph(text));
+    while (state.KeepRunning()) keep(decode_graph(text));
   });
   add_payloads(suite, "128B", 1);
   add_payloads(suite, "4KiB", 4'096);

@@ -151,7 +151,7 @@ void commit(benchmark::State& state, const SuiteOptions& options,
   for (int i = 0; i < kSteps; ++i) run(prepare());
   {
     Meter meter(state);
-    for (auto _ : state) {
+    while (state.KeepRunning()) {
       meter.pause();
       std::vector<CommitRequest> requests = prepare();
       meter.resume();

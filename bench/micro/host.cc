@@ -61,7 +61,7 @@ void run_activation(benchmark::State& state) {
   activate(host, last, activation_of(std::move(start)));
   Position position = 0;
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     EventJob job;
     job.position = ++position;
     job.event.id = "018c2f5e-7000-7000-8000-00000000cafe";
@@ -77,7 +77,7 @@ void run_three_steps(benchmark::State& state) {
   define(host, &three_steps);
   const auto last = std::make_shared<Last>();
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     activate(host, last, activation_of(start_job()));
     for (Position position = 1; position <= 3; ++position) {
       ActionJob job;
@@ -97,7 +97,7 @@ void replay(benchmark::State& state, const int records) {
   const StoredExecution stored = stored_after_events(host, "execution", records);
   const auto last = std::make_shared<Last>();
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto steps = split_into_activations(stored.record, stored.history).value();
     for (ReplayStep& step : steps) {
       activate(host, last, std::move(step.activation));

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,15 +20,31 @@
 
 namespace pawl::micro {
 
-void Suite::add(const std::string& name, Body body) {
-  auto* const added = benchmark::RegisterBenchmark(name.c_str(), std::move(body));
-  if (options_.iterations > 0) added->Iterations(options_.iterations);
+namespace {
+
+class Registered final : public benchmark::internal::Benchmark {
+ public:
+  Registered(const std::string& name, Suite::Body body)
+      : Benchmark(name.c_str()), body_(std::move(body)) {}
+
+  void Run(benchmark::State& state) override { body_(state); }
+
+ private:
+  const Suite::Body body_;
+};
+
+}  // namespace
+
+benchmark::internal::Benchmark& Suite::add(const std::string& name, Body body) {
+  auto made = std::make_unique<Registered>(name, std::move(body));
+  benchmark::internal::Benchmark& added = *made;
+  benchmark::internal::RegisterBenchmarkInternal(made.release());
+  if (options_.iterations > 0) added.Iterations(options_.iterations);
+  return added;
 }
 
 void Suite::add_waiting(const std::string& name, Body body) {
-  auto* const added = benchmark::RegisterBenchmark(name.c_str(), std::move(body));
-  added->MeasureProcessCPUTime()->UseRealTime();
-  if (options_.iterations > 0) added->Iterations(options_.iterations);
+  add(name, std::move(body)).MeasureProcessCPUTime()->UseRealTime();
 }
 
 namespace {

@@ -33,7 +33,7 @@ void take(benchmark::State& state, const Position waits) {
   Position next = waits + 1;
   const std::vector<std::string> names = name_of(asked);
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     const Takers takers = index.takers_of(names.front());
     if (takers.position != asked) std::abort();
     index.close(asked, names, false);
@@ -51,7 +51,7 @@ void take_buffered(benchmark::State& state, const int events) {
   Position position = 0;
   const std::vector<std::string> names = name_of(static_cast<Position>(sequence));
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     index.open(++position, names, false);
     const auto delivery = index.next();
     if (!delivery || delivery->event != sequence) std::abort();
@@ -70,7 +70,7 @@ StoredExecution sample() {
 void fold(benchmark::State& state) {
   const StoredExecution stored = sample();
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     ExecutionFold fold(stored.record);
     for (const HistoryEvent& event : stored.history) {
       if (!fold.apply(event)) std::abort();
@@ -82,7 +82,7 @@ void fold(benchmark::State& state) {
 void split(benchmark::State& state) {
   const StoredExecution stored = sample();
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     benchmark::DoNotOptimize(split_into_activations(stored.record, stored.history).value());
   }
 }
@@ -104,7 +104,7 @@ void compare(benchmark::State& state) {
   const auto results = std::make_shared<Results>();
   host.activate(std::move(activations), results);
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (find_departure(stored.record, steps[i], results->collected[i])) std::abort();
     }

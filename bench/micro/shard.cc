@@ -15,12 +15,12 @@ namespace {
 
 void give_three_steps(const Activation& activation, std::vector<Command>& commands) {
   for (const Job& job : activation.jobs) {
-    if (std::holds_alternative<StartJob>(job)) commands.push_back(step_command(1));
+    if (std::holds_alternative<StartJob>(job)) commands.emplace_back(step_command(1));
     if (const auto* const done = std::get_if<ActionJob>(&job)) {
       if (done->position < 3) {
-        commands.push_back(step_command(done->position + 1));
+        commands.emplace_back(step_command(done->position + 1));
       } else {
-        commands.push_back(CompleteCommand{Payload::json("42")});
+        commands.emplace_back(CompleteCommand{Payload::json("42")});
       }
     }
   }
@@ -35,10 +35,10 @@ class Parallel {
     for (const Job& job : activation.jobs) {
       if (std::holds_alternative<StartJob>(job)) {
         left_ = actions_;
-        for (Position i = 1; i <= actions_; ++i) commands.push_back(step_command(i));
+        for (Position i = 1; i <= actions_; ++i) commands.emplace_back(step_command(i));
       }
       if (std::holds_alternative<ActionJob>(job) && --left_ == 0) {
-        commands.push_back(CompleteCommand{});
+        commands.emplace_back(CompleteCommand{});
       }
     }
   }
@@ -51,7 +51,7 @@ class Parallel {
 void give_graph(const Activation& activation, std::vector<Command>& commands) {
   for (const Job& job : activation.jobs) {
     if (!std::holds_alternative<StartJob>(job)) {
-      commands.push_back(CompleteCommand{});
+      commands.emplace_back(CompleteCommand{});
       continue;
     }
     StartGraphCommand graph;
@@ -63,7 +63,7 @@ void give_graph(const Activation& activation, std::vector<Command>& commands) {
       action.parameters = Payload::json(R"({"number":1})");
       if (i > 0) action.depends_on = {std::to_string(i / 2)};
     }
-    commands.push_back(std::move(graph));
+    commands.emplace_back(std::move(graph));
   }
 }
 
@@ -77,7 +77,7 @@ class Waits {
       WaitCommand wait;
       wait.position = position;
       wait.names = {"Go"};
-      commands.push_back(std::move(wait));
+      commands.emplace_back(std::move(wait));
     }
   }
 };
@@ -92,7 +92,7 @@ void run_whole(benchmark::State& state, WorkflowHost& host) {
   const std::uint64_t before = loop.transitions();
   {
     Meter meter(state);
-    for (auto _ : state) one();
+    while (state.KeepRunning()) one();
   }
   state.counters["transitions"] = benchmark::Counter(
       static_cast<double>(loop.transitions() - before), benchmark::Counter::kAvgIterations);
@@ -104,7 +104,7 @@ void run_events(benchmark::State& state, WorkflowHost& host) {
   const auto one = [&] { loop.submit("execution", "Go", Payload::json(R"({"number":42})")); };
   one();
   Meter meter(state);
-  for (auto _ : state) one();
+  while (state.KeepRunning()) one();
 }
 
 // An event to an execution that is in no memory: it is read, its code is rebuilt, takes the event, and is
@@ -117,7 +117,7 @@ void wake(benchmark::State& state, const int records) {
   limits.executions_cached_max = 0;
   CoreLoop loop(host, limits);
   Meter meter(state);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     meter.pause();
     loop.lay_ready(stored);
     meter.resume();

@@ -21,7 +21,7 @@ class Suite {
 
   explicit Suite(SuiteOptions options) : options_(std::move(options)) {}
 
-  void add(const std::string& name, Body body);
+  benchmark::internal::Benchmark& add(const std::string& name, Body body);
   // For what waits for a disk, or works on other threads: judged by the time on the clock.
   void add_waiting(const std::string& name, Body body);
 
