@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/node/node_modules/.bin:$(PATH)
 JOBS ?= $(shell nproc)
 PRESET ?= release
 
-.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench docs \
+.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check docs \
 	package clean bootstrap
 
 help: ## list these commands
@@ -66,6 +66,11 @@ fuzz: ## run each fuzzer for a while (FUZZ_SECONDS=60)
 
 bench: build ## run the benchmarks
 	@scripts/bench
+
+bench-check: ## compare the micro-benchmarks with another version's (BASE=REF, BENCH=REGEX, ROUNDS=5)
+	@scripts/bootstrap test
+	@scripts/bench_check $(if $(BASE),--base '$(BASE)') $(if $(BENCH),--filter '$(BENCH)') \
+	  $(if $(ROUNDS),--rounds $(ROUNDS))
 
 docs: ## the reference of both languages, from the comments, in build/docs
 	@scripts/bootstrap docs
