@@ -29,7 +29,7 @@ namespace bench {
 namespace {
 
 constexpr std::size_t kBlockBytes = 4'096;
-constexpr std::size_t kBlocks = 1'000;
+constexpr std::size_t kBlocks = 500;
 
 std::string cpu_model() {
   std::ifstream info("/proc/cpuinfo");

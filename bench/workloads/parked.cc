@@ -87,8 +87,9 @@ void wake(const Run& run, const StoreFile& store) {
   report(figures);
 }
 
-void run(const Run& run) {
-  if (run.n < 2) give_up("parked takes an --n from 2");
+void run(const Run& asked) {
+  Run run = asked;
+  run.n = std::max<std::int64_t>(2, run.n);  // one answers the first call, others are woken
   const StoreFile store(run);
   if (run.part == "park") return park(run, store);
   if (run.part == "ready") return ready(store);

@@ -30,7 +30,7 @@ void run(const Run& run) {
 Workload raw_append() {
   return {.name = "raw-append",
           .about = "no engine: 4 KiB appended to a file and synced, the disk's own price",
-          .cases = {{.concurrency = 1, .n = 1'000}},
+          .cases = {{.concurrency = 1, .n = 500}},
           .run = &run};
 }
 
