@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -52,7 +52,8 @@ export function parseRun([name, ...args]: string[], workloads: Workload[]): { ru
   const usual = workload.cases.find((one) => one.concurrency === concurrency) ?? workload.cases.at(-1)!;
   const folder = values.folder ?? folderDefault;
   try {
-    mkdirSync(folder, { recursive: true });
+    // Not recursive: Node.js 20 tries for ever where a file system refuses.
+    if (!existsSync(folder)) mkdirSync(folder);
   } catch (error) {
     throw new UsageError(`--folder takes a folder, and '${folder}' can't be one: ${(error as Error).message}`);
   }
