@@ -83,7 +83,7 @@ function cellsOf(line, append) {
 function head(machine) {
   const settings = Object.entries(machine.settings).map(([name, value]) => `${name} ${value}`);
   return [
-    `${machine.cores} cores of ${machine.cpu}, ${whole(machine.memory_mib)} MiB, ${machine.kernel}`,
+    `${machine.cores} cores of ${machine.cpu}, ${whole(machine.memory_mib)} MiB, ${machine.kernel}, load average ${machine.load_average}`,
     `${machine.folder} on ${machine.file_system}`,
     `4 KiB appended and synced there: p50 ${machine.raw_append_p50_ms} ms, p99 ${machine.raw_append_p99_ms} ms`,
     `${settings.join(', ')}`,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -41,6 +42,13 @@ std::string cpu_model() {
 
 std::int64_t memory_mib() {
   return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE) / (1024 * 1024);
+}
+
+// How many threads wanted to run in the last minute: figures count when nothing else does.
+double load_average() {
+  double load = 0;
+  getloadavg(&load, 1);
+  return load;
 }
 
 // Of the mount with the longest path above the folder; of several there, the last is the one that is seen.
@@ -104,6 +112,7 @@ void report_machine(const std::filesystem::path& folder) {
                                  {"cpu", cpu_model()},
                                  {"kernel", std::string(system.sysname) + " " + system.release},
                                  {"memory_mib", memory_mib()},
+                                 {"load_average", rounded(load_average())},
                                  {"folder", std::filesystem::canonical(folder).string()},
                                  {"file_system", file_system(folder)},
                                  {"settings", settings_of_a_store(folder)},

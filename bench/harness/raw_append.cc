@@ -17,6 +17,7 @@ std::vector<double> append_synced(const std::filesystem::path& folder,
   if (descriptor < 0) give_up("can't write " + file.string());
   const std::string bytes(block_bytes, 'x');
   std::vector<double> latencies_ms;
+  latencies_ms.reserve(blocks);
   for (std::size_t i = 0; i < blocks; ++i) {
     latencies_ms.push_back(milliseconds([&] {
       if (write(descriptor, bytes.data(), block_bytes) != static_cast<ssize_t>(block_bytes) ||

@@ -15,6 +15,7 @@ constexpr int kActions = 100;
 
 pawl::Workflow<int> workflow(pawl::Context& ctx) {
   std::vector<pawl::ActionCall<Step::Result>> calls;
+  calls.reserve(kActions);
   for (int i = 0; i < kActions; ++i) calls.push_back(ctx.run<Step>({.number = 1}));
   int sum = 0;
   for (const auto& done : co_await pawl::all(std::move(calls))) sum += done.value().number;

@@ -61,6 +61,7 @@ std::vector<Node> nodes_of(const Plan& plan) {
 
 pawl::Workflow<int> parallel(pawl::Context& ctx, Plan plan) {
   std::vector<pawl::ActionCall<void>> calls;
+  calls.reserve(static_cast<std::size_t>(plan.n));
   for (int index = 0; index < plan.n; ++index) calls.push_back(ctx.run<Pause>({.ms = plan.ms}));
   int done = 0;
   for (const auto& result : co_await pawl::all(std::move(calls))) done += result ? 1 : 0;

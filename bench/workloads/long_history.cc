@@ -38,6 +38,7 @@ Spread spread_of(std::vector<double> values) {
 
 double median_of_ticks(pawl::WorkflowRuntime& runtime, const std::int64_t events) {
   std::vector<double> taken;
+  taken.reserve(static_cast<std::size_t>(events));
   for (std::int64_t i = 0; i < events; ++i) taken.push_back(tick_ms(runtime));
   return spread_of(std::move(taken)).median;
 }
@@ -45,6 +46,7 @@ double median_of_ticks(pawl::WorkflowRuntime& runtime, const std::int64_t events
 Spread states(pawl::WorkflowRuntime& runtime, const std::int64_t end) {
   std::mt19937_64 random(1);
   std::vector<double> taken;
+  taken.reserve(kStates);
   for (int i = 0; i < kStates; ++i) {
     const auto at = static_cast<std::int64_t>(1 + random() % static_cast<std::uint64_t>(end));
     taken.push_back(milliseconds([&] {

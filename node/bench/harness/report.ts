@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { Run } from './workload.js';
 
 /** What became of a run: a line of JSON. */
@@ -25,6 +26,16 @@ export function quantiles(latencies: Float64Array): { p50_ms: number | null; p99
   return { p50_ms: at(0.5), p99_ms: at(0.99) };
 }
 
+/** The most so far. */
+function peakRssMib(): number {
+  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1_024;
+}
+
+/** From here on it is counted anew. */
+export function forgetPeakRss(): void {
+  writeFileSync('/proc/self/clear_refs', '5');
+}
+
 /** From its making to the call of `figures`. */
 export class Usage {
   private readonly began = performance.now();
@@ -42,7 +53,7 @@ export class Usage {
       p50_ms: null,
       p99_ms: null,
       cpu_us: (user + system) / n,
-      rss_mib: process.resourceUsage().maxRSS / 1_024,
+      rss_mib: peakRssMib(),
       disk_bytes_each: null,
       syncs: null,
     };

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { closedLoop } from '../harness/load.js';
 import { finish } from '../harness/measurement.js';
-import { Usage } from '../harness/report.js';
+import { forgetPeakRss, Usage } from '../harness/report.js';
 import { open, submit, tenant } from '../harness/runtime.js';
 import { StoreFile } from '../harness/store_file.js';
 import type { Workload } from '../harness/workload.js';
@@ -31,6 +31,7 @@ export const replay: Workload = {
     });
     await runtime.close();
 
+    forgetPeakRss();
     runtime = open(store, workflow);
     const { sequence } = await runtime.getExecutionState(id, tenant);
     const usage = new Usage();
