@@ -68,6 +68,16 @@ const columns = [
   { title: 'target', left: true, of: targetOf },
 ];
 
+const common = new Set([...columns.map(({ field }) => field), 'workload', 'variant', 'host', 'store', 'unit']);
+
+/** What a line says beyond the columns. */
+function restOf(line) {
+  const rest = Object.entries(line).filter(([name]) => !common.has(name));
+  if (rest.length === 0) return [];
+  const name = columns[0].of(line);
+  return [`${name} (${line.host}): ${rest.map(([field, value]) => `${field} ${value}`).join(', ')}`];
+}
+
 function targetOf(line, append) {
   const met = targets[`${line.workload} ${line.host} ${line.concurrency}`]?.(line, append) ?? [];
   return met.map((target) => `${target.met ? '✓' : '✗'} ${target.text}`).join('  ');
@@ -95,6 +105,7 @@ function head(machine) {
 export function table(lines) {
   const rows = [columns.map(({ title }) => title)];
   const text = [];
+  const rest = [];
   let append;
   for (const line of lines) {
     if (line.workload === 'machine') {
@@ -103,12 +114,14 @@ export function table(lines) {
     }
     if (line.workload === 'raw-append') append = line;
     rows.push(cellsOf(line, append));
+    rest.push(...restOf(line));
   }
   const widths = columns.map((_, at) => Math.max(...rows.map((cells) => cells[at].length)));
   for (const cells of rows) {
     const padded = cells.map((cell, at) => (columns[at].left ? cell.padEnd(widths[at]) : cell.padStart(widths[at])));
     text.push(padded.join('  ').trimEnd());
   }
+  if (rest.length > 0) text.push('', ...rest);
   return text.join('\n');
 }
 

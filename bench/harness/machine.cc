@@ -64,9 +64,9 @@ std::string file_system(const std::filesystem::path& folder) {
     std::string type;
     std::string options;
     words >> device >> place >> type >> options;
-    const std::string prefix = place == "/" ? place : place + "/";
-    if (path.starts_with(prefix) && prefix.size() >= longest) {
-      longest = prefix.size();
+    if (place != "/") place += '/';
+    if (path.starts_with(place) && place.size() >= longest) {
+      longest = place.size();
       found = type + " (" + options + ")";
     }
   }

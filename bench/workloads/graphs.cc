@@ -133,9 +133,8 @@ Figures run_one(const Run& run, pawl::WorkflowRuntime& runtime, std::string vari
   figures.cpu_us = (cpu_seconds() - cpu_before) / plan.n * 1e6;
   figures.rss_mib = peak_rss_mib();
   figures.syncs = runtime.engine().counters().commit_batches - syncs_before;
-  figures.more = {{"ms", rounded(ms)}};
-  // What a scheduler without any cost would need for the same durations in the same order.
-  if (plan.ms > 0) figures.more.push_back({"ideal_ms", ideal_ms(plan)});
+  // And what a scheduler without any cost would need for the same durations in the same order.
+  if (plan.ms > 0) figures.more = {{"ms", rounded(ms)}, {"ideal_ms", ideal_ms(plan)}};
   return figures;
 }
 
