@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <pawl/json.h>
 
 #include "harness/durations.h"
@@ -67,7 +68,7 @@ std::string file_system(const std::filesystem::path& folder) {
     if (place != "/") place += '/';
     if (path.starts_with(place) && place.size() >= longest) {
       longest = place.size();
-      found = type + " (" + options + ")";
+      found = fmt::format("{} ({})", type, options);
     }
   }
   return found;
