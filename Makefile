@@ -64,7 +64,7 @@ fuzz: ## run each fuzzer for a while (FUZZ_SECONDS=60)
 	@scripts/bootstrap lint
 	@scripts/fuzz $(FUZZ_SECONDS)
 
-bench: build ## run the benchmarks
+bench: build ## run the benchmarks (BENCH=three-step,parked, HOST=ts, N=, CONCURRENCY=, FOLDER=)
 	@scripts/bench
 
 bench-check: ## compare the micro-benchmarks with another version's (BASE=REF, BENCH=REGEX, ROUNDS=5)

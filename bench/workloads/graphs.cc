@@ -1,34 +1,36 @@
-// Graphs of actions through the whole engine on SQLite with full sync: what an action of a graph costs beside
-// one that workflow code runs itself, and how near a graph with random dependencies comes to the best that its
-// dependencies and its bound allow.
-//
-//   bench_graphs [--n N] [--only WORKLOAD] [--folder DIR] [--out FILE]
-//
-// Appends one line of JSON per run to build/bench.jsonl: workload (parallel, graph_parallel, graph_random,
-// graph_schedule), n, ms, us_each; of graph_schedule also ideal_ms, what a scheduler without any cost would
-// need for the same durations in the same order.
+// Graphs of actions: what an action of a graph costs beside one that workflow code runs itself, and how near
+// a graph with random dependencies comes to the best that its dependencies and its bound allow.
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <queue>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include <pawl/pawl.h>
 
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <queue>
-#include <random>
-#include <thread>
+#include "harness/durations.h"
+#include "harness/give_up.h"
+#include "harness/measurement.h"
+#include "harness/process_usage.h"
+#include "workloads/workloads.h"
+
+namespace bench {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+constexpr std::int64_t kActionsMax = 20'000;  // of one graph: Limits::graph_actions_max
 
-struct Step {
+struct Pause {
   struct Parameters {
     int ms = 0;  // that it takes
   };
 };
-PAWL_DESCRIBE(Step::Parameters, ms);
+PAWL_DESCRIBE(Pause::Parameters, ms);
 
 struct Plan {
   int n = 0;
@@ -59,7 +61,8 @@ std::vector<Node> nodes_of(const Plan& plan) {
 
 pawl::Workflow<int> parallel(pawl::Context& ctx, Plan plan) {
   std::vector<pawl::ActionCall<void>> calls;
-  for (int index = 0; index < plan.n; ++index) calls.push_back(ctx.run<Step>({.ms = plan.ms}));
+  calls.reserve(static_cast<std::size_t>(plan.n));
+  for (int index = 0; index < plan.n; ++index) calls.push_back(ctx.run<Pause>({.ms = plan.ms}));
   int done = 0;
   for (const auto& result : co_await pawl::all(std::move(calls))) done += result ? 1 : 0;
   co_return done;
@@ -72,7 +75,7 @@ pawl::Workflow<int> graph(pawl::Context& ctx, Plan plan) {
     pawl::GraphOptions options;
     for (const int other : nodes[index].depends_on)
       options.depends_on.push_back(std::to_string(other));
-    all.add<Step>(std::to_string(index), {nodes[index].ms}, options);
+    all.add<Pause>(std::to_string(index), {nodes[index].ms}, options);
   }
   const pawl::GraphOutcomes outcomes = co_await ctx.execute_actions(all);
   int done = 0;
@@ -113,70 +116,72 @@ double ideal_ms(const Plan& plan) {
   return now;
 }
 
-[[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "bench_graphs: %s\n", why.c_str());
-  std::exit(1);
+// One execution of the plan. Its figures are of its actions.
+Figures run_one(const Run& run, pawl::WorkflowRuntime& runtime, std::string variant,
+                const char* workflow, const Plan& plan) {
+  const std::uint64_t syncs_before = runtime.engine().counters().commit_batches;
+  const double cpu_before = cpu_seconds();
+  const Stopwatch watch;
+  const std::string id = runtime.start_workflow(workflow, plan, {.tenant = kTenant}).value();
+  const auto ended = runtime.wait_for_workflow_completion<int>(id, {.tenant = kTenant}).value();
+  const double ms = watch.ms();
+  if (ended.result != plan.n) give_up(variant + " did not run all of its actions");
+  Figures figures = figures_of(run, "actions");
+  figures.variant = std::move(variant);
+  figures.n = plan.n;
+  figures.per_s = plan.n / ms * 1'000;
+  figures.cpu_us = (cpu_seconds() - cpu_before) / plan.n * 1e6;
+  figures.rss_mib = peak_rss_mib();
+  figures.syncs = runtime.engine().counters().commit_batches - syncs_before;
+  // And what a scheduler without any cost would need for the same durations in the same order.
+  if (plan.ms > 0) figures.more = {{"ms", rounded(ms)}, {"ideal_ms", ideal_ms(plan)}};
+  return figures;
 }
 
-double rounded(double value) { return std::round(value * 1'000) / 1'000; }
-
-}  // namespace
-
-int main(int count, char** arguments) {
-  int n = 10'000;
-  std::string_view only;
-  std::filesystem::path folder = "build/bench";
-  std::filesystem::path out = "build/bench.jsonl";
-  for (int index = 1; index + 1 < count; index += 2) {
-    const std::string_view name = arguments[index];
-    if (name == "--n") n = std::atoi(arguments[index + 1]);
-    if (name == "--only") only = arguments[index + 1];
-    if (name == "--folder") folder = arguments[index + 1];
-    if (name == "--out") out = arguments[index + 1];
-  }
-  std::filesystem::create_directories(folder);
-  const std::filesystem::path file = folder / "graphs.db";
-  for (const char* const end : {"", "-wal", "-shm", "-lock"}) {
-    std::filesystem::remove(file.string() + end);
-  }
-  pawl::WorkflowRuntimeOptions options;
-  options.store = "sqlite:" + file.string();
-  options.action_threads = 64;
-  auto runtime = pawl::WorkflowRuntime::open(options).value();
+void run(const Run& run) {
+  constexpr int kRounds = 3;
+  const StoreFile store(run);
+  store.remove();
+  auto runtime = store.open(64);
   runtime.register_workflow("Parallel", &parallel).value();
   runtime.register_workflow("Graph", &graph).value();
   runtime
-      .register_action<Step>([](const Step::Parameters& parameters) {
+      .register_action<Pause>([](const Pause::Parameters& parameters) {
         if (parameters.ms > 0) {
           std::this_thread::sleep_for(std::chrono::milliseconds(parameters.ms));
         }
       })
       .value();
-
-  const auto run = [&](const char* workload, const char* workflow, const Plan& plan) {
-    if (!only.empty() && only != workload) return;
-    const Clock::time_point begun = Clock::now();
-    const std::string id = runtime.start_workflow(workflow, plan, {.tenant = "bench"}).value();
-    const auto ended = runtime.wait_for_workflow_completion<int>(id, {.tenant = "bench"}).value();
-    const std::chrono::duration<double, std::milli> took = Clock::now() - begun;
-    if (ended.result != plan.n) give_up(std::string(workload) + " did not run all of its actions");
-    const pawl::Json line = pawl::Json::object(
-        {{"workload", workload},
-         {"n", plan.n},
-         {"ms", rounded(took.count())},
-         {"us_each", rounded(took.count() * 1'000 / plan.n)},
-         {"ideal_ms", plan.ms > 0 ? pawl::Json(ideal_ms(plan)) : pawl::Json(nullptr)}});
-    const std::string text = line.dump().value();
-    std::printf("%s\n", text.c_str());
-    std::fflush(stdout);
-    std::ofstream(out, std::ios::app) << text << "\n";
-  };
+  const int n = static_cast<int>(std::min(run.n, kActionsMax));
+  std::vector<Figures> lines;
   // Alternating, so that what the machine does besides meets both.
-  for (int round = 0; round < 3; ++round) {
-    run("parallel", "Parallel", {.n = n});
-    run("graph_parallel", "Graph", {.n = n, .concurrency = n});
+  for (int round = 0; round < kRounds; ++round) {
+    lines.push_back(run_one(run, runtime, "parallel", "Parallel", {.n = n}));
+    lines.push_back(run_one(run, runtime, "graph_parallel", "Graph", {.n = n, .concurrency = n}));
   }
-  run("graph_random", "Graph", {.n = n, .edges = 3, .concurrency = 64});
-  run("graph_schedule", "Graph", {.n = n / 10, .edges = 3, .ms = 20, .concurrency = 32});
+  lines.push_back(
+      run_one(run, runtime, "graph_random", "Graph", {.n = n, .edges = 3, .concurrency = 64}));
+  lines.push_back(run_one(run, runtime, "graph_schedule", "Graph",
+                          {.n = std::max(1, n / 10), .edges = 3, .ms = 20, .concurrency = 32}));
   runtime.close();
+  std::int64_t actions = 0;
+  for (const Figures& line : lines) actions += line.n;
+  const double bytes_each = store.bytes() / static_cast<double>(actions);
+  store.check({.completed = static_cast<std::int64_t>(lines.size()), .actions = actions});
+  store.remove();
+  for (Figures& line : lines) {
+    line.disk_bytes_each = bytes_each;
+    report(line);
+  }
 }
+
+}  // namespace
+
+Workload graphs() {
+  return {.name = "graphs",
+          .about = "one graph of actions beside the same actions run by code",
+          .cases = {{.concurrency = 1, .n = 10'000}},
+          .run = &run};
+}
+
+}  // namespace bench

@@ -1,20 +1,24 @@
-// How many transitions a second the SQLite store makes durable, by the size of a transaction. The
-// shape is a workflow of three actions: 10 records in 4 transitions.
-//
-//   bench_store_commit [workflows] [folder] [transitions a commit …]
+// How many transitions a second the SQLite store makes durable by itself, by the size of a transaction. The shape
+// is a workflow of three actions: 10 records in 4 transitions.
 
-#include <fmt/format.h>
-
-#include <chrono>
+#include <algorithm>
 #include <condition_variable>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "harness/durations.h"
+#include "harness/give_up.h"
+#include "harness/measurement.h"
+#include "harness/process_usage.h"
 #include "store/sqlite_store.h"
+#include "workloads/workloads.h"
+
+namespace bench {
 
 namespace {
 
@@ -27,10 +31,7 @@ class Sink final : public CommitSink {
   void commits_finished(const std::vector<CommitOutcome>& outcomes) override {
     const std::lock_guard lock{mutex_};
     for (const auto& outcome : outcomes) {
-      if (outcome.error) {
-        fmt::print(stderr, "{}\n", outcome.error->message);
-        std::exit(1);
-      }
+      if (outcome.error) give_up(outcome.error->message);
       up_to_ = outcome.up_to;
     }
     ++batches_;
@@ -118,72 +119,68 @@ Transition step_of(ExecutionRef ref, int step) {
   return transition;
 }
 
-void measure(const std::filesystem::path& folder, std::size_t batch, int workflows) {
-  const auto file = folder / fmt::format("bench-{}.db", batch);
+void run(const Run& run) {
+  const StoreFile file(run);
+  file.remove();
   Sink sink;
-  auto opened = open_sqlite_store({.path = file.string(), .batch_transitions_max = batch});
-  if (!opened) {
-    fmt::print(stderr, "{}\n", opened.error().message);
-    std::exit(1);
-  }
+  const auto batch = static_cast<std::size_t>(run.concurrency);
+  auto opened = open_sqlite_store({.path = file.path().string(), .batch_transitions_max = batch});
+  if (!opened) give_up(opened.error().message);
   auto& store = **opened;
   store.start(sink);
 
   // A wave of workflows goes through its steps together, half a wave ahead of the disk.
-  const auto wave = std::max<std::size_t>(batch, 8);
+  const auto wave = static_cast<std::int64_t>(std::max<std::size_t>(batch, 8));
   std::vector<std::vector<CommitRequest>> chunks;
   std::uint64_t id = 0;
-  for (int first = 0; first < workflows; first += static_cast<int>(wave)) {
+  std::int64_t workflows = 0;
+  for (; workflows * kSteps < run.n; workflows += wave) {
     const auto from = store.next_execution_ref();
-    for (std::size_t index = 1; index < wave; ++index) {
-      store.next_execution_ref();
-    }
+    for (std::int64_t index = 1; index < wave; ++index) store.next_execution_ref();
     for (int step = 0; step < kSteps; ++step) {
       std::vector<CommitRequest> chunk;
-      chunk.reserve(wave);
-      for (std::size_t index = 0; index < wave; ++index) {
+      chunk.reserve(static_cast<std::size_t>(wave));
+      for (std::int64_t index = 0; index < wave; ++index) {
         chunk.push_back({0, 0, ++id, step_of(from + static_cast<ExecutionRef>(index), step)});
       }
       chunks.push_back(std::move(chunk));
     }
   }
-  const auto begun = std::chrono::steady_clock::now();
+  const double cpu_before = cpu_seconds();
+  const Stopwatch watch;
   std::uint64_t sent = 0;
   for (auto& chunk : chunks) {
     const auto size = chunk.size();
     store.commit(std::move(chunk));
     sent += size;
-    if (sent > size) {
-      sink.wait_for(sent - size);
-    }
+    if (sent > size) sink.wait_for(sent - size);
   }
   sink.wait_for(sent);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
-  const auto per_second = static_cast<double>(sent) / took.count();
-  fmt::print("{:>6} a commit: {:>9.0f} transitions/s {:>8.0f} workflows/s, {} commits, {} bytes\n",
-             batch, per_second, per_second / kSteps, sink.batches(),
-             std::filesystem::file_size(file));
+  const double seconds = watch.seconds();
+  Figures figures = figures_of(run, "transitions");
+  figures.n = static_cast<std::int64_t>(sent);
+  const auto transitions = static_cast<double>(sent);
+  figures.per_s = transitions / seconds;
+  figures.cpu_us = (cpu_seconds() - cpu_before) / transitions * 1e6;
+  figures.rss_mib = peak_rss_mib();
+  figures.syncs = sink.batches();
   store.close();
+  opened->reset();
+  finish(file, {.completed = workflows, .actions = (kSteps - 1) * workflows}, transitions,
+         std::move(figures));
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const int workflows = argc > 1 ? std::atoi(argv[1]) : 100'000;
-  const std::filesystem::path parent = argc > 2 ? argv[2] : ".";
-  const auto folder = parent / "bench-store-commit";
-  std::vector<std::size_t> batches{1, 64, 256, 1'024};
-  if (argc > 3) {
-    batches.clear();
-    for (int index = 3; index < argc; ++index) {
-      batches.push_back(static_cast<std::size_t>(std::atoi(argv[index])));
-    }
-  }
-  for (const auto batch : batches) {
-    std::filesystem::remove_all(folder);
-    std::filesystem::create_directories(folder);
-    measure(folder, batch, batch == 1 ? workflows / 20 : workflows);
-  }
-  std::filesystem::remove_all(folder);
-  return 0;
+Workload store_commit() {
+  return {.name = "store-commit",
+          .about = "the store alone: transitions made durable, so many (--concurrency) a commit",
+          .cases = {{.concurrency = 1, .n = 20'000},
+                    {.concurrency = 64, .n = 200'000},
+                    {.concurrency = 256, .n = 400'000},
+                    {.concurrency = 1'024, .n = 400'000}},
+          .any_concurrency = true,
+          .run = &run};
 }
+
+}  // namespace bench

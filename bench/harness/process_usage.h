@@ -1,0 +1,12 @@
+#pragma once
+
+// What this process has taken so far.
+
+namespace bench {
+
+double cpu_seconds();    // of all threads
+double rss_mib();        // resident now
+double peak_rss_mib();   // the most so far
+void forget_peak_rss();  // from here on it is counted anew
+
+}  // namespace bench
