@@ -2,21 +2,33 @@
 //
 //   make bench-peers [PEERS=pawl,dbos] [WORKLOADS=three-step,parked] [N=200]
 import { fork } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { choose, limits, WrongChoice } from './lib/choices.mjs';
 import { lastLine, startService } from './lib/services.mjs';
 import { table } from './lib/table.mjs';
 
-const minutesMax = 15; // for one workload of one peer
+const minutesMax = 5; // for one workload of one peer
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const results = join(root, 'build', 'bench-peers.jsonl');
 const logs = join(root, 'build', 'bench-peers');
 
-function chooseOrExit() {
+/** /tmp may be in memory, where syncing costs nothing. */
+function makeFolder(parent = '/var/tmp') {
+  const tmpfs = 0x01021994;
+  if (!existsSync(parent)) throw new WrongChoice(`PEERS_TMP: there is no folder '${parent}'`);
+  if (statfsSync(parent).type === tmpfs) {
+    throw new WrongChoice(`'${parent}' is in memory: name a folder on a disk with PEERS_TMP`);
+  }
+  const folder = mkdtempSync(join(parent, 'pawl-peers-'));
+  chmodSync(folder, 0o755); // PostgreSQL is another user's.
+  return folder;
+}
+
+function orExit(make) {
   try {
-    return choose(process.env);
+    return make();
   } catch (error) {
     if (!(error instanceof WrongChoice)) throw error;
     console.error(`bench-peers: ${error.message}`);
@@ -24,22 +36,8 @@ function chooseOrExit() {
   }
 }
 
-/** /tmp may be in memory, where syncing costs nothing. */
-function makeFolder() {
-  const parent = process.env.PEERS_TMP ?? '/var/tmp';
-  const folder = mkdtempSync(join(parent, 'pawl-peers-'));
-  chmodSync(folder, 0o755); // PostgreSQL is another user's.
-  const tmpfs = 0x01021994;
-  if (statfsSync(folder).type === tmpfs) {
-    rmSync(folder, { recursive: true });
-    console.error(`bench-peers: ${parent} is in memory: name a folder on a disk with PEERS_TMP`);
-    process.exit(2);
-  }
-  return folder;
-}
-
-const chosen = chooseOrExit();
-const folder = makeFolder();
+const chosen = orExit(() => choose(process.env));
+const folder = orExit(() => makeFolder(process.env.PEERS_TMP));
 const lines = [];
 const noService = { name: undefined, environment: {} };
 let service = noService; // what runs: { name, environment, stop }; or { name, reason } where it does not
@@ -77,8 +75,8 @@ async function measure(name, module, args, environment, tell) {
   clearTimeout(limit);
   running = undefined;
   if (code === 0 || told || interrupted) return;
-  const how = late ? `took more than ${minutesMax} minutes` : `ended ${signal ? `by ${signal}` : `with status ${code}`}`;
-  tell({ reason: `${how}; the end of ${relative(root, log)}: ${lastLine(log)}` });
+  const ended = `ended ${signal ? `by ${signal}` : `with status ${code}`}, and ${relative(root, log)} with: ${lastLine(log)}`;
+  tell({ reason: late ? `not done after ${minutesMax} minutes` : ended });
 }
 
 /** The service that is asked for runs afterwards, and no other one. */
@@ -160,4 +158,5 @@ try {
 } finally {
   await end();
 }
-process.exit(interrupted ? 130 : 0);
+const oursFailed = lines.some(({ peer, reason }) => peer === 'pawl' && reason !== undefined);
+process.exit(interrupted ? 130 : oursFailed ? 1 : 0);

@@ -1,8 +1,8 @@
 // The application whose executions are parked; lib/parked.mjs starts it, asks it, and kills it.
 import { closedLoop, rounded, sleep } from './load.mjs';
-import { bytesWritten, measureCores, memoryMib } from './processes.mjs';
+import { measureCores, memoryMib } from './processes.mjs';
 
-const { parked, processes, startApp } = await import(new URL(`../${process.argv[2]}`, import.meta.url));
+const { parked, processes, startApp } = await import(new URL(process.argv[2], new URL('..', import.meta.url)));
 const concurrency = 64;
 process.once('disconnect', () => process.exit(1));
 
@@ -25,9 +25,7 @@ const operations = {
     return { ...sent, n: count, seconds: rounded(seconds), per_s: rounded(count / seconds), sent_per_s: sent.per_s };
   },
 
-  measure() {
-    return { memoryMib: memoryMib(processes()), bytesWritten: bytesWritten(processes()) };
-  },
+  memory: () => ({ mib: memoryMib(processes()) }),
 
   async idle({ milliseconds }) {
     const cores = measureCores(processes());

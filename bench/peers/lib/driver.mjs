@@ -7,7 +7,7 @@
 import { sectionOf, sectionsOf, workloads } from './choices.mjs';
 import { closedLoop, newId } from './load.mjs';
 import { measureParked } from './parked.mjs';
-import { bytesWritten, measureCores, memoryMib } from './processes.mjs';
+import { bytesOnDisk, measureCores, memoryMib } from './processes.mjs';
 
 const [, , module, settings] = process.argv;
 const { count, seconds, idleSeconds, workload: name } = JSON.parse(settings);
@@ -17,6 +17,7 @@ process.once('disconnect', () => process.exit(1)); // Nobody listens any more.
 
 const tell = (message) => new Promise((resolve) => process.send(message, resolve));
 
+const folder = process.env.PEERS_FOLDER;
 const width = 100;
 
 /** What one client does, again and again. */
@@ -53,13 +54,14 @@ async function measureLoads(peer) {
   for (const concurrency of workload.loads) {
     section = sectionOf(workload, concurrency);
     const most = concurrency === 1 ? workload.oneAtATime : count;
-    const before = bytesWritten(peer.processes());
+    const before = await bytesOnDisk(folder);
     const cores = measureCores(peer.processes());
     const figures = await closedLoop({ count: Math.min(count, most), seconds, concurrency }, each);
     acknowledged += figures.n;
     const line = { ...figures, cores: cores(), memory_mib: memoryMib(peer.processes()) };
     if (name === 'fan-out') line.steps_per_s = Math.round(figures.per_s * width);
-    await tell({ section, ...line, bytes_each: Math.round((bytesWritten(peer.processes()) - before) / figures.n) });
+    line.bytes_each = Math.round(((await bytesOnDisk(folder)) - before) / figures.n);
+    await tell({ section, ...line });
   }
   return acknowledged;
 }
@@ -73,8 +75,15 @@ async function measureLoadsOf(peer) {
   return acknowledged;
 }
 
+function missingOf({ code, message }) {
+  if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') return undefined;
+  const missing = /'([^']+)'/.exec(message)?.[1] ?? message;
+  if (missing.startsWith('/')) return `there is no ${missing}: run make build`;
+  return `the package ${missing} is not installed: scripts/bootstrap peers does, where there is one for this machine`;
+}
+
 try {
-  const peer = await import(new URL(`../${module}`, import.meta.url));
+  const peer = await import(new URL(module, new URL('..', import.meta.url)));
   const enter = (phase) => (section = phase);
   const acknowledged =
     name === 'parked'
@@ -91,11 +100,6 @@ try {
   process.exit(0);
 } catch (error) {
   console.error(error);
-  const missing = error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND';
-  const absent = missing ? /'([^']+)'/.exec(error.message)?.[1] : undefined;
-  const reason = absent
-    ? `${absent} is not installed, or there is none for this machine: rm -r bench/peers/node_modules; scripts/bootstrap peers`
-    : error.message;
-  await tell({ section, reason });
+  await tell({ section, reason: missingOf(error) ?? error.message });
   process.exit(1);
 }

@@ -1,15 +1,15 @@
 // Load by so many clients, each of which begins its next workflow when the last one is done.
 
 const stallSeconds = 60;
-const secondsMax = 60;
+const secondsMax = 30;
 const run = `${process.pid.toString(36)}${Date.now().toString(36)}`;
 let ids = 0;
 
 export const newId = (kind) => `${kind}-${run}-${++ids}`;
 
 /**
- * Calls `work(index)` until there were `count` calls and `seconds` have passed, `whole`, or else for a minute
- * at most: whoever is slow is measured on fewer. Latencies are of the whole call, or `milliseconds` of what it gives. Rejects when nothing completes for a
+ * Calls `work(index)` until there were `count` calls and `seconds` have passed, `whole`, or else for half a
+ * minute at most: whoever is slow is measured on fewer. Latencies are of the whole call, or `milliseconds` of what it gives. Rejects when nothing completes for a
  * minute: a workflow that is never woken would keep everything else from being measured.
  */
 export async function closedLoop({ count, seconds = 0, concurrency, whole = false }, work) {

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { workloads } from './choices.mjs';
 import { rounded, sleep } from './load.mjs';
+import { bytesOnDisk } from './processes.mjs';
 
 const { phases, warmUp } = workloads.find(({ name }) => name === 'parked');
 const settleMs = 3_000;
@@ -32,6 +33,7 @@ class Application {
 }
 
 export async function measureParked(peer, { module, count, idleSeconds, enter, tell }) {
+  const folder = process.env.PEERS_FOLDER;
   const warm = { prefix: 'warm', count: Math.min(count, warmUp[0]) };
   const all = { prefix: 'parked', count };
 
@@ -43,18 +45,19 @@ export async function measureParked(peer, { module, count, idleSeconds, enter, t
   await application.ask('wake', warm);
   await sleep(settleMs);
 
-  const before = await application.ask('measure');
+  const memoryBefore = await application.ask('memory');
+  let bytesBefore = await bytesOnDisk(folder);
   const parked = await application.ask('park', all);
   await sleep(settleMs + idleSeconds * 1_000); // An engine may let go of what is idle for so long.
-  const after = await application.ask('measure');
+  const memoryParked = await application.ask('memory');
   const { cores } = await application.ask('idle', { milliseconds: settleMs });
   await tell({
     section: phases[0],
     ...parked,
     idle_cores: cores,
-    memory_mib: after.memoryMib,
-    memory_kib_each: rounded(((after.memoryMib - before.memoryMib) * 1_024) / count),
-    bytes_each: Math.round((after.bytesWritten - before.bytesWritten) / count),
+    memory_mib: memoryParked.mib,
+    memory_kib_each: rounded(((memoryParked.mib - memoryBefore.mib) * 1_024) / count),
+    bytes_each: Math.round(((await bytesOnDisk(folder)) - bytesBefore) / count),
   });
 
   enter(phases[1]);
@@ -65,16 +68,15 @@ export async function measureParked(peer, { module, count, idleSeconds, enter, t
   application = new Application(module);
   await application.ask('start', { again: true });
   const readySeconds = (performance.now() - from) / 1_000;
-  const atStart = await application.ask('measure');
+  bytesBefore = await bytesOnDisk(folder);
   const woken = await application.ask('wake', all);
-  const atEnd = await application.ask('measure');
   await tell({
     section: phases[1],
     ...woken,
     ready_s: rounded(readySeconds),
     killed_to_all_done_s: rounded(readySeconds + woken.seconds),
-    memory_mib: atEnd.memoryMib,
-    bytes_each: Math.round((atEnd.bytesWritten - atStart.bytesWritten) / count),
+    memory_mib: (await application.ask('memory')).mib,
+    bytes_each: Math.round(((await bytesOnDisk(folder)) - bytesBefore) / count),
   });
   await application.kill();
   return warm.count + all.count;

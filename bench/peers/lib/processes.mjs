@@ -1,9 +1,11 @@
-// Memory, processor time and what was written, of processes with all of their descendants, from /proc.
-// Where several are measured they have roles: { postgres: 4711, app: 4712 }.
-import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+// What a load costs. Memory and processor time are of processes with all of their descendants, from /proc; where
+// several are measured they have roles: { postgres: 4711, app: 4712 }.
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { rounded } from './load.mjs';
 
+const run = promisify(execFile);
 const ticksPerSecond = 100;
 
 function stat(pid) {
@@ -37,27 +39,34 @@ function family(pid) {
   return found;
 }
 
-function sumOf(file, pattern, pid) {
-  let sum = 0;
-  for (const member of family(pid)) {
-    try {
-      sum += Number(pattern.exec(readFileSync(`/proc/${member}/${file}`, 'utf8'))?.[1] ?? 0);
-    } catch {
-      // It has ended.
-    }
+function memoryKib(pid) {
+  try {
+    return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0; // It has ended.
   }
-  return sum;
 }
 
 /** MiB of memory, pages that several share counted once: what would be free without these. */
 export function memoryMib(roles) {
-  const kib = Object.values(roles).reduce((sum, pid) => sum + sumOf('smaps_rollup', /^Pss:\s+(\d+)/m, pid), 0);
-  return rounded(kib / 1_024);
+  const members = Object.values(roles).flatMap(family);
+  return rounded(members.reduce((sum, pid) => sum + memoryKib(pid), 0) / 1_024);
 }
 
-/** Bytes sent to storage, those of descendants that have ended among them. */
-export function bytesWritten(roles) {
-  return Object.values(roles).reduce((sum, pid) => sum + sumOf('io', /^write_bytes: (\d+)/m, pid), 0);
+/**
+ * Bytes that the disk below the folder was given so far, by whomever, after everything that waits in memory; NaN
+ * where no disk of its own is below it, as in a container. What /proc says of processes is of no use here: a
+ * kernel that keeps files in large folios counts all of one for each page that is written into it.
+ */
+export async function bytesOnDisk(folder) {
+  await run('sync', ['--file-system', folder]);
+  const { dev } = statSync(folder, { bigint: true });
+  const major = (dev >> 8n) & 0xfffn;
+  const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
+  const statistics = `/sys/dev/block/${major}:${minor}/stat`;
+  if (!existsSync(statistics)) return NaN;
+  const sectorsWritten = Number(readFileSync(statistics, 'utf8').trim().split(/\s+/)[6]);
+  return sectorsWritten * 512;
 }
 
 function processorSeconds(pid) {

@@ -7,7 +7,8 @@ import { peers, sectionsOf, workloads } from './choices.mjs';
 
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 const precise = new Intl.NumberFormat('en-US', { maximumSignificantDigits: 3 });
-const number = (value) => (value === undefined ? '–' : (value >= 100 ? whole : precise).format(value));
+// JSON has null for what is no number.
+const number = (value) => (value === undefined || value === null ? '–' : (value >= 100 ? whole : precise).format(value));
 
 const columns = ['peer', 'per s', 'p50 ms', 'p99 ms', 'MiB', 'bytes each', 'Pawl is', 'durable', 'notes'];
 const limitColumns = ['limit', 'per s', 'p50 ms', 'p99 ms', 'notes'];
@@ -29,15 +30,17 @@ const rateOf = (line) => line?.steps_per_s ?? line?.per_s;
 
 function rowsOf(workload, section, lines) {
   const ofWorkload = lines.filter((line) => line.workload === workload.name);
-  const figuresOf = (peer) => ofWorkload.find((line) => line.peer === peer && line.section === section && 'per_s' in line);
+  const figuresOf = (peer, of = section) =>
+    ofWorkload.find((line) => line.peer === peer && line.section === of && 'per_s' in line);
   const pawl = rateOf(figuresOf('pawl'));
+  const before = sectionsOf(workload).slice(0, sectionsOf(workload).indexOf(section));
   const rows = [];
   for (const { name, durable } of peers) {
     const figures = figuresOf(name);
     const failure = ofWorkload.find((line) => line.peer === name && 'reason' in line);
-    if (figures === undefined && failure === undefined) continue;
     if (figures === undefined) {
-      rows.push({ peer: name, notes: failure.reason });
+      const told = before.some((earlier) => figuresOf(name, earlier) === undefined);
+      if (failure !== undefined) rows.push({ peer: name, notes: told ? 'as above' : failure.reason });
       continue;
     }
     rows.push({

@@ -12,8 +12,8 @@ import { spawnServer } from '../lib/processes.mjs';
 import { freePort, lastLine } from '../lib/services.mjs';
 
 const require = createRequire(import.meta.url);
-const server = `@restatedev/restate-server-${process.platform}-${process.arch}`;
-const program = join(dirname(require.resolve(`${server}/package.json`)), 'bin', 'restate-server');
+const programs = dirname(require.resolve(`@restatedev/restate-server-${process.platform}-${process.arch}/package.json`));
+const program = join(programs, 'bin', 'restate-server');
 const folder = join(process.env.PEERS_FOLDER, 'restate');
 const log = join(folder, 'log');
 
