@@ -2,6 +2,7 @@
 //
 //   make bench-peers [PEERS=pawl,dbos] [WORKLOADS=three-step,parked] [N=200]
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,7 +72,8 @@ async function measure(name, module, args, environment, tell) {
     late = true;
     child.kill('SIGKILL');
   }, minutesMax * 60_000);
-  const [code, signal] = await new Promise((resolve) => child.once('exit', (...how) => resolve(how)));
+  // The last messages may come after the end.
+  const [[code, signal]] = await Promise.all([once(child, 'exit'), once(child, 'disconnect')]);
   clearTimeout(limit);
   running = undefined;
   if (code === 0 || told || interrupted) return;

@@ -76,7 +76,7 @@ async function drive(ofEach: number): Promise<{ section?: string; n?: number; ch
   });
   const told: object[] = [];
   driver.on('message', (message: object) => told.push(message));
-  await once(driver, 'exit');
+  await Promise.all([once(driver, 'exit'), once(driver, 'disconnect')]);
   return told;
 }
 
