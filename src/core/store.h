@@ -156,6 +156,10 @@ class Store : public HistorySource {
 
   // Queues; outcomes of a stream arrive in order of id. Any thread, one at a time per stream.
   virtual void commit(std::vector<CommitRequest> requests) = 0;
+  // Commits them on this thread and reports before it returns, where nothing is queued or under way and
+  // nobody else writes: that spares who has nothing else to do two changes of threads. False: nothing was
+  // done, they are to be queued.
+  virtual bool commit_here(std::vector<CommitRequest>& requests) = 0;
   virtual std::size_t queued_commits() const = 0;
 
   // The next unused numbers. Unused after a crash or a failed commit, they are skipped.

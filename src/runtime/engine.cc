@@ -22,6 +22,9 @@ constexpr int kReaderThreads = 2;
 constexpr int kResumePage = 1'000;
 // What came of so many inputs is carried out before the next ones: the store has something to do meanwhile.
 constexpr std::size_t kInputsPerTurn = 32;
+// So few commits are made on the engine's own thread, where nothing else is to be done: one client at a time
+// waits for no change of threads. With more of them the engine has something to do while the store writes.
+constexpr std::size_t kCommitsHereMax = 4;
 constexpr std::chrono::hours kDrainMax(24 * 365);  // as good as for ever, and far from overflows
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
@@ -445,7 +448,7 @@ void Engine::run() {
       if (!step.evictions.empty()) carry_out(batch);
       append(batch, step);
     }
-    carry_out(batch);
+    carry_out_all(batch);
     const ShardCounters counters = shard_.counters();
     activations_ = counters.activations;
     replays_ = counters.replays;
@@ -455,6 +458,15 @@ void Engine::run() {
     actions_waiting_ = counters.actions_waiting;
     notice_drained();
   }
+}
+
+// With nothing else at hand.
+void Engine::carry_out_all(Outputs& batch) {
+  if (batch.commits.empty() || batch.commits.size() > kCommitsHereMax) return carry_out(batch);
+  std::vector<CommitRequest> commits = std::exchange(batch.commits, {});
+  watch_growth(commits);
+  carry_out(batch);
+  if (!mailbox_->is_empty() || !store_->commit_here(commits)) store_->commit(std::move(commits));
 }
 
 std::vector<AttemptId> Engine::hold_actions() {

@@ -74,6 +74,7 @@ class Engine final : public CommitSink {
   std::optional<RequestId> admit(Callback<T>& done);
   void run();
   void carry_out(Outputs& out);
+  void carry_out_all(Outputs& batch);
   std::vector<AttemptId> hold_actions();
   void notice_drained();
   bool owes_replies() const;

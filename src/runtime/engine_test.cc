@@ -79,6 +79,7 @@ class GatedStore final : public Store {
       : gates_(gates), below_(mode) {}
 
   void start(CommitSink& sink) override { below_.start(sink); }
+  bool commit_here(std::vector<CommitRequest>&) override { return false; }
   void commit(std::vector<CommitRequest> requests) override {
     below_.commit(std::move(requests));
     gates_->commits.pass();

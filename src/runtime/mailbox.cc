@@ -51,6 +51,11 @@ bool Mailbox::take(std::vector<Input>& inputs,
   return !closed_ || !inputs.empty();
 }
 
+bool Mailbox::is_empty() const {
+  const std::lock_guard lock(mutex_);
+  return inputs_.empty();
+}
+
 void Mailbox::close() {
   {
     const std::lock_guard lock(mutex_);

@@ -24,10 +24,11 @@ class Mailbox final : public ActivationSink, public ActionSink {
 
   // Waits for mail, for `milliseconds` at most where given. False once closed and empty.
   bool take(std::vector<Input>& inputs, std::optional<std::chrono::milliseconds> at_most);
+  bool is_empty() const;
   void close();
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Input> inputs_;  // under mutex_
   bool closed_ = false;        // under mutex_

@@ -64,6 +64,7 @@ class MemoryStore final : public Store {
   std::shared_ptr<MemoryStoreData> data() const { return data_; }
 
   void start(CommitSink& sink) override;
+  bool commit_here(std::vector<CommitRequest>&) override { return false; }
   void commit(std::vector<CommitRequest> requests) override;
   std::size_t queued_commits() const override;
   ExecutionRef next_execution_ref() override;

@@ -154,13 +154,7 @@ Result<void> check_sqlite_header(const std::string& path, const std::string& vfs
   return {};
 }
 
-Result<void> configure_sqlite_writer(SqliteConnection& connection,
-                                     const SqliteStoreOptions& options) {
-  if (sqlite3_db_readonly(connection.handle(), "main") == 1) {
-    return Error{ErrorCode::store_unavailable,
-                 fmt::format("{} is read-only: this process must be able to write to it",
-                             connection.path())};
-  }
+void wait_for_other_writers(SqliteConnection& connection, const int busy_ms) {
   // SQLite's own waiting gets longer and longer, so that a process which writes one thing after the other
   // could keep the engine out. Those leave a gap between their commits (kMailGap), which this meets.
   sqlite3_busy_handler(
@@ -173,7 +167,17 @@ Result<void> configure_sqlite_writer(SqliteConnection& connection,
                    ? 1
                    : 0;
       },
-      reinterpret_cast<void*>(static_cast<std::intptr_t>(options.busy_ms)));
+      reinterpret_cast<void*>(static_cast<std::intptr_t>(busy_ms)));
+}
+
+Result<void> configure_sqlite_writer(SqliteConnection& connection,
+                                     const SqliteStoreOptions& options) {
+  if (sqlite3_db_readonly(connection.handle(), "main") == 1) {
+    return Error{ErrorCode::store_unavailable,
+                 fmt::format("{} is read-only: this process must be able to write to it",
+                             connection.path())};
+  }
+  wait_for_other_writers(connection, options.busy_ms);
   // A file from a newer version must not be touched by the checkpoint that closing it would do.
   sqlite3_db_config(connection.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 

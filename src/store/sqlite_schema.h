@@ -20,6 +20,9 @@ inline constexpr std::int64_t kSqliteApplicationId = 0x5061776c;
 // version), store_unavailable.
 Result<void> check_sqlite_header(const std::string& path, const std::string& vfs);
 
+// How long a transaction of that connection waits for those of other processes.
+void wait_for_other_writers(SqliteConnection& connection, int busy_ms);
+
 // Settings of the connection that writes, read back one by one; makes a new file a store.
 // Errors: store_unavailable (read-only …), store_invalid.
 Result<void> configure_sqlite_writer(SqliteConnection& connection,

@@ -37,6 +37,10 @@ class SqliteStore final : public Store {
     writer_->commit(std::move(requests));
   }
 
+  bool commit_here(std::vector<CommitRequest>& requests) override {
+    return writer_->commit_here(requests);
+  }
+
   std::size_t queued_commits() const override { return writer_->queued(); }
 
   ExecutionRef next_execution_ref() override {

@@ -502,6 +502,72 @@ TEST_F(SqliteStoreTest, TheLogIsWrittenBackAndReused) {
   EXPECT_LT(fs::file_size(path + "-wal"), 150u * 4'096);
 }
 
+// --- commits on the caller's thread
+
+TEST_F(SqliteStoreTest, ACommitHereIsReportedBeforeItReturnsAndFollowsThoseBefore) {
+  auto store = open();
+  const auto ref = store->next_execution_ref();
+  driver->commit({{4, 0, 1, start_transition(ref, "acme", "wf")}});
+  driver->wait_for(4, 1);
+  std::vector<CommitRequest> next{{4, 0, 2, append_transition(ref, "acme", 2, 1)}};
+  // The writer's thread may not have come to its rest yet.
+  while (!store->commit_here(next)) std::this_thread::yield();
+  ASSERT_EQ(driver->outcomes(4).back().up_to, 2u);
+  EXPECT_FALSE(driver->error_of(4, 2));
+  EXPECT_EQ((*store->load_execution(ref, kWholeHistory))->history.size(), 2u);
+}
+
+TEST_F(SqliteStoreTest, ACommitHereWaitsForNobody) {
+  auto store = open();
+  std::vector<CommitRequest> requests{
+      {4, 0, 1, start_transition(store->next_execution_ref(), "acme", "wf")}};
+  auto other = shell();
+  ASSERT_TRUE(other.execute("BEGIN IMMEDIATE"));
+  for (int tries = 0; tries < 20; ++tries) {
+    EXPECT_FALSE(store->commit_here(requests)) << "another process writes";
+    std::this_thread::yield();
+  }
+  ASSERT_EQ(requests.size(), 1u) << "they are to be queued";
+  ASSERT_TRUE(other.execute("ROLLBACK"));
+  while (!store->commit_here(requests)) std::this_thread::yield();
+  EXPECT_FALSE(driver->error_of(4, 1));
+
+  store->close();
+  EXPECT_FALSE(store->commit_here(requests));
+}
+
+TEST_F(SqliteStoreTest, ACommitHereThatIsRefusedFailsItsStreamUntilTheNextGeneration) {
+  auto store = open();
+  const auto ref = store->next_execution_ref();
+  std::vector<CommitRequest> wrong{{4, 0, 1, start_transition(ref, "acme", "wf")},
+                                   {4, 0, 2, append_transition(ref, "acme", 3, 1)}};
+  while (!store->commit_here(wrong)) std::this_thread::yield();
+  EXPECT_FALSE(driver->error_of(4, 1));
+  EXPECT_TRUE(driver->error_of(4, 2)) << "a gap";
+  std::vector<CommitRequest> behind{{4, 0, 3, append_transition(ref, "acme", 2, 1)}};
+  EXPECT_FALSE(store->commit_here(behind)) << "the stream has failed";
+  std::vector<CommitRequest> anew{{4, 1, 4, append_transition(ref, "acme", 2, 1)}};
+  while (!store->commit_here(anew)) std::this_thread::yield();
+  EXPECT_FALSE(driver->error_of(4, 4));
+}
+
+TEST_F(SqliteStoreTest, TheLogIsWrittenBackToWhereCommitsAreMadeHere) {
+  auto store = open({.checkpoint_pages = 50});
+  const auto ref = store->next_execution_ref();
+  std::uint64_t id = 1;
+  std::vector<CommitRequest> first{{4, 0, id, start_transition(ref, "acme", "wf")}};
+  while (!store->commit_here(first)) std::this_thread::yield();
+  for (std::int64_t sequence = 2; sequence < 400; ++sequence) {
+    auto transition = append_transition(ref, "acme", sequence, 1);
+    transition.records[0].payload = Payload::json(fmt::format("\"{:x<4000}\"", ""));
+    std::vector<CommitRequest> next{{4, 0, ++id, std::move(transition)}};
+    while (!store->commit_here(next)) std::this_thread::yield();
+    ASSERT_FALSE(driver->error_of(4, id));
+  }
+  EXPECT_GT(fs::file_size(path), 300u * 4'096);
+  EXPECT_LT(fs::file_size(path + "-wal"), 150u * 4'096);
+}
+
 // Kills a process in the midst of its third commit; says what is there afterwards.
 std::size_t executions_after_kill(const std::string& path, const std::string& point,
                                   std::string& acknowledged) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/crash_point.h"
+#include "store/sqlite_schema.h"
 
 namespace pawl {
 
@@ -113,14 +114,10 @@ void SqliteWriter::disconnect() {
 void SqliteWriter::run() {
   Batch batch;
   while (take(batch)) {
-    const auto answers = commit_batch(batch);
-    OutcomeList outcomes;
-    for (std::size_t index = 0; index < batch.size(); ++index) {
-      outcomes.add(batch[index], answers[index]);
-    }
-    queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
-    if (!batch.empty()) {
-      sink_->commits_finished(outcomes.outcomes());
+    if (!batch.empty() || !snapshots_.empty()) {
+      const auto answers = commit_batch(batch);
+      queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
+      report(batch, answers);
     }
     checkpoint_if_due();
   }
@@ -137,16 +134,33 @@ void SqliteWriter::run() {
   }
 }
 
+void SqliteWriter::report(const Batch& batch, const Answers& answers) {
+  if (batch.empty()) {
+    return;
+  }
+  OutcomeList outcomes;
+  for (std::size_t index = 0; index < batch.size(); ++index) {
+    outcomes.add(batch[index], answers[index]);
+  }
+  sink_->commits_finished(outcomes.outcomes());
+}
+
+// False: it is to end.
 bool SqliteWriter::take(Batch& batch) {
   batch.clear();
   snapshots_.clear();
+  bool checkpoint = false;
   if (taken_.size() < batch_max_) {
     std::vector<std::vector<CommitRequest>> queue;
     {
       std::unique_lock lock{mutex_};
+      at_work_ = !taken_.empty();
       wake_.wait(lock, [&] {
-        return !queue_.empty() || !taken_.empty() || !to_keep_.empty() || closing_;
+        const bool something = !queue_.empty() || !to_keep_.empty() || checkpoint_wanted_;
+        return !taken_.empty() || (!at_work_ && (something || closing_));
       });
+      at_work_ = true;
+      checkpoint = std::exchange(checkpoint_wanted_, false);
       queue.swap(queue_);
       snapshots_.swap(to_keep_);
     }
@@ -159,7 +173,50 @@ bool SqliteWriter::take(Batch& batch) {
   batch.insert(batch.end(), std::move_iterator{taken_.begin()},
                std::move_iterator{taken_.begin() + count});
   taken_.erase(taken_.begin(), taken_.begin() + count);
-  return !batch.empty() || !snapshots_.empty();
+  return !batch.empty() || !snapshots_.empty() || checkpoint;
+}
+
+bool SqliteWriter::commit_here(std::vector<CommitRequest>& requests) {
+  {
+    const std::lock_guard lock{mutex_};
+    if (closing_ || at_work_ || checkpoint_wanted_ || !queue_.empty() || !to_keep_.empty()) {
+      return false;
+    }
+    at_work_ = true;
+  }
+  const bool done = commit_at_once(requests);
+  const std::lock_guard lock{mutex_};
+  at_work_ = false;
+  checkpoint_wanted_ = checkpoint_wanted_ || checkpoint_is_due();
+  if (checkpoint_wanted_ || closing_ || !queue_.empty() || !to_keep_.empty()) {
+    wake_.notify_one();
+  }
+  return done;
+}
+
+// False: nothing was done, since that would wait for somebody, or is for the thread to find out about.
+bool SqliteWriter::commit_at_once(const Batch& batch) {
+  snapshots_.clear();
+  const bool refused = std::any_of(batch.begin(), batch.end(), [this](const CommitRequest& one) {
+    return gate_.refusal(one).has_value();
+  });
+  if (stopped_ || refused || !turn_.try_take_for_engine()) {
+    return false;
+  }
+  sqlite3_busy_handler(connection_.handle(), nullptr, nullptr);
+  const int code = begin();
+  wait_for_other_writers(connection_, busy_ms_);
+  if (code != SQLITE_DONE) {
+    turn_.give_back();
+    return false;
+  }
+  Answers answers(batch.size());
+  if (!write_batch(batch, answers, false)) {
+    try_batch(batch, answers, true);
+  }
+  turn_.give_back();
+  report(batch, answers);
+  return true;
 }
 
 SqliteWriter::Answers SqliteWriter::commit_batch(const Batch& batch) {
@@ -183,12 +240,20 @@ bool SqliteWriter::try_in_turn(const Batch& batch, Answers& answers, const bool 
   return settled;
 }
 
-bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool one_by_one) {
+int SqliteWriter::begin() {
   crash_point("store.before_begin");
-  if (const int code = statements_.begin.run(); code != SQLITE_DONE) {
+  return statements_.begin.run();
+}
+
+bool SqliteWriter::try_batch(const Batch& batch, Answers& answers, const bool one_by_one) {
+  if (const int code = begin(); code != SQLITE_DONE) {
     fail_rest(batch, answers, storage_failed(code, "beginning a transaction"));
     return true;
   }
+  return write_batch(batch, answers, one_by_one);
+}
+
+bool SqliteWriter::write_batch(const Batch& batch, Answers& answers, const bool one_by_one) {
   for (std::size_t index = 0; index < batch.size(); ++index) {
     if (answers[index]) {
       continue;
@@ -286,12 +351,16 @@ Error SqliteWriter::storage_failed(const int code, Error error, const bool while
   return error;
 }
 
-void SqliteWriter::checkpoint_if_due() {
+bool SqliteWriter::checkpoint_is_due() {
   if (stopped_ || log_pages_ < checkpoint_pages_) {
     checkpoint_next_ = checkpoint_pages_;
-    return;
+    return false;
   }
-  if (log_pages_ < checkpoint_next_) {
+  return log_pages_ >= checkpoint_next_;
+}
+
+void SqliteWriter::checkpoint_if_due() {
+  if (!checkpoint_is_due()) {
     return;
   }
   const int code = sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr,

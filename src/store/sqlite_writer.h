@@ -4,6 +4,8 @@
 // once when idle; while that syncs, the next batch gathers.
 //
 //   queued --BEGIN, rows, COMMIT--> synced --> reported to the sink --> perhaps a checkpoint
+//
+// Where the thread is idle, another one may commit in its place. Whoever is at work has the connection.
 
 #include <atomic>
 #include <condition_variable>
@@ -35,6 +37,7 @@ class SqliteWriter {
   // See Store.
   void start(CommitSink& sink);
   void commit(std::vector<CommitRequest> requests);
+  bool commit_here(std::vector<CommitRequest>& requests);
   void keep(StateSnapshot snapshot);
   std::size_t queued() const { return queued_.load(std::memory_order_relaxed); }
   // Waits for what is queued; later commits answer `closed`, after all earlier ones are reported.
@@ -50,7 +53,8 @@ class SqliteWriter {
         connection_{std::move(connection)},
         transitions_{std::move(transitions)},
         batch_max_{options.batch_transitions_max},
-        checkpoint_pages_{options.checkpoint_pages} {}
+        checkpoint_pages_{options.checkpoint_pages},
+        busy_ms_{options.busy_ms} {}
 
   using Batch = std::vector<CommitRequest>;
   // One for each request of the batch.
@@ -62,9 +66,14 @@ class SqliteWriter {
   void refuse(const Batch& batch);
   Answers commit_batch(const Batch& batch);
   bool try_in_turn(const Batch& batch, Answers& answers, bool one_by_one);
+  bool commit_at_once(const Batch& batch);
+  void report(const Batch& batch, const Answers& answers);
+  int begin();
   // BEGIN … COMMIT. With `one_by_one`, a refused transition is left out and its stream fails, while
   // the others go on. Without, false: nothing was committed, try one by one.
   bool try_batch(const Batch& batch, Answers& answers, bool one_by_one);
+  // The same behind the BEGIN.
+  bool write_batch(const Batch& batch, Answers& answers, bool one_by_one);
   void fail_rest(const Batch& batch, Answers& answers, const Error& error);
   void roll_back();
   // What a failure of the storage means for those that were in the transaction; stops the writer
@@ -73,10 +82,11 @@ class SqliteWriter {
   Error storage_failed(int code, std::string_view doing, bool while_committing = false) {
     return storage_failed(code, connection_.error(code, doing), while_committing);
   }
+  bool checkpoint_is_due();
   void checkpoint_if_due();
 
   WriteTurn& turn_;
-  // Used by the thread alone once it runs.
+  // Used by who is at work.
   SqliteConnection connection_;
   SqliteTransitions transitions_;
   struct Statements {
@@ -90,6 +100,7 @@ class SqliteWriter {
   int checkpoint_next_ = 0;               // when the log has this many
   const std::size_t batch_max_;
   const int checkpoint_pages_;
+  const int busy_ms_;
 
   CommitSink* sink_ = nullptr;
   std::thread thread_;
@@ -101,6 +112,8 @@ class SqliteWriter {
   std::vector<std::vector<CommitRequest>> queue_;
   std::vector<StateSnapshot> to_keep_;  // at most kSnapshotsQueuedMax
   std::vector<CommitRequest> late_;     // came while closing: refused, in their turn
+  bool at_work_ = false;                // the thread, or who commits in its place
+  bool checkpoint_wanted_ = false;      // by who did
   bool closing_ = false;
   bool ended_ = false;  // all that was queued is reported
 };

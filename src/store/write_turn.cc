@@ -44,6 +44,15 @@ void WriteTurn::take_for_engine() {
   deadline_ = Clock::time_point::max();
 }
 
+bool WriteTurn::try_take_for_engine() {
+  const std::lock_guard lock(mutex_);
+  if (held_ || !users_.empty() || engine_waits_) return false;
+  held_ = true;
+  holder_.reset();
+  deadline_ = Clock::time_point::max();
+  return true;
+}
+
 void WriteTurn::take(std::shared_ptr<TurnHolder> holder, const std::chrono::milliseconds most) {
   std::unique_lock lock(mutex_);
   const std::uint64_t ticket = next_ticket_++;

@@ -31,6 +31,8 @@ class WriteTurn {
   static constexpr std::chrono::milliseconds kEngineWaits{2};
 
   void take_for_engine();
+  // False: another one has it, or waits for it.
+  bool try_take_for_engine();
   void take(std::shared_ptr<TurnHolder> holder, std::chrono::milliseconds most);
   void give_back();
 
