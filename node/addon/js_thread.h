@@ -4,7 +4,8 @@
 //
 //   item     what JavaScript is to be told: one activation, one eviction, one attempt of an action,
 //            one abort, one reply, one log line
-//   turn     one run of the loop's async callback: at most kTurnItemsMax items or kTurnMax
+//   turn     one run of the loop's async callback: at most kTurnItemsMax items, so that the engine has
+//            something to do while JavaScript goes on, or kTurnMax
 //   bridge   the JavaScript functions that items are told to
 //
 // An activation is told through napi_make_callback. No callback scope is open in the async callback,
@@ -31,7 +32,7 @@
 
 namespace pawl::node {
 
-inline constexpr std::size_t kTurnItemsMax = 256;
+inline constexpr std::size_t kTurnItemsMax = 32;
 inline constexpr std::chrono::milliseconds kTurnMax{4};
 
 struct ActivationItem {

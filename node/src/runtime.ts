@@ -243,6 +243,8 @@ export class WorkflowRuntime {
   private readonly watchdogMs: number;
   private readonly log: LogFunction;
   private readonly definitions = new Map<string, WorkflowDefinition>();
+  /** Of those definitions. */
+  private readonly names = new Set<string>();
   private readonly host: WorkflowHost;
   private readonly runner: ActionRunner;
   private readonly ownDatabase: StoreDatabase;
@@ -376,6 +378,7 @@ export class WorkflowRuntime {
       );
     }
     this.definitions.set(key, definition);
+    this.names.add(name);
     this.host.define(definition);
     if (this.engine !== undefined) this.tellWorkflow(this.engine, definition, before !== undefined);
   }
@@ -406,10 +409,10 @@ export class WorkflowRuntime {
         );
       }
       const version = fields[startVersionField];
-      const names = [...this.definitions.values()].map((definition) => definition.name);
-      if (!names.includes(workflow)) {
+      if (!this.names.has(workflow)) {
+        const meant = didYouMean(workflow, [...this.names]);
         throw new UnknownWorkflowError(
-          `No workflow '${workflow}' is registered${didYouMean(workflow, names) || '. Call registerWorkflow first'}`,
+          `No workflow '${workflow}' is registered${meant || '. Call registerWorkflow first'}`,
         );
       }
       if (definition !== undefined && !this.definitions.has(`${workflow}\0${version}`)) {
@@ -702,14 +705,22 @@ export class WorkflowRuntime {
   /** A call into the engine: opens it first, settles with its reply. */
   private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
     const refused = fromWorkflowCode();
-    return refused === undefined ? this.callOpened(make) : Promise.reject(refused);
+    if (refused !== undefined) return Promise.reject(refused);
+    const opened = this.closing === undefined ? this.engine : undefined;
+    return opened === undefined ? this.callOpened(make) : this.callEngine(opened, make);
   }
 
   private async callOpened(
     make: (engine: NativeEngine, call: number) => void | Promise<void>,
   ): Promise<any> {
     this.checkOpen();
-    const engine = this.engine ?? (await this.open());
+    return this.callEngine(await this.open(), make);
+  }
+
+  private callEngine(
+    engine: NativeEngine,
+    make: (engine: NativeEngine, call: number) => void | Promise<void>,
+  ): Promise<any> {
     const call = ++this.lastCall;
     return new Promise((resolve, reject) => {
       this.calls.set(call, { resolve, reject });

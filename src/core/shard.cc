@@ -39,6 +39,7 @@ void Outputs::clear() {
 
 void append(Outputs& batch, Outputs& step) {
   const auto move_over = [](auto& to, auto& from) {
+    if (from.empty()) return;
     to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
     from.clear();
   };

@@ -154,19 +154,34 @@ bool SqliteWriter::take(Batch& batch) {
     std::vector<std::vector<CommitRequest>> queue;
     {
       std::unique_lock lock{mutex_};
-      at_work_ = !taken_.empty();
+      // It may be another one who is.
+      if (thread_at_work_ && taken_.empty()) {
+        at_work_ = thread_at_work_ = false;
+      }
       wake_.wait(lock, [&] {
         const bool something = !queue_.empty() || !to_keep_.empty() || checkpoint_wanted_;
         return !taken_.empty() || (!at_work_ && (something || closing_));
       });
-      at_work_ = true;
+      at_work_ = thread_at_work_ = true;
       checkpoint = std::exchange(checkpoint_wanted_, false);
       queue.swap(queue_);
       snapshots_.swap(to_keep_);
     }
+    std::size_t queued = 0;
+    for (const auto& requests : queue) {
+      queued += requests.size();
+    }
+    // All of it is the next batch, as a rule; the rest of what is more waits in taken_.
+    const bool fits = taken_.empty() && queued <= batch_max_;
+    batch.reserve(fits ? queued : batch_max_);
     for (auto& requests : queue) {
-      taken_.insert(taken_.end(), std::move_iterator{requests.begin()},
-                    std::move_iterator{requests.end()});
+      const auto first = std::move_iterator{requests.begin()};
+      const auto last = std::move_iterator{requests.end()};
+      if (fits) {
+        batch.insert(batch.end(), first, last);
+      } else {
+        taken_.insert(taken_.end(), first, last);
+      }
     }
   }
   const auto count = static_cast<std::ptrdiff_t>(std::min(taken_.size(), batch_max_));

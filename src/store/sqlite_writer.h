@@ -95,6 +95,7 @@ class SqliteWriter {
   StreamGate gate_;
   std::optional<Error> stopped_;  // by a failed sync; for good
   std::deque<CommitRequest> taken_;
+  bool thread_at_work_ = false;           // used by the thread alone
   std::vector<StateSnapshot> snapshots_;  // of this batch
   int log_pages_ = 0;                     // of the log, after the last commit
   int checkpoint_next_ = 0;               // when the log has this many
