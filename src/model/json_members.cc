@@ -32,12 +32,16 @@ class Scanner {
     } else if (first == '{' || first == '[') {
       container();
     } else {
-      while (at_ < text_.size() && text_.substr(at_, 1).find_first_of(",}] \t\r\n") != 0) ++at_;
+      while (at_ < text_.size() && !ends_value(text_[at_])) ++at_;
     }
     return text_.substr(begin, at_ - begin);
   }
 
  private:
+  static bool ends_value(const char c) {
+    return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
+  }
+
   void string() {
     for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
       if (text_[at_] == '\\') ++at_;
@@ -98,6 +102,8 @@ Result<std::vector<JsonMemberText>> members_of_valid(const std::string_view text
   if (scanner.peek() != '{') return misfit(text, "an object");
   scanner.skip_one();
   std::vector<JsonMemberText> members;
+  constexpr std::size_t kMembersExpected = 4;
+  members.reserve(kMembersExpected);
   while (scanner.peek() != '}') {
     if (scanner.peek() == ',') scanner.skip_one();
     if (scanner.peek() != '"') return misfit(text, "an object");
