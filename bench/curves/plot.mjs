@@ -5,19 +5,23 @@ import { compile } from 'vega-lite';
 const grey = '#808890';
 const colours = ['#3f8fd2', '#e08030', '#3aa06a', '#c060a8'];
 
-/** Round values from one at or below all of them to one at or above. */
+function decadeAround(least, most) {
+  const from = 10 ** Math.floor(Math.log10(least));
+  return most <= 10 * from ? [1, 2, 5, 10].map((tick) => tick * from) : [5, 10, 20, 50].map((tick) => tick * from);
+}
+
+/** Round values from one at or below all of them to one at or above; a decade at least, so that noise looks like it. */
 function ticksAround(values) {
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const decades = Math.log10(most / least);
-  const mantissas = decades < 1.5 ? [1, 2, 3, 5, 7] : decades < 3 ? [1, 2, 5] : [1];
+  const mantissas = decades < 3 ? [1, 2, 5] : [1];
   const ticks = [];
   for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power++) {
     for (const mantissa of mantissas) ticks.push(Number(`${mantissa}e${power}`));
   }
   const from = ticks.findLastIndex((tick) => tick <= least);
   const to = ticks.findIndex((tick) => tick >= most);
-  // A single value has room above and below.
-  return from === to ? ticks.slice(Math.max(0, from - 1), to + 2) : ticks.slice(from, to + 1);
+  return ticks[to] / ticks[from] < 10 ? decadeAround(ticks[from], ticks[to]) : ticks.slice(from, to + 1);
 }
 
 function panel({ title, y, series }, points, xTitle) {
