@@ -2,7 +2,7 @@
 //
 //   node bench/curves/page.mjs [build/bench-curves.jsonl [docs/performance.md]]
 //
-// Of each curve it takes the last run that measured it.
+// Of each curve it takes the last run that measured it and came to its end.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,17 +13,21 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** From lines: by curve, the machine that measured it last, and its points. */
 export function lastRuns(lines) {
-  const runs = new Map();
+  const ended = new Map();
   let machine;
+  let run = new Map();
   for (const line of lines) {
     if (line.workload === 'machine') {
       machine = line;
-      continue;
+      run = new Map();
+    } else if (line.workload === 'end') {
+      for (const [name, measured] of run) ended.set(name, measured);
+    } else {
+      if (!run.has(line.curve)) run.set(line.curve, { machine, lines: [] });
+      run.get(line.curve).lines.push(line);
     }
-    if (runs.get(line.curve)?.machine !== machine) runs.set(line.curve, { machine, lines: [] });
-    runs.get(line.curve).lines.push(line);
   }
-  return runs;
+  return ended;
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];

@@ -158,5 +158,6 @@ if (failed > 0) {
   console.error(`bench-curves: ${failed} runs failed; ${page} is left as it was`);
   process.exit(1);
 }
+note({ workload: 'end' });
 await writePage(lines, page);
 console.log(`The curves are in ${page}, the lines in ${out}`);
