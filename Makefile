@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 PRESET ?= release
 
 .PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check \
-	bench-peers docs package clean bootstrap
+	bench-curves bench-peers docs package clean bootstrap
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -71,6 +71,10 @@ bench-check: ## compare the micro-benchmarks with another version's (BASE=REF, B
 	@scripts/bootstrap test
 	@scripts/bench_check $(if $(BASE),--base '$(BASE)') $(if $(BENCH),--filter '$(BENCH)') \
 	  $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-curves: build ## how cost grows, into docs/performance.md (CURVES=clients,payload MAX= ROUNDS= FOLDER=)
+	@scripts/bootstrap curves
+	@scripts/bench_curves
 
 bench-peers: build ## Pawl beside other engines, in one table (PEERS=pawl,dbos WORKLOADS=approval N=200)
 	@scripts/bootstrap peers || echo "bench-peers: going on with what is there" >&2

@@ -50,7 +50,8 @@ int main(int argc, char** argv) {
       bench::three_step(),   bench::approval(),     bench::event(),
       bench::fan_out(),      bench::start(),        bench::replay(),
       bench::parked(),       bench::graphs(),       bench::database_actions(),
-      bench::store_commit(), bench::long_history(), bench::raw_append()};
+      bench::store_commit(), bench::long_history(), bench::idle(),
+      bench::full_store(),   bench::raw_append()};
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
     fmt::print("{}", bench::help(workloads));
   } else if (arguments[0] == "--list") {

@@ -88,6 +88,7 @@ function casesOf(hosts, wanted, concurrency) {
 
 const n = numberOf('N');
 const concurrency = numberOf('CONCURRENCY');
+const idleSeconds = numberOf('IDLE_SECONDS');
 const hosts = hostsOf(process.env['HOST'] ?? '');
 const folder = folderOf(process.env['FOLDER'] ?? '');
 const out = resolve(root, process.env['OUT'] || 'build/bench.jsonl');
@@ -113,6 +114,7 @@ for (const { workload, host, concurrency: clients, any_concurrency: anyConcurren
   if (isMeasuredInAppends(workload, clients)) note('cpp', ['raw-append', '--n', n < 500 ? n : '500']);
   const args = [workload, '--concurrency', String(clients)];
   if (n !== undefined) args.push('--n', n);
+  if (idleSeconds !== undefined && workload === 'idle') args.push('--seconds', idleSeconds);
   // For the test of the suite: see pawl_bench.
   if (process.env['LOSE']) args.push('--lose', process.env['LOSE']);
   if (!note(host, args)) {

@@ -1,8 +1,10 @@
-// The last run of the suite as a table, from its lines of JSON:
+// The last run of the suite as a table, from its lines of JSON; with --page, written between the markers of that page:
 //
-//   node bench/table.mjs [build/bench.jsonl]
-import { readFileSync } from 'node:fs';
+//   node bench/table.mjs [build/bench.jsonl] [--page docs/performance.md]
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { replaceBlock } from './page_block.mjs';
 
 const whole = (value) => Math.round(value).toLocaleString('en-US');
 const under = (most, value, text) => ({ text, met: value < most });
@@ -44,6 +46,7 @@ const targets = {
   'replay cpp 1': perS(1_000_000),
   'replay ts 1': perS(300_000),
   'start cpp 256': perS(40_000),
+  'idle cpp 1': (line) => [under(0.5, line.core_percent, `< 0.5 % of a core (${line.core_percent})`)],
 };
 
 /** Whether the disk has to be asked before such a run. */
@@ -126,11 +129,14 @@ export function table(lines) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = process.argv[2] ?? fileURLToPath(new URL('../build/bench.jsonl', import.meta.url));
+  const { values, positionals } = parseArgs({ options: { page: { type: 'string' } }, allowPositionals: true });
+  const file = positionals[0] ?? fileURLToPath(new URL('../build/bench.jsonl', import.meta.url));
   const lines = readFileSync(file, 'utf8')
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
   const begun = lines.findLastIndex(({ workload }) => workload === 'machine');
-  console.log(table(lines.slice(Math.max(0, begun))));
+  const text = table(lines.slice(Math.max(0, begun)));
+  if (values.page === undefined) console.log(text);
+  else writeFileSync(values.page, replaceBlock(readFileSync(values.page, 'utf8'), 'bench', `\`\`\`\n${text}\n\`\`\``));
 }

@@ -12,14 +12,18 @@ namespace bench {
 namespace {
 
 constexpr std::int64_t kCountMax = 1'000'000'000;
+constexpr std::int64_t kPayloadMin = 16;
+constexpr std::int64_t kPayloadMax = 2'000'000;  // within the engine's own bound
+constexpr std::int64_t kSecondsMax = 86'400;
 constexpr std::int64_t kConcurrencyMax = 16'384;  // well within the bound on requests under way
 
-std::int64_t number(const std::string& option, const std::string& text, const std::int64_t most) {
+std::int64_t number(const std::string& option, const std::string& text, const std::int64_t most,
+                    const std::int64_t least = 1) {
   std::int64_t value = 0;
   const char* const end = text.data() + text.size();
   const auto [stopped, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stopped != end || value < 1 || value > most) {
-    give_up(fmt::format("{} takes a number from 1 to {}, not '{}'", option, most, text));
+  if (error != std::errc{} || stopped != end || value < least || value > most) {
+    give_up(fmt::format("{} takes a number from {} to {}, not '{}'", option, least, most, text));
   }
   return value;
 }
@@ -57,6 +61,12 @@ Run parse_run(const std::vector<std::string>& arguments, const std::vector<Workl
         give_up(fmt::format("{} takes no other --concurrency than {}", workload.name,
                             workload.cases.front().concurrency));
       }
+    } else if (option == "--payload") {
+      if (!workload.any_payload) give_up(fmt::format("{} takes no --payload", workload.name));
+      run.payload = number(option, value, kPayloadMax, kPayloadMin);
+    } else if (option == "--seconds") {
+      if (workload.seconds == 0) give_up(fmt::format("{} takes no --seconds", workload.name));
+      run.seconds = number(option, value, kSecondsMax);
     } else if (option == "--folder") {
       run.folder = value;
     } else if (option == "--lose") {
@@ -64,12 +74,15 @@ Run parse_run(const std::vector<std::string>& arguments, const std::vector<Workl
     } else if (option == "--part") {
       run.part = value;
     } else {
-      give_up(fmt::format(
-          "there is no option '{}'; there are --concurrency, --n and --folder; see --help",
-          option));
+      give_up(
+          fmt::format("there is no option '{}'; there are --concurrency, --n, --payload, --seconds "
+                      "and --folder; "
+                      "see --help",
+                      option));
     }
   }
   if (run.n == 0) run.n = case_of(workload, run.concurrency).n;
+  if (run.seconds == 0) run.seconds = workload.seconds;
   std::error_code error;
   std::filesystem::create_directories(run.folder, error);
   if (!std::filesystem::is_directory(run.folder)) {
@@ -83,10 +96,13 @@ std::string help(const std::vector<Workload>& workloads) {
   std::string text =
       "Measures the engine on an SQLite store with full sync at every commit, and prints lines of\n"
       "JSON. `make bench` runs everything, and prints a table.\n\n"
-      "  pawl_bench WORKLOAD [--concurrency C] [--n N] [--folder DIR]\n"
+      "  pawl_bench WORKLOAD [--concurrency C] [--n N] [--payload BYTES] [--seconds S]\n"
+      "             [--folder DIR]\n"
       "                        one run, in a process of its own: C clients at once, each of which\n"
       "                        waits for its answer before it asks again, until there were N; the\n"
-      "                        store lies in DIR (build/bench) and is deleted at the end\n"
+      "                        store lies in DIR (build/bench) and is deleted at the end;\n"
+      "                        --payload (three-step): of the input, and of the first result;\n"
+      "                        --seconds (idle): that it is watched\n"
       "  pawl_bench --list     what `make bench` runs, a line of JSON each\n"
       "  pawl_bench --machine [--folder DIR]\n"
       "                        the machine, its disk, and the settings of a store there\n"

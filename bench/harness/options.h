@@ -7,7 +7,7 @@
 
 namespace bench {
 
-// Reads `WORKLOAD [--concurrency C] [--n N] [--folder DIR]`; what is not said is as in the workload's
+// Reads `WORKLOAD [--concurrency C] [--n N] [--payload BYTES] [--seconds S] [--folder DIR]`; what is not said is as in the workload's
 // first case of that concurrency. Gives up where something is wrong, and says what there is.
 Run parse_run(const std::vector<std::string>& arguments, const std::vector<Workload>& workloads);
 

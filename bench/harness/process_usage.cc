@@ -30,6 +30,12 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+std::int64_t context_switches() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
 double rss_mib() { return status_mib("VmRSS:"); }
 
 double peak_rss_mib() { return status_mib("VmHWM:"); }

@@ -10,6 +10,8 @@ Workload event();
 Workload fan_out();
 Workload start();
 Workload parked();
+Workload idle();
+Workload full_store();
 Workload replay();
 Workload graphs();
 Workload database_actions();
