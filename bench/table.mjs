@@ -2,6 +2,7 @@
 //
 //   node bench/table.mjs [build/bench.jsonl] [--page docs/performance.md]
 import { readFileSync, writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { replaceBlock } from './page_block.mjs';
@@ -97,7 +98,7 @@ function head(machine) {
   const settings = Object.entries(machine.settings).map(([name, value]) => `${name} ${value}`);
   return [
     `${machine.cores} cores of ${machine.cpu}, ${whole(machine.memory_mib)} MiB, ${machine.kernel}, load average ${machine.load_average}`,
-    `${machine.folder} on ${machine.file_system}`,
+    `${relative('.', machine.folder)} on ${machine.file_system}`,
     `4 KiB appended and synced there: p50 ${machine.raw_append_p50_ms} ms, p99 ${machine.raw_append_p99_ms} ms`,
     `${settings.join(', ')}`,
     '',
