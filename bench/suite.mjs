@@ -1,62 +1,15 @@
 // What `make bench` runs: each case of each workload in a process of its own, one after the other. Lines of JSON go
 // to build/bench.jsonl, behind those of earlier runs; at the end a table is printed.
-import { spawnSync } from 'node:child_process';
-import { accessSync, appendFileSync, constants, existsSync, mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { appendFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { hosts as allHosts, root, runsOf } from './runs.mjs';
 import { isMeasuredInAppends, table } from './table.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const pawlBench = join(root, 'build/release/bin/pawl_bench');
-const commands = {
-  cpp: { command: pawlBench, args: [], cwd: root },
-  ts: { command: process.execPath, args: ['--import', 'tsx', 'bench/main.ts'], cwd: join(root, 'node') },
-};
-
-function giveUp(why) {
-  console.error(`bench: ${why}`);
-  process.exit(2);
-}
-
-/** What the run prints. Undefined where it failed: by then it has said why. */
-function output(host, args) {
-  const { command, args: first, cwd } = commands[host];
-  const env = { ...process.env, PAWL_BENCH: pawlBench };
-  const { status, signal, stdout, error } = spawnSync(command, [...first, ...args], {
-    cwd,
-    env,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (error !== undefined) giveUp(`${command} can't be run: ${error.message}`);
-  if (signal !== null) console.error(`bench: ended by ${signal}`);
-  return status === 0 ? stdout.trim().split('\n') : undefined;
-}
-
-const linesOf = (host, args) => output(host, args)?.map((line) => JSON.parse(line));
-
-function numberOf(name) {
-  const text = process.env[name] ?? '';
-  if (text !== '' && !/^[1-9]\d*$/.test(text)) giveUp(`${name} takes a number from 1, not '${text}'`);
-  return text === '' ? undefined : text;
-}
+const { giveUp, linesOf, numberOf, folderOf } = runsOf('bench');
 
 function hostsOf(text) {
-  const hosts = Object.keys(commands);
-  if (text !== '' && !hosts.includes(text)) giveUp(`HOST can be ${hosts.join(' or ')}, not '${text}'`);
-  return text === '' ? hosts : [text];
-}
-
-function folderOf(text) {
-  const folder = text === '' ? join(root, 'build/bench') : resolve(text);
-  try {
-    // Not recursive: Node.js 20 tries for ever where a file system refuses.
-    if (!existsSync(folder)) mkdirSync(folder);
-    accessSync(folder, constants.W_OK);
-  } catch (error) {
-    giveUp(`FOLDER takes a folder that can be written to, not '${folder}': ${error.message}`);
-  }
-  return folder;
+  if (text !== '' && !allHosts.includes(text)) giveUp(`HOST can be ${allHosts.join(' or ')}, not '${text}'`);
+  return text === '' ? allHosts : [text];
 }
 
 /** By workload, so that both hosts are measured within the same minute. */
@@ -79,7 +32,7 @@ function casesOf(hosts, wanted, concurrency) {
       if (concurrency === undefined || !one.any_concurrency) {
         cases.push(one);
       } else if (!cases.some(({ workload, host }) => workload === name && host === one.host)) {
-        cases.push({ ...one, concurrency: Number(concurrency) });
+        cases.push({ ...one, concurrency });
       }
     }
   }
@@ -111,10 +64,10 @@ if (!note('cpp', ['--machine'])) giveUp('there is nothing to say of the machine'
 for (const { workload, host, concurrency: clients, any_concurrency: anyConcurrency } of cases) {
   const what = `${workload} (${host}${anyConcurrency ? `, ${clients} at once` : ''})`;
   console.error(`bench: ${what}`);
-  if (isMeasuredInAppends(workload, clients)) note('cpp', ['raw-append', '--n', n < 500 ? n : '500']);
+  if (isMeasuredInAppends(workload, clients)) note('cpp', ['raw-append', '--n', String(Math.min(n ?? 500, 500))]);
   const args = [workload, '--concurrency', String(clients)];
-  if (n !== undefined) args.push('--n', n);
-  if (idleSeconds !== undefined && workload === 'idle') args.push('--seconds', idleSeconds);
+  if (n !== undefined) args.push('--n', String(n));
+  if (idleSeconds !== undefined && workload === 'idle') args.push('--seconds', String(idleSeconds));
   // For the test of the suite: see pawl_bench.
   if (process.env['LOSE']) args.push('--lose', process.env['LOSE']);
   if (!note(host, args)) {

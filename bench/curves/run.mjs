@@ -1,48 +1,13 @@
 // What `make bench-curves` runs: each point of each curve in a process of its own, one after the other. Lines of JSON
 // go to build/bench-curves.jsonl, behind those of earlier runs; the page is written anew from them. The environment
 // says what is measured: see scripts/bench_curves.
-import { spawnSync } from 'node:child_process';
-import { accessSync, appendFileSync, constants, existsSync, mkdirSync, readFileSync, statfsSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root, runsOf } from '../runs.mjs';
 import { curves } from './curves.mjs';
 import { pageDefault, writePage } from './page.mjs';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const pawlBench = join(root, 'build/release/bin/pawl_bench');
-const commands = {
-  cpp: { command: pawlBench, args: [], cwd: root },
-  ts: { command: process.execPath, args: ['--import', 'tsx', 'bench/main.ts'], cwd: join(root, 'node') },
-};
-
-function giveUp(why) {
-  console.error(`bench-curves: ${why}`);
-  process.exit(2);
-}
-
-/** The lines that it prints. Undefined where it failed: by then it has said why. */
-function linesOf(host, args) {
-  const { command, args: first, cwd } = commands[host];
-  const { status, signal, stdout, error } = spawnSync(command, [...first, ...args], {
-    cwd,
-    env: { ...process.env, PAWL_BENCH: pawlBench },
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (error !== undefined) giveUp(`${command} can't be run: ${error.message}`);
-  if (signal !== null) console.error(`bench-curves: ended by ${signal}`);
-  if (status !== 0) return undefined;
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-}
-
-function numberOf(name) {
-  const text = process.env[name] ?? '';
-  if (text !== '' && !/^[1-9]\d{0,11}$/.test(text)) giveUp(`${name} takes a number from 1, not '${text}'`);
-  return text === '' ? undefined : Number(text);
-}
+const { giveUp, linesOf, numberOf, folderOf } = runsOf('bench-curves');
 
 function curvesOf(text) {
   const names = [...new Set(text.split(',').filter((name) => name !== ''))];
@@ -52,18 +17,6 @@ function curvesOf(text) {
     }
   }
   return names.length > 0 ? names : Object.keys(curves);
-}
-
-function folderOf(text) {
-  const folder = text === '' ? join(root, 'build/bench') : resolve(text);
-  try {
-    // Not recursive: Node.js 20 tries for ever where a file system refuses.
-    if (!existsSync(folder)) mkdirSync(folder);
-    accessSync(folder, constants.W_OK);
-  } catch (error) {
-    giveUp(`FOLDER takes a folder that can be written to, not '${folder}': ${error.message}`);
-  }
-  return folder;
 }
 
 function pointsOf(name, max) {
