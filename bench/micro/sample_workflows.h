@@ -1,7 +1,8 @@
 #pragma once
 
 // What the benchmarks run: as coroutines, and as hosts that answer without any code, so that nothing is
-// measured but who asks.
+// measured but who asks. This folder takes nothing from the rest of bench/: scripts/bench_check compiles it
+// with other versions.
 
 #include <pawl/pawl.h>
 
