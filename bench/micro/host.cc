@@ -101,7 +101,7 @@ void replay(benchmark::State& state, const int records) {
     auto steps = split_into_activations(stored.record, stored.history).value();
     for (ReplayStep& step : steps) {
       activate(host, last, std::move(step.activation));
-      if (find_departure(stored.record, step, last->result)) std::abort();
+      if (find_departure(stored.record, step, std::move(last->result))) std::abort();
     }
     host.evict(stored.record.ref);
   }

@@ -48,7 +48,22 @@ double tick_ms(pawl::WorkflowRuntime& runtime, const char* const id) {
   });
 }
 
-double replay_ms(pawl::WorkflowRuntime& runtime, std::vector<double>& beside) {
+namespace {
+
+void expect_replays(pawl::WorkflowRuntime& runtime, const std::uint64_t replays) {
+  if (runtime.engine().counters().replays != replays) give_up("it was not replayed");
+}
+
+}  // namespace
+
+double replay_ms(pawl::WorkflowRuntime& runtime) {
+  const std::uint64_t replays = runtime.engine().counters().replays;
+  const double ms = tick_ms(runtime);
+  expect_replays(runtime, replays + 1);
+  return ms;
+}
+
+ReplayBeside replay_beside(pawl::WorkflowRuntime& runtime) {
   const std::uint64_t replays = runtime.engine().counters().replays;
   tick_ms(runtime, "beside");
   std::atomic<bool> over = false;
@@ -57,9 +72,11 @@ double replay_ms(pawl::WorkflowRuntime& runtime, std::vector<double>& beside) {
     ms = watch.ms();
     over = true;
   });
-  while (!over) beside.push_back(tick_ms(runtime, "beside"));
-  if (runtime.engine().counters().replays != replays + 2) give_up("it was not replayed");
-  return ms;
+  ReplayBeside took;
+  while (!over) took.beside_ms.push_back(tick_ms(runtime, "beside"));
+  expect_replays(runtime, replays + 2);
+  took.ms = ms;
+  return took;
 }
 
 }  // namespace bench

@@ -27,8 +27,14 @@ void grow_long_execution(pawl::WorkflowRuntime& runtime, std::int64_t events);
 // Sends an event and waits until it is processed; gives how long that took.
 double tick_ms(pawl::WorkflowRuntime& runtime, const char* id = "long");
 
-// Has it replayed from its first record, by an event, and gives how long that took. Of events to the other
-// one meanwhile it adds how long each took.
-double replay_ms(pawl::WorkflowRuntime& runtime, std::vector<double>& beside);
+// Has it replayed from its first record, by an event, and gives how long that took.
+double replay_ms(pawl::WorkflowRuntime& runtime);
+
+// The same while events go to the other one, and how long each of these took.
+struct ReplayBeside {
+  double ms = 0;
+  std::vector<double> beside_ms;
+};
+ReplayBeside replay_beside(pawl::WorkflowRuntime& runtime);
 
 }  // namespace bench

@@ -78,8 +78,7 @@ void run(const Run& run) {
   auto runtime = open_long_execution(store);
   const auto end = runtime.get_execution_state("long", {.tenant = kTenant}).value().sequence;
   const Spread state = states(runtime, end);
-  std::vector<double> beside;
-  const double replayed_ms = replay_ms(runtime, beside);
+  const ReplayBeside replayed = replay_beside(runtime);
   Figures figures = figures_of(run, "records");
   figures.n = end;
   figures.rss_mib = peak_rss_mib();
@@ -97,19 +96,19 @@ void run(const Run& run) {
   const auto records_per_s = [&](const double ms) {
     return std::round(static_cast<double>(end) / ms * 1'000);
   };
-  const Spread others = spread_of(beside);
+  const Spread others = spread_of(replayed.beside_ms);
   figures.more = {{"event_first_p50_ms", first},
                   {"event_last_p50_ms", last},
                   {"state_p50_ms", state.median},
                   {"state_max_ms", state.max},
-                  {"replay_per_s", records_per_s(replayed_ms)},
-                  {"replay_s", rounded(replayed_ms / 1'000)},
+                  {"replay_per_s", records_per_s(replayed.ms)},
+                  {"replay_s", rounded(replayed.ms / 1'000)},
                   {"beside_p50_ms", others.median},
                   {"beside_max_ms", others.max},
                   {"check_per_s", records_per_s(check_ms)},
                   {"backup_mib_per_s", rounded(copied_mib / backup_ms * 1'000)}};
   runtime.close();
-  const auto received = events + 2 + static_cast<std::int64_t>(beside.size());
+  const auto received = events + 2 + static_cast<std::int64_t>(replayed.beside_ms.size());
   finish(store, {.running = 2, .events = received}, static_cast<double>(end), std::move(figures));
 }
 

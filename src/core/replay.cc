@@ -1,7 +1,9 @@
 #include "core/replay.h"
 
 #include <fmt/format.h>
+#include <concepts>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "model/attributes.h"
@@ -17,6 +19,8 @@ Error broken(const ExecutionRecord& execution, const std::string_view why) {
       fmt::format("the history of execution {} can't be replayed: {}", execution.execution_id, why),
       execution.execution_id};
 }
+
+constexpr std::size_t kCommandsExpected = 2;  // of an activation
 
 std::string join(const std::vector<std::string>& names) {
   std::string joined;
@@ -53,6 +57,10 @@ bool same_command(const HistoryEvent& expected, const HistoryEvent& actual) {
          expected.attributes == actual.attributes;
 }
 
+// Takes what it can out of a command that is given away.
+template <class C, class Of>
+concept Is = std::same_as<std::remove_cvref_t<C>, Of>;
+
 struct RecordMaker {
   HistoryEvent event;
 
@@ -60,14 +68,16 @@ struct RecordMaker {
     event.type = type;
     return std::move(event);
   }
-  std::optional<HistoryEvent> operator()(const ScheduleActionCommand& command) {
+  template <Is<ScheduleActionCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
-    event.name = command.name;
-    event.payload = command.parameters;
-    event.attributes = encode(ScheduledAttributes{command.options});
+    event.name = std::forward<C>(command).name;
+    event.payload = std::forward<C>(command).parameters;
+    event.attributes = encode(ScheduledAttributes{std::forward<C>(command).options});
     return make(EventType::action_scheduled);
   }
-  std::optional<HistoryEvent> operator()(const WaitCommand& command) {
+  template <Is<WaitCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
     event.name = join(command.names);
     WaitAttributes attributes;
@@ -77,67 +87,81 @@ struct RecordMaker {
     event.attributes = encode(attributes);
     return make(EventType::wait_started);
   }
-  std::optional<HistoryEvent> operator()(const WithdrawCommand& command) {
+  template <Is<WithdrawCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
     return make(EventType::withdrawn);
   }
-  std::optional<HistoryEvent> operator()(const StartTimerCommand& command) {
+  template <Is<StartTimerCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
     event.attributes = encode(TimerAttributes{command.duration});
     return make(EventType::timer_started);
   }
-  std::optional<HistoryEvent> operator()(const SetStateCommand& command) {
-    event.name = command.state;
+  template <Is<SetStateCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    event.name = std::forward<C>(command).state;
     return make(EventType::state_changed);
   }
-  std::optional<HistoryEvent> operator()(const SetDataCommand& command) {
-    event.name = command.key;
-    event.payload = command.value;
-    return make(command.value.is_none() ? EventType::data_deleted : EventType::data_set);
+  template <Is<SetDataCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    const bool deleted = command.value.is_none();
+    event.name = std::forward<C>(command).key;
+    event.payload = std::forward<C>(command).value;
+    return make(deleted ? EventType::data_deleted : EventType::data_set);
   }
-  std::optional<HistoryEvent> operator()(const EmitCommand& command) {
-    event.name = command.name;
-    event.payload = command.payload;
+  template <Is<EmitCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    event.name = std::forward<C>(command).name;
+    event.payload = std::forward<C>(command).payload;
     event.attributes = encode(EmittedAttributes{command.execution_id});
     return make(EventType::event_emitted);
   }
-  std::optional<HistoryEvent> operator()(const StartChildCommand& command) {
+  template <Is<StartChildCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
-    event.name = command.workflow;
-    event.payload = command.input;
+    event.name = std::forward<C>(command).workflow;
+    event.payload = std::forward<C>(command).input;
     event.attributes =
         encode(ChildAttributes{command.execution_id, command.version, command.user_id,
                                command.correlation_id, command.parent_close});
     return make(EventType::child_started);
   }
-  std::optional<HistoryEvent> operator()(const CancelChildCommand& command) {
+  template <Is<CancelChildCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
     return make(EventType::child_cancel_asked);
   }
-  std::optional<HistoryEvent> operator()(const StartGraphCommand& command) {
+  template <Is<StartGraphCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
     event.payload = Payload::json(encode_graph(command));
     return make(EventType::graph_started);
   }
-  std::optional<HistoryEvent> operator()(const ContinueAsNewCommand& command) {
-    event.payload = command.input;
+  template <Is<ContinueAsNewCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    event.payload = std::forward<C>(command).input;
     return make(EventType::continued_as_new);
   }
   std::optional<HistoryEvent> operator()(const LogCommand&) { return std::nullopt; }
-  std::optional<HistoryEvent> operator()(const PatchedCommand& command) {
-    event.name = command.change_id;
+  template <Is<PatchedCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    event.name = std::forward<C>(command).change_id;
     return make(EventType::patched);
   }
-  std::optional<HistoryEvent> operator()(const CompleteCommand& command) {
-    event.payload = command.result;
+  template <Is<CompleteCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
+    event.payload = std::forward<C>(command).result;
     return make(EventType::execution_completed);
   }
-  std::optional<HistoryEvent> operator()(const FailCommand& command) {
+  template <Is<FailCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.name = command.failure.name;
     event.payload = Payload::json(encode_failure(command.failure));
     return make(EventType::execution_failed);
   }
-  std::optional<HistoryEvent> operator()(const CancelCommand& command) {
+  template <Is<CancelCommand> C>
+  std::optional<HistoryEvent> operator()(C&& command) {
     event.name = command.failure.name;
     event.payload = Payload::json(encode_failure(command.failure));
     return make(EventType::execution_cancelled);
@@ -150,6 +174,10 @@ std::optional<HistoryEvent> record_of(const Command& command, const CallSite sit
   std::optional<HistoryEvent> record = std::visit(RecordMaker{}, command);
   if (record) record->site = site.substr(0, kCallSiteBytesMax);
   return record;
+}
+
+std::optional<HistoryEvent> record_of(Command&& command) {
+  return std::visit(RecordMaker{}, std::move(command));
 }
 
 CallSite site_of(const ActivationResult& result, const std::size_t command) {
@@ -221,16 +249,16 @@ Error ActivationSplitter::broken(const std::string_view why) const {
   return pawl::broken(execution_, why);
 }
 
-Result<void> ActivationSplitter::add(const std::span<const HistoryEvent> records,
+Result<void> ActivationSplitter::add(const std::span<HistoryEvent> records,
                                      Queue<ReplayStep>& steps) {
-  for (const HistoryEvent& event : records) {
+  for (HistoryEvent& event : records) {
     if (event.sequence <= start_.after) continue;
     if (auto added = add(event, steps); !added) return added;
   }
   return {};
 }
 
-Result<void> ActivationSplitter::add(const HistoryEvent& event, Queue<ReplayStep>& steps) {
+Result<void> ActivationSplitter::add(HistoryEvent& event, Queue<ReplayStep>& steps) {
   while (event.sequence > start_.forks.front().first) start_.forks.pop_front();
   if (start_.void_records.contains(event)) return {};
   if (event.type == EventType::execution_retried) {
@@ -266,9 +294,11 @@ Result<void> ActivationSplitter::add(const HistoryEvent& event, Queue<ReplayStep
     begun.generation = start_.generation;
     if (forked_) begun.execution_id = start_.forks.front().second;
   }
+  const bool last = event.ends_activation;
   if (role == RecordRole::command) {
-    open_->commands.push_back(event);
     if (event.type == EventType::patched) open_->activation.patches.push_back(event.name);
+    if (open_->commands.empty()) open_->commands.reserve(kCommandsExpected);
+    open_->commands.push_back(std::move(event));
   } else {
     if (!open_->commands.empty()) {
       return broken(
@@ -288,7 +318,7 @@ Result<void> ActivationSplitter::add(const HistoryEvent& event, Queue<ReplayStep
     if (!job) return job.error();
     open_->activation.jobs.push_back(std::move(*job));
   }
-  if (event.ends_activation) {
+  if (last) {
     steps.push_back(std::move(*open_));
     open_.reset();
   }
@@ -301,7 +331,7 @@ Result<void> ActivationSplitter::finish() const {
 }
 
 Result<Queue<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                 const std::span<const HistoryEvent> history) {
+                                                 std::vector<HistoryEvent> history) {
   Queue<ReplayStep> steps;
   ActivationSplitter splitter(execution, start_of_replay(history));
   if (auto added = splitter.add(history, steps); !added) return added.error();
@@ -310,9 +340,9 @@ Result<Queue<ReplayStep>> split_into_activations(const ExecutionRecord& executio
 }
 
 std::optional<std::string> find_departure(const ExecutionRecord& execution, const ReplayStep& step,
-                                          const ActivationResult& result) {
+                                          ActivationResult result) {
   std::size_t expected = 0;
-  std::string agreed_until;  // where the code stood when it last did what is recorded
+  CallSite agreed_until;  // where the code stood when it last did what is recorded
   const auto nothing_more = [&] {
     return agreed_until.empty() ? std::string("nothing more")
                                 : fmt::format("nothing more after {}", agreed_until);
@@ -342,13 +372,14 @@ std::optional<std::string> find_departure(const ExecutionRecord& execution, cons
         hint);
   };
   for (std::size_t index = 0; index < result.commands.size(); ++index) {
-    const std::optional<HistoryEvent> actual =
-        record_of(result.commands[index], site_of(result, index));
+    std::optional<HistoryEvent> actual = record_of(std::move(result.commands[index]));
     if (!actual) continue;
+    const CallSite site = site_of(result, index).substr(0, kCallSiteBytesMax);
     if (expected == step.commands.size() || !same_command(step.commands[expected], *actual)) {
+      actual->site = site;
       return report(describe(*actual));
     }
-    if (!actual->site.empty()) agreed_until = actual->site;
+    if (!site.empty()) agreed_until = site;
     ++expected;
   }
   if (expected < step.commands.size()) return report(nothing_more());

@@ -44,15 +44,15 @@ class ActivationSplitter {
  public:
   ActivationSplitter(const ExecutionRecord& execution, ReplayStart start);
 
-  // Adds the activations that are whole by then. Where a run begins as new, `steps` is emptied first: the
-  // code has no part in what was before. An error where the records don't make whole activations; the
-  // splitter is not to be used after that.
-  Result<void> add(std::span<const HistoryEvent> records, Queue<ReplayStep>& steps);
+  // Adds the activations that are whole by then; the content of their commands is taken out of `records`.
+  // Where a run begins as new, `steps` is emptied first: the code has no part in what was before. An error
+  // where the records don't make whole activations; the splitter is not to be used after that.
+  Result<void> add(std::span<HistoryEvent> records, Queue<ReplayStep>& steps);
   // An error if the last activation has no end.
   Result<void> finish() const;
 
  private:
-  Result<void> add(const HistoryEvent& event, Queue<ReplayStep>& steps);
+  Result<void> add(HistoryEvent& event, Queue<ReplayStep>& steps);
   Error broken(std::string_view why) const;
 
   const ExecutionRecord execution_;
@@ -64,7 +64,7 @@ class ActivationSplitter {
 
 // The whole of it at once.
 Result<Queue<ReplayStep>> split_into_activations(const ExecutionRecord& execution,
-                                                 std::span<const HistoryEvent> history);
+                                                 std::vector<HistoryEvent> history);
 
 // The job that a record of role `job` delivers. `received` is the EventReceived record that an
 // EventDelivered points at, null for all others.
@@ -73,11 +73,13 @@ Result<Job> job_of(const ExecutionRecord& execution, const HistoryEvent& event,
 
 // The record of a command, without sequence, time and cause; none for those that leave no record.
 std::optional<HistoryEvent> record_of(const Command& command, CallSite site = {});
+// The same without its site, of what the command had.
+std::optional<HistoryEvent> record_of(Command&& command);
 
 // None if the code did what the history says; else a report for a person: what the history expects,
 // what the code did, where in the source each is, and the usual causes.
 std::optional<std::string> find_departure(const ExecutionRecord& execution, const ReplayStep& step,
-                                          const ActivationResult& result);
+                                          ActivationResult result);
 
 // Of the command at that index.
 CallSite site_of(const ActivationResult& result, std::size_t command);

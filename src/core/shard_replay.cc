@@ -75,7 +75,7 @@ void Shard::ask_for_page(Execution& execution) {
 // False if it can't be; the execution is stuck then.
 bool Shard::hand_over_page(Execution& execution) {
   Execution::Rebuild& rebuild = *execution.rebuild;
-  const std::vector<HistoryEvent> page = std::exchange(rebuild.page, {});
+  std::vector<HistoryEvent> page = std::exchange(rebuild.page, {});
   const bool last = rebuild.read >= execution.history_end;
   Queue<ReplayStep> steps;
   Result<void> cut =
@@ -132,7 +132,7 @@ void Shard::on(ActivationResult input) {
 
   const ReplayStep& step = execution->replay.front();
   if (input.violation) return get_stuck(*execution, *input.violation);
-  if (const auto departure = find_departure(execution->fold.record(), step, input)) {
+  if (const auto departure = find_departure(execution->fold.record(), step, std::move(input))) {
     return get_stuck(*execution, *departure);
   }
   execution->replay.pop_front();

@@ -26,7 +26,7 @@ Ended read_end(ObjectReader& reader) {
 }
 
 Result<ObjectReader> reader_of(const std::string_view text, std::string& wrong) {
-  auto members = members_of_valid(text);
+  auto members = member_views_of_valid(text);
   if (!members) return members.error();
   return ObjectReader(std::move(*members), wrong);
 }

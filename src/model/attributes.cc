@@ -322,7 +322,7 @@ Result<Attributes> decode(const std::string_view text, const int codec) {
   Attributes attributes;
   if (text.empty()) return attributes;
   // It is what encode() wrote: not looked at twice, since every record of a replay is read here.
-  auto members = members_of_valid(text);
+  auto members = member_views_of_valid(text);
   if (!members || text.back() != '}') return unreadable(text, "it is no JSON object");
   std::string wrong;
   ObjectReader reader(std::move(*members), wrong);

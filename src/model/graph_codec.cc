@@ -56,7 +56,7 @@ std::string encode_action(const GraphAction& action) {
 }
 
 Result<GraphAction> decode_action(const std::string_view text) {
-  auto members = members_of_valid(text);
+  auto members = member_views_of_valid(text);
   if (!members) return members.error();
   std::string wrong;
   ObjectReader reader(std::move(*members), wrong);
@@ -79,7 +79,7 @@ Result<GraphAction> decode_action(const std::string_view text) {
     const auto list = elements_of_valid(reader.raw("compensations"));
     if (!list) return list.error();
     for (const std::string_view element : *list) {
-      auto each = members_of_valid(element);
+      auto each = member_views_of_valid(element);
       if (!each) return each.error();
       ObjectReader call(std::move(*each), wrong);
       Compensation& compensation = action.compensations.emplace_back();
@@ -109,7 +109,7 @@ std::string encode_graph(const StartGraphCommand& graph) {
 }
 
 Result<StartGraphCommand> decode_graph(const std::string_view text) {
-  auto members = members_of_valid(text);
+  auto members = member_views_of_valid(text);
   if (!members) return unreadable(members.error().message);
   std::string wrong;
   ObjectReader reader(std::move(*members), wrong);

@@ -43,10 +43,12 @@ class Scanner {
   }
 
   void string() {
-    for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
-      if (text_[at_] == '\\') ++at_;
+    const std::size_t size = text_.size();
+    std::size_t at = at_ + 1;
+    for (; at < size && text_[at] != '"'; ++at) {
+      if (text_[at] == '\\') ++at;
     }
-    ++at_;
+    at_ = at + 1;
   }
 
   void container() {
@@ -97,13 +99,11 @@ Result<std::vector<std::string_view>> elements_of_valid(const std::string_view t
   return elements;
 }
 
-Result<std::vector<JsonMemberText>> members_of_valid(const std::string_view text) {
+Result<JsonMemberViews> member_views_of_valid(const std::string_view text) {
   Scanner scanner(text);
   if (scanner.peek() != '{') return misfit(text, "an object");
   scanner.skip_one();
-  std::vector<JsonMemberText> members;
-  constexpr std::size_t kMembersExpected = 4;
-  members.reserve(kMembersExpected);
+  JsonMemberViews members;
   while (scanner.peek() != '}') {
     if (scanner.peek() == ',') scanner.skip_one();
     if (scanner.peek() != '"') return misfit(text, "an object");
@@ -111,15 +111,24 @@ Result<std::vector<JsonMemberText>> members_of_valid(const std::string_view text
     if (scanner.peek() != ':') return misfit(text, "an object");
     scanner.skip_one();
     if (key.size() < 2) return misfit(text, "an object");
-    std::string name(key.substr(1, key.size() - 2));
-    if (name.find('\\') != std::string::npos) {
-      Result<Json> decoded = Json::parse(key);
-      if (!decoded) return decoded.error();
-      name = std::move(decoded->as_string());
-    }
     scanner.peek();
-    members.push_back({std::move(name), scanner.value()});
+    members.push_back({key.substr(1, key.size() - 2), scanner.value()});
     if (members.back().value.empty()) return misfit(text, "an object");
+  }
+  return members;
+}
+
+Result<std::vector<JsonMemberText>> members_of_valid(const std::string_view text) {
+  const auto views = member_views_of_valid(text);
+  if (!views) return views.error();
+  std::vector<JsonMemberText> members;
+  members.reserve(views->size());
+  for (const JsonMemberView& view : *views) {
+    std::string& key = members.emplace_back(std::string(view.key), view.value).key;
+    if (key.find('\\') == std::string::npos) continue;
+    Result<Json> decoded = Json::parse('"' + key + '"');
+    if (!decoded) return decoded.error();
+    key = std::move(decoded->as_string());
   }
   return members;
 }

@@ -85,17 +85,17 @@ class ObjectWriter {
 // Reads members by name; remembers the first that has not the type it should have.
 class ObjectReader {
  public:
-  ObjectReader(std::vector<JsonMemberText> members, std::string& wrong)
+  ObjectReader(JsonMemberViews members, std::string& wrong)
       : members_(std::move(members)), wrong_(wrong) {}
 
   bool has(const std::string_view key) const { return find(key) != nullptr; }
   // The very bytes of a value; empty: there is none.
   std::string_view raw(const std::string_view key) const {
-    const JsonMemberText* const member = find(key);
+    const JsonMemberView* const member = find(key);
     return member == nullptr ? std::string_view{} : member->value;
   }
   void text(const std::string_view key, std::string& value) {
-    const JsonMemberText* const member = find(key);
+    const JsonMemberView* const member = find(key);
     if (member == nullptr) return;
     if (const auto text = plain(member->value)) {
       value.assign(*text);
@@ -112,14 +112,14 @@ class ObjectReader {
   template <class T>
     requires std::is_arithmetic_v<T>
   void number(const std::string_view key, T& value) {
-    const JsonMemberText* const member = find(key);
+    const JsonMemberView* const member = find(key);
     if (member == nullptr) return;
     const char* const end = member->value.data() + member->value.size();
     const auto read = std::from_chars(member->value.data(), end, value);
     if (read.ec != std::errc{} || read.ptr != end) fail(key);
   }
   void texts(const std::string_view key, std::vector<std::string>& values) {
-    const JsonMemberText* const member = find(key);
+    const JsonMemberView* const member = find(key);
     if (member == nullptr) return;
     const boost::json::value parsed = parse(member->value);
     const boost::json::array* const array = parsed.if_array();
@@ -132,9 +132,9 @@ class ObjectReader {
   }
   // Empty where there is none, or one that is no object.
   std::optional<ObjectReader> object(const std::string_view key) {
-    const JsonMemberText* const member = find(key);
+    const JsonMemberView* const member = find(key);
     if (member == nullptr) return std::nullopt;
-    auto members = json_members(member->value);
+    auto members = member_views_of_valid(member->value);
     if (!members) {
       fail(key);
       return std::nullopt;
@@ -146,7 +146,7 @@ class ObjectReader {
   }
 
  private:
-  const JsonMemberText* find(const std::string_view key) const {
+  const JsonMemberView* find(const std::string_view key) const {
     const auto found = std::find_if(members_.begin(), members_.end(),
                                     [key](const auto& member) { return member.key == key; });
     return found == members_.end() ? nullptr : &*found;
@@ -162,7 +162,7 @@ class ObjectReader {
     return boost::json::parse(boost::json::string_view(text.data(), text.size()), failure);
   }
 
-  std::vector<JsonMemberText> members_;
+  JsonMemberViews members_;
   std::string& wrong_;
 };
 

@@ -41,6 +41,7 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
       store_(std::move(store)),
       clock_(clock),
       mailbox_(std::make_shared<Mailbox>()),
+      pages_(*store_, [this](PageLoaded page) { mailbox_->post(std::move(page)); }),
       readers_(kReaderThreads),
       shard_(
           ShardOptions{0, options_.limits},
@@ -432,6 +433,10 @@ void Engine::run() {
     if (!mailbox_->take(inputs, at_most)) return;
     for (Input& input : inputs) {
       if (const auto* const outcome = std::get_if<CommitOutcome>(&input)) keep_snapshots(*outcome);
+      if (std::holds_alternative<ExecutionLoaded>(input) ||
+          std::holds_alternative<PageLoaded>(input)) {
+        --loads_;
+      }
       if (auto* const drain = std::get_if<DrainRequested>(&input)) {
         carry_out(batch);  // the hosts have all that they are ever handed
         drain->withdrawn = hold_actions();
@@ -460,13 +465,15 @@ void Engine::run() {
   }
 }
 
-// With nothing else at hand.
+// With nothing else at hand. A history that is about to come is not to wait for the disk.
 void Engine::carry_out_all(Outputs& batch) {
   if (batch.commits.empty() || batch.commits.size() > kCommitsHereMax) return carry_out(batch);
   std::vector<CommitRequest> commits = std::exchange(batch.commits, {});
   watch_growth(commits);
   carry_out(batch);
-  if (!mailbox_->is_empty() || !store_->commit_here(commits)) store_->commit(std::move(commits));
+  if (loads_ > 0 || !mailbox_->is_empty() || !store_->commit_here(commits)) {
+    store_->commit(std::move(commits));
+  }
 }
 
 std::vector<AttemptId> Engine::hold_actions() {
@@ -519,11 +526,9 @@ void Engine::carry_out(Outputs& out) {
   }
   for (const LoadExecution& wanted : out.loads) readers_.post([this, wanted] { load(wanted); });
   for (const LoadPage& wanted : out.page_loads) {
-    readers_.post([this, wanted] {
-      mailbox_->post(
-          PageLoaded{wanted, store_->read_history(wanted.ref, wanted.after, wanted.page)});
-    });
+    readers_.post([this, wanted] { pages_.read(wanted); });
   }
+  loads_ += out.loads.size() + out.page_loads.size();
   for (const TimerRecord& after : out.timer_loads) {
     readers_.post([this, after] {
       mailbox_->post(TimersLoaded{store_->timers_after(after, kTimersLoadedAtOnce)});
@@ -611,7 +616,17 @@ void Engine::load(const LoadExecution& wanted) {
   loaded.found = wanted.ref != 0
                      ? store_->load_execution(wanted.ref, wanted.page)
                      : store_->find_execution(wanted.tenant, wanted.execution_id, wanted.page);
+  ExecutionRef goes_on = 0;
+  std::int64_t read = 0;
+  if (loaded.found && *loaded.found) {
+    const StoredExecution& stored = **loaded.found;
+    if (!stored.history.empty() && !is_terminal(stored.record.status)) {
+      read = stored.history.back().sequence;
+      if (read < stored.history_end) goes_on = stored.record.ref;
+    }
+  }
   mailbox_->post(std::move(loaded));
+  if (goes_on != 0) pages_.read_ahead(goes_on, read, wanted.page);
 }
 
 void Engine::resume() {

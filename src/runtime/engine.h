@@ -22,6 +22,7 @@
 #include "core/shard.h"
 #include "core/store.h"
 #include "pawl/runtime.h"
+#include "runtime/history_pages.h"
 #include "runtime/mailbox.h"
 #include "runtime/reader_pool.h"
 
@@ -96,6 +97,8 @@ class Engine final : public CommitSink {
   const std::unique_ptr<Store> store_;
   Clock& clock_;
   const std::shared_ptr<Mailbox> mailbox_;
+  HistoryPages pages_;
+  std::size_t loads_ = 0;  // on thread_ only: of histories that are being read
   ReaderPool readers_;
   Shard shard_;  // on thread_ only
 
