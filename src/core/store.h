@@ -131,6 +131,8 @@ struct ExecutionQuery {
 // Bounds of the store's write queue. A commit beyond them blocks nobody: the engine sees
 // `queued_commits()` and stops taking requests.
 inline constexpr std::size_t kCommitBatchMax = 1'024;
+// Of what the records of a transaction carry, with the transition that reaches it.
+inline constexpr std::size_t kCommitBatchBytesMax = std::size_t{8} * 1024 * 1024;
 // Snapshots that wait to be kept; more are dropped, and made again when they are next of use.
 inline constexpr std::size_t kSnapshotsQueuedMax = 256;
 

@@ -23,6 +23,7 @@ struct SqliteStoreOptions {
   std::string path;
   SqliteSynchronous synchronous = SqliteSynchronous::full;
   std::size_t batch_transitions_max = kCommitBatchMax;
+  std::size_t batch_bytes_max = kCommitBatchBytesMax;
   // The log is written back into the file when it has grown to this many pages (of 4 KiB).
   int checkpoint_pages = 4'000;
   std::size_t writer_cache_bytes = 64 * 1024 * 1024;

@@ -489,6 +489,28 @@ TEST_F(SqliteStoreTest, ATransactionHoldsNoMoreThanItsCap) {
   EXPECT_EQ(ends, (std::vector<std::uint64_t>{3, 6, 9, 10}));
 }
 
+TEST_F(SqliteStoreTest, ATransactionOfLargePayloadsHoldsFewOfThem) {
+  auto store = open({.batch_bytes_max = 2'500'000, .checkpoint_pages = 1'000});
+  std::vector<CommitRequest> requests;
+  for (std::uint64_t id = 1; id <= 64; ++id) {
+    const auto ref = store->next_execution_ref();
+    requests.push_back({4, 0, id, start_transition(ref, "acme", std::to_string(ref))});
+    requests.back().transition.records[0].payload =
+        Payload::json(fmt::format("\"{:x<1000000}\"", ""));
+  }
+  driver->commit(requests);
+  driver->wait_for(4, 64);
+  std::vector<std::uint64_t> ends;
+  for (const auto& outcome : driver->outcomes(4)) {
+    EXPECT_FALSE(outcome.error);
+    ends.push_back(outcome.up_to);
+  }
+  ASSERT_EQ(ends.size(), 22U);
+  EXPECT_EQ(ends[0], 3U);
+  EXPECT_EQ(ends[1], 6U);
+  EXPECT_LT(fs::file_size(path + "-wal"), 12'000'000U) << "it is written back in between";
+}
+
 TEST_F(SqliteStoreTest, TheLogIsWrittenBackAndReused) {
   auto store = open({.checkpoint_pages = 50});
   const auto ref = store->next_execution_ref();

@@ -168,12 +168,16 @@ bool SqliteWriter::take(Batch& batch) {
       snapshots_.swap(to_keep_);
     }
     std::size_t queued = 0;
+    std::size_t bytes = 0;
     for (const auto& requests : queue) {
       queued += requests.size();
+      for (const CommitRequest& request : requests) {
+        bytes += size_in_bytes(request.transition);
+      }
     }
     // All of it is the next batch, as a rule; the rest of what is more waits in taken_.
-    const bool fits = taken_.empty() && queued <= batch_max_;
-    batch.reserve(fits ? queued : batch_max_);
+    const bool fits = taken_.empty() && queued <= batch_max_ && bytes <= batch_bytes_max_;
+    batch.reserve(std::min(queued, batch_max_));
     for (auto& requests : queue) {
       const auto first = std::move_iterator{requests.begin()};
       const auto last = std::move_iterator{requests.end()};
@@ -184,10 +188,12 @@ bool SqliteWriter::take(Batch& batch) {
       }
     }
   }
-  const auto count = static_cast<std::ptrdiff_t>(std::min(taken_.size(), batch_max_));
-  batch.insert(batch.end(), std::move_iterator{taken_.begin()},
-               std::move_iterator{taken_.begin() + count});
-  taken_.erase(taken_.begin(), taken_.begin() + count);
+  std::size_t bytes = 0;
+  while (!taken_.empty() && batch.size() < batch_max_ && bytes < batch_bytes_max_) {
+    bytes += size_in_bytes(taken_.front().transition);
+    batch.push_back(std::move(taken_.front()));
+    taken_.pop_front();
+  }
   return !batch.empty() || !snapshots_.empty() || checkpoint;
 }
 

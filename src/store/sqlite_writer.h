@@ -53,6 +53,7 @@ class SqliteWriter {
         connection_{std::move(connection)},
         transitions_{std::move(transitions)},
         batch_max_{options.batch_transitions_max},
+        batch_bytes_max_{options.batch_bytes_max},
         checkpoint_pages_{options.checkpoint_pages},
         busy_ms_{options.busy_ms} {}
 
@@ -100,6 +101,7 @@ class SqliteWriter {
   int log_pages_ = 0;                     // of the log, after the last commit
   int checkpoint_next_ = 0;               // when the log has this many
   const std::size_t batch_max_;
+  const std::size_t batch_bytes_max_;
   const int checkpoint_pages_;
   const int busy_ms_;
 

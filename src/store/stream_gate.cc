@@ -74,4 +74,13 @@ std::optional<Error> malformed(const Transition& transition) {
   return std::nullopt;
 }
 
+std::size_t size_in_bytes(const Transition& transition) {
+  std::size_t bytes = size_in_bytes(transition.records);
+  for (const ActionResultRecord& result : transition.results) {
+    bytes += result.result.bytes.size() + result.error_json.size();
+  }
+  for (const InboxRecord& mail : transition.inbox_added) bytes += mail.payload.bytes.size();
+  return bytes;
+}
+
 }  // namespace pawl

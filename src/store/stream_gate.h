@@ -2,6 +2,7 @@
 
 // Which requests of a stream still count, and what to tell the stream. Shared by the stores.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
@@ -40,5 +41,8 @@ class OutcomeList {
 
 // What a transition must be in itself, whatever is stored; what breaks it is an error of ours.
 std::optional<Error> malformed(const Transition& transition);
+
+// Of what its records, results and mail carry.
+std::size_t size_in_bytes(const Transition& transition);
 
 }  // namespace pawl
