@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 namespace pawl {
@@ -38,7 +39,7 @@ std::optional<double> take_number(std::string_view& text) {
   }
   double number = 0;
   const auto [rest, status] = std::from_chars(text.data(), text.data() + end, number);
-  if (status != std::errc()) number = INFINITY;
+  if (status != std::errc()) number = std::numeric_limits<double>::infinity();
   text.remove_prefix(end);
   return number;
 }
