@@ -61,6 +61,14 @@ bool same_command(const HistoryEvent& expected, const HistoryEvent& actual) {
 template <class C, class Of>
 concept Is = std::same_as<std::remove_cvref_t<C>, Of>;
 
+// A member of such a command: to be moved from, or copied.
+template <class C, class Member>
+using Given = std::conditional_t<std::is_lvalue_reference_v<C>, const Member&, Member&&>;
+template <class C, class Member>
+Given<C, Member> given(Member& member) {
+  return static_cast<Given<C, Member>>(member);
+}
+
 struct RecordMaker {
   HistoryEvent event;
 
@@ -71,9 +79,9 @@ struct RecordMaker {
   template <Is<ScheduleActionCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
-    event.name = std::forward<C>(command).name;
-    event.payload = std::forward<C>(command).parameters;
-    event.attributes = encode(ScheduledAttributes{std::forward<C>(command).options});
+    event.name = given<C>(command.name);
+    event.payload = given<C>(command.parameters);
+    event.attributes = encode(ScheduledAttributes{given<C>(command.options)});
     return make(EventType::action_scheduled);
   }
   template <Is<WaitCommand> C>
@@ -100,28 +108,28 @@ struct RecordMaker {
   }
   template <Is<SetStateCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
-    event.name = std::forward<C>(command).state;
+    event.name = given<C>(command.state);
     return make(EventType::state_changed);
   }
   template <Is<SetDataCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
     const bool deleted = command.value.is_none();
-    event.name = std::forward<C>(command).key;
-    event.payload = std::forward<C>(command).value;
+    event.name = given<C>(command.key);
+    event.payload = given<C>(command.value);
     return make(deleted ? EventType::data_deleted : EventType::data_set);
   }
   template <Is<EmitCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
-    event.name = std::forward<C>(command).name;
-    event.payload = std::forward<C>(command).payload;
+    event.name = given<C>(command.name);
+    event.payload = given<C>(command.payload);
     event.attributes = encode(EmittedAttributes{command.execution_id});
     return make(EventType::event_emitted);
   }
   template <Is<StartChildCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
     event.position = command.position;
-    event.name = std::forward<C>(command).workflow;
-    event.payload = std::forward<C>(command).input;
+    event.name = given<C>(command.workflow);
+    event.payload = given<C>(command.input);
     event.attributes =
         encode(ChildAttributes{command.execution_id, command.version, command.user_id,
                                command.correlation_id, command.parent_close});
@@ -140,18 +148,18 @@ struct RecordMaker {
   }
   template <Is<ContinueAsNewCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
-    event.payload = std::forward<C>(command).input;
+    event.payload = given<C>(command.input);
     return make(EventType::continued_as_new);
   }
   std::optional<HistoryEvent> operator()(const LogCommand&) { return std::nullopt; }
   template <Is<PatchedCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
-    event.name = std::forward<C>(command).change_id;
+    event.name = given<C>(command.change_id);
     return make(EventType::patched);
   }
   template <Is<CompleteCommand> C>
   std::optional<HistoryEvent> operator()(C&& command) {
-    event.payload = std::forward<C>(command).result;
+    event.payload = given<C>(command.result);
     return make(EventType::execution_completed);
   }
   template <Is<FailCommand> C>

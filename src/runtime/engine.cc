@@ -391,7 +391,7 @@ void Engine::get_history(std::string tenant, std::string execution_id,
   if (!posted) done(closed());
 }
 
-void Engine::list_executions(ListQuery query, Callback<ListPage> done) {
+void Engine::list_executions(const ListQuery& query, Callback<ListPage> done) {
   auto wanted = list_query_of(query, options_.limits);
   if (!wanted) return done(wanted.error());
   if (is_closing()) return done(closed());

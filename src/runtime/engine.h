@@ -56,7 +56,7 @@ class Engine final : public CommitSink {
                    Callback<std::vector<HistoryRecord>> done);
   // Another process may have put something into the inbox.
   void look_for_mail();
-  void list_executions(ListQuery query, Callback<ListPage> done);
+  void list_executions(const ListQuery& query, Callback<ListPage> done);
   Runtime::Counters counters() const;
   std::shared_ptr<Database> database() const { return store_->database(); }
   // From now on calls are refused, and nothing begins; what is under way goes on, for that long. See

@@ -127,7 +127,7 @@ void Runtime::get_history(std::string tenant, std::string execution_id,
 }
 
 void Runtime::list_executions(ListQuery query, Callback<ListPage> done) {
-  impl_->engine.list_executions(std::move(query), std::move(done));
+  impl_->engine.list_executions(query, std::move(done));
 }
 
 void Runtime::backup(std::string path, Callback<BackupReport> done) {
