@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 PRESET ?= release
 
 .PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check \
-	bench-curves bench-peers docs package clean bootstrap
+	bench-curves bench-peers model docs package clean bootstrap
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -79,6 +79,10 @@ bench-curves: build ## how cost grows, into docs/performance.md (CURVES=clients,
 bench-peers: build ## Pawl beside other engines, in one table (PEERS=pawl,dbos WORKLOADS=approval N=200)
 	@scripts/bootstrap peers || echo "bench-peers: going on with what is there" >&2
 	@node bench/peers/run.mjs
+
+model: ## check the models of docs/scale with spin (LONG=yes: with more faults)
+	@scripts/bootstrap model
+	@scripts/check_model $(if $(LONG),--long)
 
 docs: ## the reference of both languages, from the comments, in build/docs
 	@scripts/bootstrap docs
