@@ -1,5 +1,5 @@
 # pawl_migration_sources: the numbered .sql files of each store, as C++.
-foreach(store IN ITEMS sqlite)
+foreach(store IN ITEMS sqlite postgres)
   set(folder ${PROJECT_SOURCE_DIR}/src/store/migrations/${store})
   set(source ${PROJECT_BINARY_DIR}/generated/${store}_migrations.cc)
   file(GLOB migrations CONFIGURE_DEPENDS ${folder}/*.sql)

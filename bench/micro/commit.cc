@@ -49,7 +49,7 @@ class Transitions {
 
   CommitRequest next() {
     if (step_ == 0) {
-      ref_ = store_.next_execution_ref();
+      ref_ = store_.next_execution_ref({}, {});
       sequence_ = 0;
     }
     CommitRequest request;

@@ -26,7 +26,7 @@ CoreLoop::CoreLoop(WorkflowHost& host, const Limits& limits, Store* const store)
       shard_(
           ShardOptions{0, limits},
           [this](std::string_view, std::string_view) {
-            return store_ != nullptr ? store_->next_execution_ref() : ++last_ref_;
+            return store_ != nullptr ? store_->next_execution_ref({}, {}) : ++last_ref_;
           },
           [this] { return store_ != nullptr ? store_->next_inbox_id() : ++last_inbox_id_; }) {
   give(WorkflowRegistered{std::string(kWorkflow), "1.0.0", 0});

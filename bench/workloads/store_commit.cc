@@ -135,8 +135,8 @@ void run(const Run& run) {
   std::uint64_t id = 0;
   std::int64_t workflows = 0;
   for (; workflows * kSteps < run.n; workflows += wave) {
-    const auto from = store.next_execution_ref();
-    for (std::int64_t index = 1; index < wave; ++index) store.next_execution_ref();
+    const auto from = store.next_execution_ref({}, {});
+    for (std::int64_t index = 1; index < wave; ++index) store.next_execution_ref({}, {});
     for (int step = 0; step < kSteps; ++step) {
       std::vector<CommitRequest> chunk;
       chunk.reserve(static_cast<std::size_t>(wave));

@@ -1,7 +1,7 @@
 #pragma once
 
 // PostgreSQL as the database of actions: what a handler writes there and what its action comes to are one commit.
-// Link pawl::postgres, which needs libpq.
+// And as the store itself. Link pawl::postgres, which needs libpq.
 //
 //   auto database = pawl::open_postgres_database("host=db.example dbname=shop user=shop");
 //   runtime.register_database_action<SettleInvoice>(
@@ -19,6 +19,10 @@
 #include <pawl/database.h>
 
 namespace pawl {
+
+// Makes it possible to open stores in PostgreSQL: RuntimeOptions::store may be "postgresql://…" from then on. Call
+// it before the first is opened. Any thread; again: no effect.
+void use_postgres_stores();
 
 struct PostgresDatabaseOptions {
   // Sessions at once; an attempt at an action has one, from its begin to its end.

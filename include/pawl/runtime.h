@@ -65,7 +65,7 @@ struct LogLine {
 };
 
 struct RuntimeOptions {
-  std::string store = "sqlite:pawl.db";  // sqlite:FILE
+  std::string store = "sqlite:pawl.db";  // sqlite:FILE; postgresql://… after use_postgres_stores()
   Limits limits;
   // Where log lines of workflows and of the engine go. Absent: standard error.
   std::function<void(const LogLine&)> log;
@@ -74,6 +74,9 @@ struct RuntimeOptions {
   // False: nothing is taken up before Runtime::begin(), and calls are refused, so that all definitions are
   // there when the first is needed. A start that was left without a version has the highest of them.
   bool begin_at_once = true;
+  // Of a store that several processes can open: so long after one was killed, or can't reach the store any more,
+  // another one takes over what it had. At least 100 ms.
+  std::chrono::milliseconds lease = std::chrono::seconds(10);
 };
 
 struct StartRequest {

@@ -35,7 +35,7 @@
 namespace pawl {
 
 struct WorkflowRuntimeOptions {
-  std::string store = "sqlite:pawl.db";  // sqlite:FILE
+  std::string store = "sqlite:pawl.db";  // sqlite:FILE; postgresql://… after use_postgres_stores()
   std::size_t action_threads = 8;        // attempts of C++ actions that run at once; more wait
   // Threads put in place of those whose handlers go on though their attempts were given up (they ran
   // out of time, or their executions ended). Where there are that many, a line in the log says so, and
@@ -50,6 +50,9 @@ struct WorkflowRuntimeOptions {
   // False: nothing is taken up before begin(), and calls are refused, so that all workflows are there when
   // the first is needed. A start that was left without a version has the highest of them.
   bool begin_at_once = true;
+  // Of a store that several processes can open: so long after one was killed, or can't reach the store any more,
+  // another one takes over what it had. At least 100 ms.
+  std::chrono::milliseconds lease = std::chrono::seconds(10);
 };
 
 struct StartOptions {

@@ -104,7 +104,7 @@ class Surroundings {
     store_->start(sink_);
     shard_ = std::make_unique<Shard>(
         ShardOptions{0, limits_},
-        [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+        [this](std::string_view, std::string_view) { return store_->next_execution_ref({}, {}); },
         [this] { return store_->next_inbox_id(); });
     asked.clear();
   }

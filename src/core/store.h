@@ -164,8 +164,10 @@ class Store : public HistorySource {
   virtual bool commit_here(std::vector<CommitRequest>& requests) = 0;
   virtual std::size_t queued_commits() const = 0;
 
-  // The next unused numbers. Unused after a crash or a failed commit, they are skipped.
-  virtual ExecutionRef next_execution_ref() = 0;
+  // The next unused numbers. Unused after a crash or a failed commit, they are skipped. Where a store has
+  // parts, that of an execution follows from its tenant and id.
+  virtual ExecutionRef next_execution_ref(std::string_view tenant,
+                                          std::string_view execution_id) = 0;
   virtual InboxId next_inbox_id() = 0;
 
   // The row by id, with the beginning of its history and its open inbox where asked for. None: unknown,

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 #include <utility>
 
 #include "base/crash_point.h"
+#include "postgres/conninfo.h"
 #include "postgres/outcome_rows.h"
 #include "postgres/postgres_session.h"
 
@@ -24,17 +24,6 @@ constexpr auto kConflictPause = 10ms;
 // How long it looks for what became of a commit whose answer was lost.
 constexpr auto kLookUpMax = 20s;
 constexpr auto kLookUpPause = 200ms;
-
-// What a peer that has vanished is noticed by; libpq's own would be hours.
-constexpr std::pair<const char*, const char*> kDefaults[] = {{"fallback_application_name", "pawl"},
-                                                             {"keepalives_idle", "15"},
-                                                             {"keepalives_interval", "5"},
-                                                             {"keepalives_count", "3"},
-                                                             {"tcp_user_timeout", "30000"}};
-
-struct ConninfoDelete {
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
-};
 
 double jitter() {
   thread_local std::minstd_rand random{std::random_device{}()};
@@ -61,38 +50,20 @@ Failure outcome_unknown(const std::string_view action, Failure cause) {
 
 PostgresDatabase::PostgresDatabase(const std::string& conninfo, PostgresDatabaseOptions options)
     : options_(options), connections_max_(std::max<std::size_t>(1, options.connections_max)) {
-  char* why = nullptr;
-  const std::unique_ptr<PQconninfoOption, ConninfoDelete> parsed(
-      PQconninfoParse(conninfo.c_str(), &why));
-  if (parsed == nullptr) {
-    wrong_ = postgres_failure(fmt::format("what the database was opened with is not understood: {}",
-                                          why == nullptr ? "" : why),
-                              "invalid_argument", FailureClass::permanent);
-    PQfreemem(why);
-    return;
-  }
-  std::string settings;
-  const auto set = [this](std::string key, std::string value) {
-    parameters_.keys.push_back(std::move(key));
-    parameters_.values.push_back(std::move(value));
-  };
-  for (const auto& [key, value] : kDefaults) set(key, value);
-  for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {
-    if (option->val == nullptr) continue;
-    if (std::strcmp(option->keyword, "options") == 0) {
-      settings = option->val;
-    } else {
-      set(option->keyword, option->val);
-    }
-  }
+  std::vector<std::string> settings;
   if (options_.statement_max > 0ms) {
-    settings += fmt::format(" -c statement_timeout={}", options_.statement_max.count());
+    settings.push_back(fmt::format("statement_timeout={}", options_.statement_max.count()));
   }
   if (options_.lock_wait_max > 0ms) {
-    settings += fmt::format(" -c lock_timeout={}", options_.lock_wait_max.count());
+    settings.push_back(fmt::format("lock_timeout={}", options_.lock_wait_max.count()));
   }
-  if (!settings.empty()) set("options", settings);
-  set("client_encoding", "UTF8");
+  auto parameters = parameters_of(conninfo, settings);
+  if (!parameters) {
+    wrong_ =
+        postgres_failure(parameters.error().message, "invalid_argument", FailureClass::permanent);
+    return;
+  }
+  parameters_ = std::move(*parameters);
   parameters_.connect_max = options_.connect_max;
 }
 

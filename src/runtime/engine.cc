@@ -45,7 +45,9 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
       readers_(kReaderThreads),
       shard_(
           ShardOptions{0, options_.limits},
-          [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+          [this](const std::string_view tenant, const std::string_view execution_id) {
+            return store_->next_execution_ref(tenant, execution_id);
+          },
           [this] { return store_->next_inbox_id(); }) {
   store_->start(*this);
   if (options_.begin_at_once) begin();

@@ -85,7 +85,10 @@ class GatedStore final : public Store {
     gates_->commits.pass();
   }
   std::size_t queued_commits() const override { return below_.queued_commits(); }
-  ExecutionRef next_execution_ref() override { return below_.next_execution_ref(); }
+  ExecutionRef next_execution_ref(const std::string_view tenant,
+                                  const std::string_view execution_id) override {
+    return below_.next_execution_ref(tenant, execution_id);
+  }
   InboxId next_inbox_id() override { return below_.next_inbox_id(); }
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,

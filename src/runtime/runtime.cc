@@ -1,41 +1,36 @@
 #include "pawl/runtime.h"
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 
 #include "base/clock.h"
+#include "core/store_kind.h"
 #include "runtime/engine.h"
+#include "runtime/sqlite_kind.h"
 #include "runtime/store_address.h"
-#include "runtime/store_care.h"
-#include "runtime/store_watch.h"
 #include "store/integrity_check.h"
-#include "store/sqlite_store.h"
-#include "store/store_file.h"
 
 namespace pawl {
 
 class Runtime::Impl {
  public:
-  Impl(RuntimeOptions options, std::unique_ptr<Store> store, SqliteStoreOptions file)
-      : engine(std::move(options), std::move(store), clock),
-        care(file),
-        watch(std::move(file), [this] { engine.look_for_mail(); }) {}
+  Impl(RuntimeOptions options, OpenedStore store)
+      : engine(std::move(options), std::move(store.store), clock), side(std::move(store.side)) {
+    side->watch([this] { engine.look_for_mail(); });
+  }
 
   void close(const std::optional<std::chrono::milliseconds> drain) {
     // First: while a check of the store is being given up, nothing new is to begin.
     engine.begin_close(drain);
-    std::call_once(beside_closed, [this] {
-      watch.close();
-      care.close();
-    });
+    std::call_once(side_closed, [this] { side->close(); });
     engine.close();
   }
 
   SystemClock clock;
   Engine engine;
-  StoreCare care;
-  StoreWatch watch;
-  std::once_flag beside_closed;
+  const std::unique_ptr<StoreSide> side;
+  std::once_flag side_closed;
 };
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -43,16 +38,11 @@ Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() { close(); }  // as RuntimeOptions::drain says
 
 Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
-  auto file = sqlite_options_of(options.store);
-  if (!file) return file.error();
-  auto path = resolve_store_path(file->path);
-  if (!path) return path.error();
-  file->path = std::move(*path);
-  file->transaction_max = std::chrono::milliseconds(options.limits.transaction_ms_max);
-  auto store = open_sqlite_store(*file);
+  add_sqlite_stores();
+  auto store = open_store(options);
   if (!store) return store.error();
   return std::unique_ptr<Runtime>(
-      new Runtime(std::make_unique<Impl>(std::move(options), std::move(*store), std::move(*file))));
+      new Runtime(std::make_unique<Impl>(std::move(options), std::move(*store))));
 }
 
 Result<void> Runtime::register_workflow(WorkflowDescription description, WorkflowHost& host,
@@ -131,11 +121,11 @@ void Runtime::list_executions(ListQuery query, Callback<ListPage> done) {
 }
 
 void Runtime::backup(std::string path, Callback<BackupReport> done) {
-  impl_->care.backup(std::move(path), std::move(done));
+  impl_->side->backup(std::move(path), std::move(done));
 }
 
 void Runtime::check_integrity(IntegrityOptions options, Callback<IntegrityReport> done) {
-  impl_->care.check(options, std::move(done));
+  impl_->side->check(options, std::move(done));
 }
 
 Result<IntegrityReport> check_store(const std::string& store, const IntegrityOptions& options) {

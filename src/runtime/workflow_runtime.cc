@@ -78,6 +78,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   below.log = one_at_a_time(options.log ? std::move(options.log) : log_to_standard_error);
   below.drain = options.drain;
   below.begin_at_once = options.begin_at_once;
+  below.lease = options.lease;
   PoolOptions pool;
   pool.threads = options.action_threads;
   pool.abandoned_threads_max = options.abandoned_threads_max;

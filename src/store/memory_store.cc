@@ -252,7 +252,7 @@ std::size_t MemoryStore::queued_commits() const {
   return queue_.size();
 }
 
-ExecutionRef MemoryStore::next_execution_ref() {
+ExecutionRef MemoryStore::next_execution_ref(std::string_view, std::string_view) {
   const std::lock_guard lock{mutex_};
   return next_execution_++;
 }

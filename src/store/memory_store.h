@@ -67,7 +67,7 @@ class MemoryStore final : public Store {
   bool commit_here(std::vector<CommitRequest>&) override { return false; }
   void commit(std::vector<CommitRequest> requests) override;
   std::size_t queued_commits() const override;
-  ExecutionRef next_execution_ref() override;
+  ExecutionRef next_execution_ref(std::string_view tenant, std::string_view execution_id) override;
   InboxId next_inbox_id() override;
   Result<std::optional<StoredExecution>> find_execution(std::string_view tenant,
                                                         std::string_view execution_id,

@@ -25,7 +25,7 @@ struct MemoryStoreTest : testing::Test {
     sink.attach(store);
   }
   CommitRequest start(std::uint64_t id, std::uint64_t generation = 0) {
-    const auto ref = store.next_execution_ref();
+    const auto ref = store.next_execution_ref({}, {});
     return {0, generation, id, start_transition(ref, "acme", "wf-" + std::to_string(ref))};
   }
   std::size_t stored() const { return store.data()->executions.size(); }
@@ -81,7 +81,7 @@ TEST_F(MemoryStoreTest, ACrashForgetsWhatIsQueued) {
   EXPECT_EQ(stored(), 1u);
   EXPECT_EQ(sink.outcomes(0).size(), 1u);
   MemoryStore again{MemoryStore::Mode::manual, store.data()};
-  EXPECT_EQ(again.next_execution_ref(), 2);
+  EXPECT_EQ(again.next_execution_ref({}, {}), 2);
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ struct Migration {
   const char* sql;
 };
 
-// By number, 1, 2, 3 … Embedded by the build from src/store/migrations/sqlite.
+// By number, 1, 2, 3 … Embedded by the build from src/store/migrations.
 std::span<const Migration> sqlite_migrations();
+std::span<const Migration> postgres_migrations();
 
 }  // namespace pawl

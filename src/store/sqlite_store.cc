@@ -43,7 +43,7 @@ class SqliteStore final : public Store {
 
   std::size_t queued_commits() const override { return writer_->queued(); }
 
-  ExecutionRef next_execution_ref() override {
+  ExecutionRef next_execution_ref(std::string_view, std::string_view) override {
     return next_execution_.fetch_add(1, std::memory_order_relaxed);
   }
 

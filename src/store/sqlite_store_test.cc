@@ -145,7 +145,7 @@ TEST_F(SqliteStoreTest, PlansDoNotDependOnWhatIsBound) {
 
 TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
   auto store = open();
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   auto transition = start_transition(ref, "acme", "wf-123");
   ActionResultRecord result;
   result.execution = ref;
@@ -477,7 +477,7 @@ TEST_F(SqliteStoreTest, ATransactionHoldsNoMoreThanItsCap) {
   auto store = open({.batch_transitions_max = 3});
   std::vector<CommitRequest> requests;
   for (std::uint64_t id = 1; id <= 10; ++id) {
-    const auto ref = store->next_execution_ref();
+    const auto ref = store->next_execution_ref({}, {});
     requests.push_back({4, 0, id, start_transition(ref, "acme", std::to_string(ref))});
   }
   driver->commit(requests);
@@ -493,7 +493,7 @@ TEST_F(SqliteStoreTest, ATransactionOfLargePayloadsHoldsFewOfThem) {
   auto store = open({.batch_bytes_max = 2'500'000, .checkpoint_pages = 1'000});
   std::vector<CommitRequest> requests;
   for (std::uint64_t id = 1; id <= 64; ++id) {
-    const auto ref = store->next_execution_ref();
+    const auto ref = store->next_execution_ref({}, {});
     requests.push_back({4, 0, id, start_transition(ref, "acme", std::to_string(ref))});
     requests.back().transition.records[0].payload =
         Payload::json(fmt::format("\"{:x<1000000}\"", ""));
@@ -513,7 +513,7 @@ TEST_F(SqliteStoreTest, ATransactionOfLargePayloadsHoldsFewOfThem) {
 
 TEST_F(SqliteStoreTest, TheLogIsWrittenBackAndReused) {
   auto store = open({.checkpoint_pages = 50});
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   ASSERT_FALSE(driver->commit_and_wait({start_transition(ref, "acme", "wf")}));
   for (std::int64_t sequence = 2; sequence < 400; ++sequence) {
     auto transition = append_transition(ref, "acme", sequence, 1);
@@ -528,7 +528,7 @@ TEST_F(SqliteStoreTest, TheLogIsWrittenBackAndReused) {
 
 TEST_F(SqliteStoreTest, ACommitHereIsReportedBeforeItReturnsAndFollowsThoseBefore) {
   auto store = open();
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   driver->commit({{4, 0, 1, start_transition(ref, "acme", "wf")}});
   driver->wait_for(4, 1);
   std::vector<CommitRequest> next{{4, 0, 2, append_transition(ref, "acme", 2, 1)}};
@@ -542,7 +542,7 @@ TEST_F(SqliteStoreTest, ACommitHereIsReportedBeforeItReturnsAndFollowsThoseBefor
 TEST_F(SqliteStoreTest, ACommitHereWaitsForNobody) {
   auto store = open();
   std::vector<CommitRequest> requests{
-      {4, 0, 1, start_transition(store->next_execution_ref(), "acme", "wf")}};
+      {4, 0, 1, start_transition(store->next_execution_ref({}, {}), "acme", "wf")}};
   auto other = shell();
   ASSERT_TRUE(other.execute("BEGIN IMMEDIATE"));
   for (int tries = 0; tries < 20; ++tries) {
@@ -560,7 +560,7 @@ TEST_F(SqliteStoreTest, ACommitHereWaitsForNobody) {
 
 TEST_F(SqliteStoreTest, ACommitHereThatIsRefusedFailsItsStreamUntilTheNextGeneration) {
   auto store = open();
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   std::vector<CommitRequest> wrong{{4, 0, 1, start_transition(ref, "acme", "wf")},
                                    {4, 0, 2, append_transition(ref, "acme", 3, 1)}};
   while (!store->commit_here(wrong)) std::this_thread::yield();
@@ -575,7 +575,7 @@ TEST_F(SqliteStoreTest, ACommitHereThatIsRefusedFailsItsStreamUntilTheNextGenera
 
 TEST_F(SqliteStoreTest, TheLogIsWrittenBackToWhereCommitsAreMadeHere) {
   auto store = open({.checkpoint_pages = 50});
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   std::uint64_t id = 1;
   std::vector<CommitRequest> first{{4, 0, id, start_transition(ref, "acme", "wf")}};
   while (!store->commit_here(first)) std::this_thread::yield();
@@ -687,7 +687,7 @@ TEST_F(SqliteStoreTest, ACommitThatComesTooLateIsRefusedInItsTurn) {
   store.start(sink);
   std::uint64_t last = 0;
   const auto commit_one = [&] {
-    const auto ref = store.next_execution_ref();
+    const auto ref = store.next_execution_ref({}, {});
     store.commit({{0, 0, ++last, start_transition(ref, "acme", std::to_string(ref))}});
   };
   commit_one();
@@ -716,7 +716,7 @@ TEST_F(SqliteStoreTest, ACommitThatComesTooLateIsRefusedInItsTurn) {
 
 TEST_F(SqliteStoreTest, ADamagedRowIsAnErrorAndNotACrash) {
   auto store = open();
-  const auto ref = store->next_execution_ref();
+  const auto ref = store->next_execution_ref({}, {});
   ASSERT_FALSE(driver->commit_and_wait({start_transition(ref, "acme", "wf")}));
   auto operators = shell();
   ASSERT_TRUE(operators.execute("UPDATE workflow_events SET event_type = 'Surprise'"));

@@ -1,6 +1,6 @@
 // The processes of the storm (tests/scenarios/storm_test.cc).
 //
-//   storm work FILE SEED [finish]   an engine under load, until it is killed; with `finish` it starts
+//   storm work STORE SEED [finish]  an engine under load, until it is killed; with `finish` it starts
 //                                   nothing new, ends what is open and exits
 //   storm record FILE               copies its standard input to the file, synced line by line, so
 //                                   that what was acknowledged is known whatever becomes of the worker
@@ -32,6 +32,7 @@
 #include <thread>
 #include <vector>
 
+#include "pawl/postgres.h"
 #include "pawl/runtime.h"
 #include "tests/support/script_host.h"
 
@@ -127,11 +128,12 @@ std::string storm_workflow(Script& script) {
 
 class Worker {
  public:
-  Worker(const std::string& file, const std::uint64_t seed, const bool finish)
+  Worker(const std::string& store, const std::uint64_t seed, const bool finish)
       : random_(seed), seed_(seed), finish_(finish) {
     host_.define("Storm", storm_workflow);
     RuntimeOptions options;
-    options.store = "sqlite:" + file;
+    options.store = store;
+    options.lease = std::chrono::milliseconds(500);
     options.limits.executions_cached_max = 50;  // so that some are replayed on each wake
     options.log = [](const LogLine&) {};
     auto opened = Runtime::open(std::move(options));
@@ -297,11 +299,12 @@ int main(const int argc, char** const argv) {
   if (arguments.size() == 2 && arguments[0] == "record") return pawl::testing::record(argv[2]);
   if (arguments.size() >= 3 && arguments[0] == "work") {
     const bool finish = arguments.size() == 4 && arguments[3] == "finish";
+    pawl::use_postgres_stores();
     pawl::testing::Worker worker(arguments[1], std::stoull(arguments[2]), finish);
     pawl::testing::tell_that_work_begins();
     worker.work();
     return 0;
   }
-  std::cerr << "usage: storm work FILE SEED [finish] | storm record FILE\n";
+  std::cerr << "usage: storm work STORE SEED [finish] | storm record FILE\n";
   return 64;
 }

@@ -23,10 +23,12 @@
 #include <vector>
 
 #include "core/store.h"
+#include "postgres/store/postgres_store.h"
 #include "store/memory_store.h"
 #include "store/sqlite_store.h"
 #include "tests/support/four_ways.h"
 #include "tests/support/paths.h"
+#include "tests/support/postgres_server.h"
 #include "tests/support/script_host.h"
 #include "tests/support/temporary_folder.h"
 
@@ -61,7 +63,10 @@ int wait_for(const pid_t child) {
 
 class Storm {
  public:
-  Storm() : program_(test::program_dir() + "/storm") {
+  // None: in a file of its own.
+  explicit Storm(std::string store = {})
+      : store_(store.empty() ? "sqlite:" + store_path() : std::move(store)),
+        program_(test::program_dir() + "/storm") {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     write_end_ = ends[1];
@@ -112,7 +117,7 @@ class Storm {
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
     const pid_t worker =
-        spawn({program_, "work", store_path(), std::to_string(seed)}, ends[1], write_end_);
+        spawn({program_, "work", store_, std::to_string(seed)}, ends[1], write_end_);
     close(ends[1]);
     char byte = 0;
     while (at_work && read(ends[0], &byte, 1) < 0 && errno == EINTR) {
@@ -127,7 +132,7 @@ class Storm {
 
  public:
   void finish() {
-    const pid_t worker = spawn({program_, "work", store_path(), "0", "finish"}, -1, write_end_);
+    const pid_t worker = spawn({program_, "work", store_, "0", "finish"}, -1, write_end_);
     EXPECT_EQ(wait_for(worker), 0);
     close(write_end_);
     write_end_ = -1;
@@ -142,6 +147,7 @@ class Storm {
   }
 
   TemporaryFolder folder_;
+  const std::string store_;
   const std::string program_;
   int write_end_ = -1;
   pid_t recorder_ = -1;
@@ -201,21 +207,19 @@ int kills_wanted() {
   return wanted == nullptr ? 200 : std::atoi(wanted);
 }
 
-// rule: 1
-TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
-  Storm storm;
+// An engine at work is killed that often, and another one ends what is open. `span_max`: how long at most one lives.
+Acknowledged kill_many(Storm& storm, const int kills, const std::int64_t span_max) {
   std::mt19937_64 random{std::random_device{}()};
-  const int kills = kills_wanted();
   const auto first_start = storm.kill_one_at_its_first_start(1);
-  if (HasFatalFailure()) return;
-  const auto span = std::clamp<std::int64_t>(2 * first_start.count(), 130, 2'000);
+  if (::testing::Test::HasFatalFailure()) return {};
+  const auto span = std::clamp<std::int64_t>(2 * first_start.count(), 130, span_max);
   for (int round = 2; round <= kills; ++round) {
     const auto delay = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(span));
     storm.kill_one_after(std::chrono::milliseconds(delay), round, round % 4 != 0);
-    if (HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return {};
   }
   storm.finish();
-  const Acknowledged acknowledged = read_log(storm.log_path());
+  Acknowledged acknowledged = read_log(storm.log_path());
   fmt::print(
       "{} kills, {} with attempts of actions under way, {} with calls pending; acknowledged: "
       "{} starts, {} events; {} results read back\n",
@@ -225,13 +229,12 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   EXPECT_GT(acknowledged.kills_with_actions + acknowledged.kills_with_calls, kills / 2);
   EXPECT_GT(acknowledged.started.size(), 0U);
   EXPECT_GT(acknowledged.events.size(), 0U);
+  return acknowledged;
+}
 
-  SqliteStoreOptions options;
-  options.path = storm.store_path();
-  auto store = open_sqlite_store(options);
-  ASSERT_TRUE(store) << store.error().message;
+void expect_all_of(const Acknowledged& acknowledged, Store& store) {
   NoReports sink;
-  (*store)->start(sink);
+  store.start(sink);
 
   // Everything in the store, as one set of data that is checked like that of any story.
   MemoryStoreData data;
@@ -239,13 +242,13 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   query.tenant = kTenant;
   query.limit = 1'000;
   for (;;) {
-    const auto page = (*store)->list_executions(query).value();
+    const auto page = store.list_executions(query).value();
     if (page.empty()) break;
     for (const ExecutionRecord& record : page) {
-      auto found = (*store)->load_execution(record.ref, kWholeHistory).value();
+      auto found = store.load_execution(record.ref, kWholeHistory).value();
       ASSERT_TRUE(found);
       EXPECT_TRUE(found->inbox.empty()) << record.execution_id << " has events that wait";
-      for (ActionResultRecord& result : (*store)->action_results(record.ref).value()) {
+      for (ActionResultRecord& result : store.action_results(record.ref).value()) {
         data.results.emplace(std::tuple{record.ref, result.position, result.generation},
                              std::move(result));
       }
@@ -268,7 +271,7 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
   for (const auto& [id, key] : acknowledged.events) {
     const auto ref = data.by_id.find({kTenant, id});
     ASSERT_NE(ref, data.by_id.end()) << id;
-    const auto row = (*store)->find_inbox(ref->second, key).value();
+    const auto row = store.find_inbox(ref->second, key).value();
     ASSERT_TRUE(row) << id << " " << key << " was acknowledged and is gone";
     int received = 0;
     for (const HistoryEvent& event : data.executions.at(ref->second).history) {
@@ -284,7 +287,31 @@ TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
     ASSERT_NE(row, data.results.end()) << where.first << " at " << where.second;
     EXPECT_EQ(row->second.result.bytes, result) << where.first << " at " << where.second;
   }
-  (*store)->close();
+  store.close();
+}
+
+// rule: 1
+TEST(Storm, WhatWasAcknowledgedIsTrueAfterManyKills) {
+  Storm storm;
+  const Acknowledged acknowledged = kill_many(storm, kills_wanted(), 2'000);
+  if (HasFatalFailure()) return;
+  SqliteStoreOptions options;
+  options.path = storm.store_path();
+  auto store = open_sqlite_store(options);
+  ASSERT_TRUE(store) << store.error().message;
+  expect_all_of(acknowledged, **store);
+}
+
+// Each worker waits first for the lease of the one before it, which was killed.
+TEST(PostgresStorm, WhatWasAcknowledgedIsTrueAfterManyKills) {
+  test::PostgresServer server;
+  const std::string store_address = server.new_database_address();
+  Storm storm(store_address);
+  const Acknowledged acknowledged = kill_many(storm, kills_wanted() / 8, 1'000);
+  if (HasFatalFailure()) return;
+  auto store = open_postgres_store({.conninfo = store_address});
+  ASSERT_TRUE(store) << store.error().message;
+  expect_all_of(acknowledged, **store);
 }
 
 }  // namespace

@@ -123,7 +123,8 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-PostgresServer::PostgresServer() : port_(free_port()) {
+PostgresServer::PostgresServer(std::vector<std::string> settings)
+    : settings_(std::move(settings)), port_(free_port()) {
   if (programs().empty()) {
     throw std::runtime_error("PostgreSQL is not installed: run scripts/bootstrap test");
   }
@@ -146,12 +147,15 @@ PostgresServer::~PostgresServer() { stop(true); }
 
 void PostgresServer::start() {
   const std::string log = folder_.file("log");
-  pid_ =
-      begin({programs() / "postgres", "-D", folder_.file("data"), "-p", std::to_string(port_), "-c",
-             "listen_addresses=127.0.0.1", "-c",
-             "unix_socket_directories=" + folder_.path().string(), "-c", "max_connections=60", "-c",
-             "fsync=off", "-c", "max_prepared_transactions=2", "-c", "deadlock_timeout=100ms"},
-            log);
+  std::vector<std::string> command{programs() / "postgres", "-D", folder_.file("data"), "-p",
+                                   std::to_string(port_)};
+  std::vector<std::string> settings{
+      "listen_addresses=127.0.0.1",  "unix_socket_directories=" + folder_.path().string(),
+      "max_connections=60",          "fsync=off",
+      "max_prepared_transactions=2", "deadlock_timeout=100ms"};
+  settings.insert(settings.end(), settings_.begin(), settings_.end());
+  for (const std::string& setting : settings) command.insert(command.end(), {"-c", setting});
+  pid_ = begin(command, log);
   const auto until = std::chrono::steady_clock::now() + kStartMax;
   while (PQping(conninfo("postgres").c_str()) != PQPING_OK) {
     int status = 0;
@@ -173,6 +177,12 @@ std::string PostgresServer::conninfo(const std::string& database, const int port
   return fmt::format(
       "host=127.0.0.1 port={} user=pawl dbname={} sslmode=disable gssencmode=disable", port,
       database);
+}
+
+std::string PostgresServer::new_database_address() {
+  new_database();
+  return fmt::format("postgresql://pawl@127.0.0.1:{}/test_{}?sslmode=disable&gssencmode=disable",
+                     port_, databases_);
 }
 
 std::string PostgresServer::new_database() {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/support/temporary_folder.h"
 
@@ -11,14 +12,16 @@ namespace pawl::test {
 // its own pid.
 class PostgresServer {
  public:
-  // Throws std::runtime_error with what the server says.
-  PostgresServer();
+  // With these settings beside its own ("fsync=on"). Throws std::runtime_error with what the server says.
+  explicit PostgresServer(std::vector<std::string> settings = {});
   ~PostgresServer();
   PostgresServer(const PostgresServer&) = delete;
   PostgresServer& operator=(const PostgresServer&) = delete;
 
   // What connects to an empty database, which is made.
   std::string new_database();
+  // The same, as an address.
+  std::string new_database_address();
   std::string conninfo(const std::string& database) const { return conninfo(database, port_); }
   static std::string conninfo(const std::string& database, int port);
   int port() const { return port_; }
@@ -29,6 +32,7 @@ class PostgresServer {
 
  private:
   const TemporaryFolder folder_;
+  const std::vector<std::string> settings_;
   const int port_;
   int pid_ = -1;
   int databases_ = 0;

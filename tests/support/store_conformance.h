@@ -48,7 +48,7 @@ class StoreConformance : public testing::Test {
   }
 
   ExecutionRef start(std::string id, std::string tenant = "acme", bool in_flight = false) {
-    const auto ref = store->next_execution_ref();
+    const auto ref = store->next_execution_ref({}, {});
     auto transition = start_transition(ref, std::move(tenant), std::move(id));
     transition.created->in_flight = in_flight;
     const auto error = commit(std::move(transition));
@@ -65,7 +65,7 @@ TYPED_TEST_SUITE_P(StoreConformance);
 
 TYPED_TEST_P(StoreConformance, KeepsEveryFieldOverARestart) {
   auto& self = *this;
-  const auto ref = self.store->next_execution_ref();
+  const auto ref = self.store->next_execution_ref({}, {});
   Transition transition = start_transition(ref, "acme", "wf-1");
   auto& record = *transition.created;
   record.workflow = "Invoice";
@@ -441,7 +441,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
 
   self.reopen();
   EXPECT_GT(self.store->next_inbox_id(), ids[2]) << "numbers are not used twice";
-  EXPECT_GT(self.store->next_execution_ref(), ref);
+  EXPECT_GT(self.store->next_execution_ref({}, {}), ref);
 }
 
 TYPED_TEST_P(StoreConformance, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt) {
@@ -686,7 +686,7 @@ TYPED_TEST_P(StoreConformance, ReportsEachStreamInOrder) {
   std::vector<ExecutionRef> refs;
   for (std::uint64_t id = 1; id <= 50; ++id) {
     for (std::uint32_t stream = 0; stream < 3; ++stream) {
-      const auto ref = self.store->next_execution_ref();
+      const auto ref = self.store->next_execution_ref({}, {});
       refs.push_back(ref);
       requests.push_back({stream, 0, id, start_transition(ref, "acme", std::to_string(ref))});
     }
@@ -713,7 +713,7 @@ TYPED_TEST_P(StoreConformance, ReportsEachStreamInOrder) {
 TYPED_TEST_P(StoreConformance, AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration) {
   auto& self = *this;
   const auto ref = self.start("wf-1");
-  const auto others = self.store->next_execution_ref();
+  const auto others = self.store->next_execution_ref({}, {});
   std::vector<CommitRequest> requests;
   const std::uint64_t base = 10;
   auto changed = append_transition(ref, "acme", 2, 1);
@@ -772,7 +772,7 @@ TYPED_TEST_P(StoreConformance, RefusesWhatCannotBeRight) {
   std::vector<std::pair<std::string, Transition>> wrong;
   wrong.emplace_back("a second result at a position", with_result);
   wrong.emplace_back("the same execution id",
-                     start_transition(self.store->next_execution_ref(), "acme", "wf-1"));
+                     start_transition(self.store->next_execution_ref({}, {}), "acme", "wf-1"));
   wrong.emplace_back("the same reference", start_transition(ref, "acme", "wf-3"));
   Transition change;
   change.execution = ref + 1'000;
@@ -789,7 +789,7 @@ TYPED_TEST_P(StoreConformance, RefusesWhatCannotBeRight) {
   undone.inbox_completed.push_back({999, InboxStatus::completed, "", ""});
   wrong.emplace_back("a record along with a row that does not fit", undone);
   wrong.emplace_back("a gap where that record was", append_transition(ref, "acme", 3, 1));
-  Transition both = start_transition(self.store->next_execution_ref(), "acme", "wf-4");
+  Transition both = start_transition(self.store->next_execution_ref({}, {}), "acme", "wf-4");
   both.changed.emplace();
   wrong.emplace_back("created and changed", both);
   Transition completion;
@@ -817,7 +817,7 @@ TYPED_TEST_P(StoreConformance, CloseFinishesWhatIsQueuedAndRefusesTheRest) {
   auto& self = *this;
   std::vector<CommitRequest> requests;
   for (std::uint64_t id = 1; id <= 100; ++id) {
-    const auto ref = self.store->next_execution_ref();
+    const auto ref = self.store->next_execution_ref({}, {});
     requests.push_back({7, 0, id, start_transition(ref, "acme", std::to_string(ref))});
   }
   self.driver->commit(requests);
@@ -877,13 +877,104 @@ TYPED_TEST_P(StoreConformance, ReadsWhileItWrites) {
   EXPECT_EQ(torn, 0);
 }
 
+// Commits that come in one call may be one transaction: each builds upon those before it.
+TYPED_TEST_P(StoreConformance, WhatComesTogetherAddsUp) {
+  auto& self = *this;
+  const auto ref = self.store->next_execution_ref("acme", "wf-1");
+  Transition created = start_transition(ref, "acme", "wf-1");
+  created.timers_set = {{ref, 1, TimerKind::sleep, 100}, {ref, 2, TimerKind::wait, 200}};
+  InboxRecord event;
+  event.id = self.store->next_inbox_id();
+  event.execution = ref;
+  event.tenant = "acme";
+  event.event_id = "evt-1";
+  event.event_name = "Go";
+  event.payload = Payload::json("1");
+  event.idempotency_key = "ik";
+  created.inbox_added.push_back(event);
+  InboxRecord mail = event;
+  mail.id = self.store->next_inbox_id();
+  mail.execution = 0;
+  mail.execution_id = "wf-2";
+  mail.idempotency_key.clear();
+  created.inbox_added.push_back(mail);
+
+  Transition second = append_transition(ref, "acme", 2, 2);
+  second.changed = ExecutionChange{};
+  second.changed->state = "second";
+  second.changed->condition = Condition::no_action;
+  second.changed->condition_detail = "send_mail";
+  second.changed->in_flight = true;
+  second.changed->last_sequence = 3;
+  second.changed->at = 20;
+  second.timers_cleared = {1};
+  second.timers_set = {{ref, 2, TimerKind::wait, 300}, {ref, 3, TimerKind::retry, 400}};
+  second.inbox_completed = {{event.id, InboxStatus::completed, "", "{\"answer\":1}"}};
+
+  Transition third = append_transition(ref, "acme", 4, 1);
+  third.changed = ExecutionChange{};
+  third.changed->status = ExecutionStatus::completed;
+  third.changed->condition = Condition::none;
+  third.changed->condition_detail = std::string{};
+  third.changed->in_flight = false;
+  third.changed->result = Payload::json("{\"sum\":3}");
+  third.changed->last_sequence = 4;
+  third.changed->at = 30;
+  third.timers_cleared = {3};
+
+  const auto error = self.driver->commit_and_wait({created, second, third});
+  ASSERT_FALSE(error) << error->message;
+  const auto found = self.store->load_execution(ref, kWholeHistory);
+  ASSERT_TRUE(found && *found);
+  const StoredExecution& stored = **found;
+  EXPECT_EQ(stored.record.status, ExecutionStatus::completed);
+  EXPECT_EQ(stored.record.state, "second");
+  EXPECT_EQ(stored.record.condition, Condition::none);
+  EXPECT_EQ(stored.record.condition_detail, "");
+  EXPECT_FALSE(stored.record.in_flight);
+  EXPECT_EQ(stored.record.result, Payload::json("{\"sum\":3}"));
+  EXPECT_EQ(stored.record.last_sequence, 4);
+  EXPECT_EQ(stored.record.updated_at, 30);
+  EXPECT_EQ(stored.history.size(), 4U);
+  EXPECT_TRUE(stored.inbox.empty());
+  const auto answered = self.store->find_inbox(ref, "ik");
+  ASSERT_TRUE(answered && *answered);
+  EXPECT_EQ((*answered)->answer, "{\"answer\":1}");
+  EXPECT_TRUE((*answered)->payload.is_none());
+  const auto timers = self.store->timers_after({}, 10);
+  ASSERT_TRUE(timers);
+  EXPECT_EQ(*timers, (std::vector<TimerRecord>{{ref, 2, TimerKind::wait, 300}}));
+  const auto open = self.store->mail_after(0, 10);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(open->size(), 1U);
+  EXPECT_EQ(open->front().id, mail.id);
+  // Once more, of a row that was there before.
+  Transition fourth;
+  fourth.execution = ref;
+  fourth.tenant = "acme";
+  fourth.changed = ExecutionChange{};
+  fourth.changed->state = "fourth";
+  fourth.changed->last_sequence = 4;
+  fourth.changed->at = 40;
+  Transition fifth = fourth;
+  fifth.changed->state.reset();
+  fifth.changed->condition = Condition::waiting;
+  fifth.changed->at = 50;
+  ASSERT_FALSE(self.driver->commit_and_wait({fourth, fifth}));
+  const auto again = self.store->load_execution(ref, kNoHistory);
+  ASSERT_TRUE(again && *again);
+  EXPECT_EQ((*again)->record.state, "fourth");
+  EXPECT_EQ((*again)->record.condition, Condition::waiting);
+  EXPECT_EQ((*again)->record.updated_at, 50);
+}
+
 REGISTER_TYPED_TEST_SUITE_P(
-    StoreConformance, KeepsEveryFieldOverARestart, TellsUnknownFromForeignInNoWay,
-    ChangesOnlyWhatIsGiven, ReadsHistoriesInPages, LoadsTheBeginningOfAHistoryWithItsLaterRetries,
-    SnapshotsAreFoundFromTheirSequenceOn, TellsTheEndOfAHistoryWithoutReadingIt,
-    TimersAreReplacedClearedAndOrdered, InboxRowsAreOpenUntilCompleted,
-    MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt, ShowsGraphsAndTheirSyncPoints,
-    ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
+    StoreConformance, KeepsEveryFieldOverARestart, WhatComesTogetherAddsUp,
+    TellsUnknownFromForeignInNoWay, ChangesOnlyWhatIsGiven, ReadsHistoriesInPages,
+    LoadsTheBeginningOfAHistoryWithItsLaterRetries, SnapshotsAreFoundFromTheirSequenceOn,
+    TellsTheEndOfAHistoryWithoutReadingIt, TimersAreReplacedClearedAndOrdered,
+    InboxRowsAreOpenUntilCompleted, MailIsFoundUntilItIsTakenAndBelongsToWhoTookIt,
+    ShowsGraphsAndTheirSyncPoints, ResumesWhatIsInFlightStuckOrHasMail, ListsByTenantNewestFirst,
     ResultsOutsideOfExecutionsAreFoundByKeyAndTenant, ReportsEachStreamInOrder,
     AClashFailsItsOwnStreamOnlyAndThatUntilTheNextGeneration, RefusesWhatCannotBeRight,
     CloseFinishesWhatIsQueuedAndRefusesTheRest, ReadsWhileItWrites);

@@ -41,7 +41,9 @@ void World::boot() {
   host_ = make_host_();
   shard_ = std::make_unique<Shard>(
       ShardOptions{0, options_.limits},
-      [this](std::string_view, std::string_view) { return store_->next_execution_ref(); },
+      [this](const std::string_view tenant, const std::string_view execution_id) {
+        return store_->next_execution_ref(tenant, execution_id);
+      },
       [this] { return store_->next_inbox_id(); });
   for (const auto& [name, version] : workflows_)
     inputs_.emplace_back(WorkflowRegistered{name, version, 0});

@@ -1,0 +1,114 @@
+#include "postgres/store/leases.h"
+
+#include <utility>
+
+#include "postgres/store/columns.h"
+
+namespace pawl {
+namespace {
+
+// FOR UPDATE waits for the transactions that look at the row (FOR KEY SHARE); a plain UPDATE would not.
+constexpr PgStatement kClaim{
+    "claim",
+    "WITH free AS MATERIALIZED (SELECT partition FROM workflow_partitions "
+    "WHERE partition = ANY($3::integer[]) AND (owner IS NULL OR expires_at < clock_timestamp()) "
+    "ORDER BY partition FOR UPDATE SKIP LOCKED) "
+    "UPDATE workflow_partitions p SET owner = $1::text, epoch = p.epoch + 1, "
+    "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
+    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch"};
+constexpr PgStatement kRenew{
+    "renew",
+    "UPDATE workflow_partitions p SET "
+    "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
+    "FROM unnest($3::integer[], $4::bigint[]) AS r(partition, epoch) "
+    "WHERE p.partition = r.partition AND p.owner = $1::text AND p.epoch = r.epoch "
+    "RETURNING p.partition, p.epoch"};
+constexpr PgStatement kRelease{
+    "release",
+    "UPDATE workflow_partitions p SET owner = NULL, expires_at = '-infinity' "
+    "FROM unnest($3::integer[], $4::bigint[]) AS r(partition, epoch) "
+    "WHERE p.partition = r.partition AND p.owner = $1::text AND p.epoch = r.epoch AND $2::bigint > "
+    "0 "
+    "RETURNING p.partition, p.epoch"};
+
+std::vector<Lease> leases_of(const PgResult& result) {
+  std::vector<Lease> leases;
+  for (int row = 0; row < PQntuples(result.get()); ++row) {
+    const PgRow lease(result.get(), row);
+    leases.push_back({static_cast<int>(lease.integer(0)), lease.integer(1)});
+  }
+  return leases;
+}
+
+}  // namespace
+
+void Leases::add(const std::vector<Lease>& leases) {
+  const std::lock_guard lock(mutex_);
+  for (const Lease& lease : leases) epochs_.insert_or_assign(lease.partition, lease.epoch);
+}
+
+void Leases::remove(const int partition, const std::int64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  const auto held = epochs_.find(partition);
+  if (held != epochs_.end() && held->second == epoch) epochs_.erase(held);
+}
+
+std::optional<std::int64_t> Leases::epoch_of(const int partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto held = epochs_.find(partition);
+  if (held == epochs_.end()) return std::nullopt;
+  return held->second;
+}
+
+std::vector<Lease> Leases::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Lease> leases;
+  for (const auto& [partition, epoch] : epochs_) leases.push_back({partition, epoch});
+  return leases;
+}
+
+const std::vector<PgStatement>& LeaseRows::statements() {
+  static const std::vector<PgStatement> all{kClaim, kRenew, kRelease};
+  return all;
+}
+
+PgOutcome<std::vector<Lease>> LeaseRows::claim(const std::vector<int>& partitions) {
+  PgColumn wanted(PgType::int4);
+  for (const int partition : partitions) wanted.add(std::int32_t{partition});
+  pipeline_.add(
+      kClaim.name,
+      PgParameters().add_text(worker_).add(std::int64_t{lease_.count()}).add_array(wanted.bytes()));
+  auto answers = pipeline_.run();
+  if (!answers) return answers.error();
+  return leases_of(answers->front());
+}
+
+PgOutcome<std::vector<Lease>> LeaseRows::run(const char* const statement,
+                                             const std::vector<Lease>& leases) {
+  PgColumn partitions(PgType::int4);
+  PgColumn epochs(PgType::int8);
+  for (const Lease& lease : leases) {
+    partitions.add(std::int32_t{lease.partition});
+    epochs.add(lease.epoch);
+  }
+  pipeline_.add(statement, PgParameters()
+                               .add_text(worker_)
+                               .add(std::int64_t{lease_.count()})
+                               .add_array(partitions.bytes())
+                               .add_array(epochs.bytes()));
+  auto answers = pipeline_.run();
+  if (!answers) return answers.error();
+  return leases_of(answers->front());
+}
+
+PgOutcome<std::vector<Lease>> LeaseRows::renew(const std::vector<Lease>& leases) {
+  return run(kRenew.name, leases);
+}
+
+PgOutcome<void> LeaseRows::release(const std::vector<Lease>& leases) {
+  auto released = run(kRelease.name, leases);
+  if (!released) return released.error();
+  return {};
+}
+
+}  // namespace pawl

@@ -1,0 +1,304 @@
+#include "postgres/store/postgres_store.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <libpq-fe.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "postgres/store/rows.h"
+#include "tests/support/cutting_proxy.h"
+#include "tests/support/postgres_server.h"
+#include "tests/support/store_conformance.h"
+
+namespace pawl {
+namespace {
+
+using namespace std::chrono_literals;
+
+test::PostgresServer& server() {
+  static test::PostgresServer one;
+  return one;
+}
+
+struct PostgresMaker {
+  std::string conninfo = server().new_database();
+  std::unique_ptr<Store> open() {
+    PostgresStoreOptions options;
+    options.conninfo = conninfo;
+    auto store = open_postgres_store(options);
+    EXPECT_TRUE(store) << store.error().message;
+    return store ? std::move(*store) : nullptr;
+  }
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(PostgresStore, StoreConformance, PostgresMaker);
+
+class PostgresStoreTest : public ::testing::Test {
+ protected:
+  ~PostgresStoreTest() override {
+    if (store_) store_->close();
+  }
+
+  Store& open(PostgresStoreOptions options = {}) {
+    if (options.conninfo.empty()) options.conninfo = conninfo_;
+    auto opened = open_postgres_store(options);
+    if (!opened) throw std::runtime_error(opened.error().message);
+    store_ = std::move(*opened);
+    driver_ = std::make_unique<StoreDriver>();
+    store_->start(*driver_);
+    driver_->attach(*store_);
+    return *store_;
+  }
+
+  // What an operator's psql does: the first column of the first row.
+  std::string sql(const std::string& text) const {
+    const std::unique_ptr<PGconn, decltype(&PQfinish)> shell(PQconnectdb(conninfo_.c_str()),
+                                                             &PQfinish);
+    const std::unique_ptr<PGresult, decltype(&PQclear)> answer(PQexec(shell.get(), text.c_str()),
+                                                               &PQclear);
+    const auto status = PQresultStatus(answer.get());
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+      throw std::runtime_error(PQerrorMessage(shell.get()));
+    }
+    return PQntuples(answer.get()) == 0 ? "" : PQgetvalue(answer.get(), 0, 0);
+  }
+
+  // An id whose execution is in that partition.
+  static std::string id_in(const int partition, const int partitions) {
+    for (int number = 0;; ++number) {
+      std::string id = fmt::format("order-{}", number);
+      if (partition_of("acme", id, partitions) == partition) return id;
+    }
+  }
+
+  Transition start_of(const std::string& id) {
+    return start_transition(store_->next_execution_ref("acme", id), "acme", id);
+  }
+
+  const std::string conninfo_ = server().new_database();
+  std::unique_ptr<StoreDriver> driver_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(PostgresStoreTest, AnExecutionIsInThePartitionOfItsId) {
+  open({.partitions = 8});
+  for (int partition = 0; partition < 8; ++partition) {
+    const std::string id = id_in(partition, 8);
+    EXPECT_EQ(partition_of(store_->next_execution_ref("acme", id)), partition);
+    ASSERT_FALSE(driver_->commit_and_wait({start_of(id)}));
+  }
+  EXPECT_EQ(sql("SELECT count(DISTINCT partition) FROM workflow_executions"), "8");
+}
+
+TEST_F(PostgresStoreTest, ALostPartitionLeavesTheRestOfTheBatchWhole) {
+  open({.partitions = 2});
+  const Transition lost = start_of(id_in(0, 2));
+  const Transition kept = start_of(id_in(1, 2));
+  sql("UPDATE workflow_partitions SET owner = 'another', epoch = epoch + 1 WHERE partition = 0");
+  driver_->commit({{0, 0, 1, lost}, {1, 0, 1, kept}});
+  driver_->wait_for(0, 1);
+  driver_->wait_for(1, 1);
+  ASSERT_TRUE(driver_->error_of(0, 1));
+  EXPECT_NE(driver_->error_of(0, 1)->message.find("partition 0"), std::string::npos);
+  EXPECT_FALSE(driver_->error_of(1, 1));
+  EXPECT_EQ(sql("SELECT string_agg(execution_id, ',') FROM workflow_executions"),
+            kept.created->execution_id);
+}
+
+TEST_F(PostgresStoreTest, ARefusedCommitLeavesTheOthersOfTheBatchWhole) {
+  open({.partitions = 1});
+  const Transition first = start_of("order-1");
+  Transition again = start_of("order-1");  // another number, the same id
+  const Transition other = start_of("order-2");
+  driver_->commit({{0, 0, 1, first}, {1, 0, 1, again}, {2, 0, 1, other}});
+  for (const std::uint32_t stream : {0U, 1U, 2U}) driver_->wait_for(stream, 1);
+  EXPECT_FALSE(driver_->error_of(0, 1));
+  ASSERT_TRUE(driver_->error_of(1, 1));
+  EXPECT_EQ(driver_->error_of(1, 1)->code, ErrorCode::internal);
+  EXPECT_FALSE(driver_->error_of(2, 1));
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_executions"), "2");
+}
+
+// The connection breaks around COMMIT: whether it arrived or not, the commit is there once, and nobody is told
+// that it failed.
+TEST_F(PostgresStoreTest, ACommitWhoseAnswerIsLostIsLookedUp) {
+  test::CuttingProxy proxy(server().port());
+  const std::string database = conninfo_.substr(conninfo_.find("dbname="));
+  const std::string name = database.substr(7, database.find(' ') - 7);
+  PostgresStoreOptions options;
+  options.conninfo = test::PostgresServer::conninfo(name, proxy.port());
+  open(options);
+  int number = 0;
+  for (const bool delivered : {true, false, true, false}) {
+    const std::string id = fmt::format("order-{}", ++number);
+    proxy.cut_at(std::string("\0COMMIT\0", 8), delivered);  // by itself, and not a part of BEGIN
+    const auto error = driver_->commit_and_wait({start_of(id)});
+    EXPECT_FALSE(error) << error->message;
+    EXPECT_EQ(proxy.cuts(), number);
+    EXPECT_EQ(sql("SELECT count(*) FROM workflow_events e JOIN workflow_executions x "
+                  "USING (execution) WHERE x.execution_id = '" +
+                  id + "'"),
+              "1");
+  }
+}
+
+TEST_F(PostgresStoreTest, AServerThatIsStoppedAndStartedLosesNothing) {
+  // A commit takes some time, so that the end of its session comes while it is on its way to the disk.
+  test::PostgresServer own({"fsync=on", "commit_delay=5000", "commit_siblings=0"});
+  PostgresStoreOptions options;
+  options.conninfo = own.new_database();
+  Store& store = open(options);
+  const ExecutionRef ref = store.next_execution_ref("acme", "long");
+  ASSERT_FALSE(driver_->commit_and_wait({start_transition(ref, "acme", "long")}));
+  std::atomic<bool> over = false;
+  std::atomic<std::int64_t> acknowledged = 1;
+  std::thread client([&] {
+    while (!over) {
+      const auto error =
+          driver_->commit_and_wait({append_transition(ref, "acme", acknowledged + 1, 1)});
+      EXPECT_FALSE(error) << error->message;
+      if (error) return;
+      ++acknowledged;
+    }
+  });
+  for (int fault = 0; fault < 8; ++fault) {
+    const std::int64_t before = acknowledged;
+    while (acknowledged < before + 10) std::this_thread::sleep_for(1ms);
+    const bool at_once = fault % 4 == 3;  // the others tell each session that it is over
+    own.stop(at_once);
+    own.start();
+  }
+  const std::int64_t before = acknowledged;
+  while (acknowledged < before + 20) std::this_thread::sleep_for(1ms);
+  over = true;
+  client.join();
+  const auto stored = store.load_execution(ref, kWholeHistory);
+  ASSERT_TRUE(stored && *stored);
+  EXPECT_EQ(std::ssize((*stored)->history), acknowledged.load());
+  store.close();
+  store_.reset();
+}
+
+// The server ends the session while the commit syncs: it is committed, and the answer to it comes with an error.
+TEST_F(PostgresStoreTest, ASessionThatIsEndedWithinACommitDoublesNothing) {
+  test::PostgresServer own({"fsync=on", "commit_delay=20000", "commit_siblings=0"});
+  PostgresStoreOptions options;
+  options.conninfo = own.new_database();
+  open(options);
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> shell(PQconnectdb(options.conninfo.c_str()),
+                                                           &PQfinish);
+  for (int number = 0; number < 8; ++number) {
+    std::atomic<bool> over = false;
+    std::thread killer([&] {
+      while (!over) {
+        PQclear(PQexec(shell.get(),
+                       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = "
+                       "'COMMIT' AND state = 'active' AND pid <> pg_backend_pid()"));
+        std::this_thread::sleep_for(5ms);
+      }
+    });
+    std::this_thread::sleep_for(10ms);
+    const auto error = driver_->commit_and_wait({start_of(fmt::format("order-{}", number))});
+    over = true;
+    killer.join();
+    EXPECT_FALSE(error) << error->message;
+  }
+  const std::unique_ptr<PGresult, decltype(&PQclear)> counted(
+      PQexec(shell.get(), "SELECT count(*) FROM workflow_events"), &PQclear);
+  EXPECT_STREQ(PQgetvalue(counted.get(), 0, 0), "8");
+  store_->close();
+  store_.reset();
+}
+
+// What follows in a stream builds upon what was lost.
+TEST_F(PostgresStoreTest, WhatFollowsALostPartitionInItsStreamIsRefusedToo) {
+  open({.partitions = 2});
+  const Transition lost = start_of(id_in(0, 2));
+  const Transition behind = start_of(id_in(1, 2));
+  sql("UPDATE workflow_partitions SET owner = 'another', epoch = epoch + 1 WHERE partition = 0");
+  driver_->commit({{0, 0, 1, lost}, {0, 0, 2, behind}});
+  driver_->wait_for(0, 2);
+  EXPECT_TRUE(driver_->error_of(0, 1));
+  EXPECT_TRUE(driver_->error_of(0, 2));
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_executions"), "0");
+}
+
+TEST_F(PostgresStoreTest, AWorkerThatComesAgainUnderItsNameCountsItsCommitsAnew) {
+  open({.worker = "w1"});
+  store_->close();
+  store_.reset();
+  sql("INSERT INTO workflow_workers(worker, last_commit) VALUES ('w1', 5)");
+  open({.worker = "w1"});
+  EXPECT_EQ(sql("SELECT last_commit FROM workflow_workers"), "0");
+}
+
+TEST_F(PostgresStoreTest, WhoMayNotCreateTablesOpensThoseThatAreThere) {
+  open();
+  store_->close();
+  store_.reset();
+  sql("CREATE ROLE app LOGIN");
+  sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app");
+  sql("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO app");
+  PostgresStoreOptions options;
+  options.conninfo = conninfo_ + " user=app";
+  open(options);
+  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+  store_->close();
+  store_.reset();
+  sql("DROP OWNED BY app");
+  sql("DROP ROLE app");
+}
+
+TEST_F(PostgresStoreTest, ASecondWorkerIsToldThatThereIsOne) {
+  open({.lease = 300ms});
+  const auto second = open_postgres_store({.conninfo = conninfo_, .lease = 300ms});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::store_in_use);
+  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")})) << "the first one goes on";
+}
+
+TEST_F(PostgresStoreTest, WhatAWorkerLeftIsTakenWhenItsLeaseIsOver) {
+  open();
+  store_->close();
+  store_.reset();
+  sql("UPDATE workflow_partitions SET owner = 'killed', epoch = 41, "
+      "expires_at = clock_timestamp() + interval '700 milliseconds'");
+  open({.lease = 1s});
+  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+  EXPECT_EQ(sql("SELECT min(epoch) FROM workflow_partitions"), "42");
+}
+
+TEST_F(PostgresStoreTest, TablesOfANewerVersionAreRefusedAndLeftAsTheyWere) {
+  open();
+  store_->close();
+  store_.reset();
+  sql("INSERT INTO workflow_migrations(number, name) VALUES (999, 'of_the_future')");
+  const auto opened = open_postgres_store({.conninfo = conninfo_});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::store_invalid);
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_partitions WHERE owner IS NOT NULL"), "0");
+}
+
+TEST_F(PostgresStoreTest, WhatPeopleAskInSql) {
+  open();
+  Transition transition = start_of("order-1");
+  transition.records[0].payload = Payload::json(R"({"total":12})");
+  transition.created->created_at = 1'000;
+  ASSERT_FALSE(driver_->commit_and_wait({transition}));
+  EXPECT_EQ(
+      sql("SELECT payload::jsonb ->> 'total' FROM workflow_history WHERE execution_id = 'order-1'"),
+      "12");
+  EXPECT_EQ(sql("SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS') "
+                "FROM workflow_executions"),
+            "1970-01-01 00:00:01.000");
+}
+
+}  // namespace
+}  // namespace pawl

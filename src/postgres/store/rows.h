@@ -1,0 +1,90 @@
+#pragma once
+
+// What a batch of transitions comes to, as the rows that PostgreSQL is given: of a row that several of them write
+// only the last is left, since a statement writes each row once.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/store.h"
+#include "postgres/store/pipeline.h"
+
+namespace pawl {
+
+// The partition that an execution, or a row of the inbox, belongs to; see execution_ref().
+int partition_of(ExecutionRef ref);
+ExecutionRef execution_ref(int partition, std::int64_t number);
+inline constexpr int kPartitionsMax = 1'024;
+
+// Which partition has the execution of that id, of so many.
+int partition_of(std::string_view tenant, std::string_view execution_id, int partitions);
+
+struct BatchStatement {
+  const char* name;
+  // How many rows it has to write; none: it does not matter.
+  std::optional<std::int64_t> rows;
+};
+
+// One thread. Refers to the transitions that were added, which have to stay.
+class BatchRows {
+ public:
+  // Into how many partitions the store is divided: for mail, which is put where its receiver is.
+  explicit BatchRows(int partitions) : partitions_(partitions) {}
+
+  void add(const Transition& transition);
+  void add(const StateSnapshot& snapshot);
+
+  // Queues the statements that write all of it, and says which they are, in that order.
+  std::vector<BatchStatement> queue(PgPipeline& pipeline) const;
+
+  static const std::vector<PgStatement>& statements();
+
+ private:
+  struct ExecutionRow {
+    std::optional<ExecutionRecord> created;
+    std::optional<ExecutionChange> changed;
+    const std::string* tenant = nullptr;
+  };
+  struct TimerRow {
+    const TimerRecord* set = nullptr;  // null: cleared
+    const std::string* tenant = nullptr;
+  };
+  struct InboxRow {
+    const InboxRecord* added = nullptr;
+    const InboxCompletion* completed = nullptr;
+    ExecutionRef completed_by = 0;
+  };
+  struct GraphRow {
+    const GraphActionRecord* added = nullptr;
+    const std::string* tenant = nullptr;
+    std::optional<bool> skipped;
+  };
+  struct PointRow {
+    const SyncPointRecord* set = nullptr;
+    const std::string* tenant = nullptr;
+  };
+
+  void queue_executions(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_events(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_timers(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_results(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_graphs(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_inbox(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_snapshots(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+
+  const int partitions_;
+  std::vector<const Transition*> transitions_;
+  std::vector<const StateSnapshot*> snapshots_;
+  std::map<ExecutionRef, ExecutionRow> executions_;
+  std::map<std::pair<ExecutionRef, Position>, TimerRow> timers_;
+  std::map<InboxId, InboxRow> inbox_;
+  std::map<std::tuple<ExecutionRef, Position, Position>, GraphRow> graphs_;
+  std::map<std::tuple<ExecutionRef, Position, std::string>, PointRow> points_;
+};
+
+}  // namespace pawl

@@ -1,0 +1,106 @@
+#pragma once
+
+// The thread that commits to PostgreSQL: what is queued is the next transaction, in three round trips. It looks at
+// the leases of the partitions that it writes to, writes all rows a column at a time, and commits.
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/store.h"
+#include "postgres/store/leases.h"
+#include "postgres/store/pipeline.h"
+#include "postgres/store/rows.h"
+#include "store/stream_gate.h"
+
+namespace pawl {
+
+struct PostgresWriterOptions {
+  PostgresParameters parameters;
+  std::string worker;
+  int partitions = 1;
+  std::chrono::milliseconds lease{10'000};
+  // For how long a commit is tried again where the server can't be reached, before it fails.
+  std::chrono::milliseconds retry_max{10'000};
+};
+
+class PostgresWriter {
+ public:
+  PostgresWriter(PostgresWriterOptions options, Leases& leases);
+  ~PostgresWriter() { stop(); }
+
+  // See Store.
+  void start(CommitSink& sink);
+  void commit(std::vector<CommitRequest> requests);
+  void keep(StateSnapshot snapshot);
+  std::size_t queued() const { return queued_.load(std::memory_order_relaxed); }
+  // Waits for what is queued; later commits answer `closed`, after all earlier ones are reported.
+  void stop();
+
+ private:
+  using Batch = std::vector<CommitRequest>;
+  using Answers = std::vector<std::optional<Error>>;
+  // What became of a transaction.
+  struct Tried {
+    enum class End {
+      settled,  // all that has no answer is committed
+      refused,  // a row of it is; nothing was committed
+      again,    // nothing was committed, and it may go better next time
+      failed,   // nothing was committed
+    };
+    End end = End::settled;
+    Error error;
+  };
+
+  void run();
+  bool take(Batch& batch);
+  Answers commit_batch(const Batch& batch);
+  void settle(const Batch& batch, Answers& answers, std::vector<std::size_t> wanted);
+  Tried try_once(const Batch& batch, Answers& answers, const std::vector<std::size_t>& wanted);
+  Tried look_up(std::int64_t marker);
+  PgOutcome<void> connect();
+  std::vector<std::size_t> keep_held(const Batch& batch, Answers& answers,
+                                     const std::vector<std::size_t>& wanted, const PgResult& held);
+  std::optional<Error> gap(const Batch& batch, const std::vector<std::size_t>& wanted,
+                           const PgResult* ends);
+  Tried after_failure(const PgFailure& failure, std::string_view doing);
+  void roll_back();
+  void remember_ends(const Batch& batch, const std::vector<std::size_t>& written);
+  void fail(const CommitRequest& request, std::optional<Error>& answer, const Error& error);
+  void report(const Batch& batch, const Answers& answers);
+  bool pause(std::chrono::milliseconds time);
+
+  const PostgresWriterOptions options_;
+  Leases& leases_;
+  // Used by the thread alone.
+  PgPipeline pipeline_;
+  StreamGate gate_;
+  std::deque<CommitRequest> taken_;
+  std::vector<StateSnapshot> snapshots_;                 // of this batch
+  std::unordered_map<ExecutionRef, std::int64_t> ends_;  // of histories that grew lately
+  std::int64_t last_marker_ = 0;
+
+  CommitSink* sink_ = nullptr;
+  std::thread thread_;
+  std::atomic<std::size_t> queued_{0};
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_.
+  std::vector<std::vector<CommitRequest>> queue_;
+  std::vector<StateSnapshot> to_keep_;
+  std::vector<CommitRequest> late_;
+  bool closing_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace pawl
