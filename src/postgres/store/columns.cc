@@ -14,19 +14,6 @@ constexpr std::int64_t kMicrosecondsPerMs = 1'000;
 
 }  // namespace
 
-unsigned array_type_of(const PgType element) {
-  switch (element) {
-    case PgType::boolean: return 1000;
-    case PgType::bytes: return 1001;
-    case PgType::int2: return 1005;
-    case PgType::int4: return 1007;
-    case PgType::text: return 1009;
-    case PgType::int8: return 1016;
-    case PgType::time: return 1185;
-  }
-  return 0;
-}
-
 void append_big_endian(std::string& bytes, const std::uint64_t value, const int count) {
   for (int byte = count - 1; byte >= 0; --byte) {
     bytes.push_back(static_cast<char>((value >> (8 * byte)) & 0xff));

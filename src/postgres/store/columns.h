@@ -13,7 +13,7 @@
 
 namespace pawl {
 
-// Element types, and those of arrays of them, of the server's catalogue (pg_type).
+// Element types, of the server's catalogue (pg_type).
 enum class PgType : unsigned {
   boolean = 16,
   bytes = 17,
@@ -23,7 +23,6 @@ enum class PgType : unsigned {
   text = 25,
   time = 1184,  // timestamp with time zone
 };
-unsigned array_type_of(PgType element);
 
 class PgColumn {
  public:
@@ -39,7 +38,6 @@ class PgColumn {
   // NULL where it is empty.
   void add_optional(std::string_view value);
 
-  unsigned type() const { return array_type_of(element_); }
   std::int32_t size() const { return size_; }
   // The array as it is sent; valid until something is added.
   std::string_view bytes();

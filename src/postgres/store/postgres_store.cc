@@ -32,6 +32,7 @@ constexpr auto kAnswerMax = 30s;
 // For how long it is waited for the lease of another worker to run out, beyond its time.
 constexpr auto kClaimLonger = 1s;
 constexpr auto kClaimPause = 100ms;
+constexpr auto kTendPause = 200ms;  // where the server could not be reached
 constexpr std::chrono::milliseconds kLeaseMin = 100ms;
 constexpr std::chrono::milliseconds kLeaseMax = 1h;
 constexpr std::int64_t kInboxIdsAtOnce = 10'000;  // as the sequence counts
@@ -302,8 +303,10 @@ void PostgresStore::keep_leases() {
     if (closing_) break;
     lock.unlock();
     // What fails is tried again with the next turn; a lease that runs out meanwhile is another's to claim.
-    [[maybe_unused]] const auto tended = tend();
+    const bool tended = tend().has_value();
     lock.lock();
+    // It may be wanted again at once.
+    if (!tended) wake_.wait_for(lock, kTendPause, [this] { return closing_; });
   }
 }
 

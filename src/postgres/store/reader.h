@@ -42,8 +42,6 @@ class PostgresReader {
   Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution);
   Result<std::optional<StateSnapshot>> find_snapshot(ExecutionRef execution, std::int64_t at);
 
-  void give_up() { pipeline_.give_up(); }
-
  private:
   template <class Queue>
   Result<std::vector<PgResult>> run(Queue queue, std::string_view doing);

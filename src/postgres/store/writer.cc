@@ -56,22 +56,18 @@ std::int64_t rows_written(const PgResult& result) {
   return rows;
 }
 
-bool starts_with(const std::string& state, const std::string_view with) {
-  return state.compare(0, with.size(), with) == 0;
-}
-
 // The rows themselves are at fault: they break a rule of the table, or can't be kept.
 bool is_refused(const PgFailure& failure) {
   // Data, integrity, the same row twice; limits of the server; rules and triggers of an operator's.
   for (const std::string_view of : {"22", "23", "21", "42", "44", "54", "P0"}) {
-    if (starts_with(failure.state, of)) return true;
+    if (failure.state.starts_with(of)) return true;
   }
   return false;
 }
 
 // Behind any other error, the session may be what is wrong: its plans, its settings, its server.
 bool is_good_after(const PgFailure& failure) {
-  return is_refused(failure) || starts_with(failure.state, "40") || failure.state == "55P03";
+  return is_refused(failure) || failure.state.starts_with("40") || failure.state == "55P03";
 }
 
 // What belongs to no execution is written under the partition that the stream is named after.
