@@ -1,0 +1,84 @@
+#pragma once
+
+// The port to what wakes other processes. What it carries are hints: the rows of the store are the truth, and a
+// sweep finds what no hint told of, only later. So hints may be lost, doubled, late and out of order, and a bus
+// that is down costs nothing but time.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/execution_record.h"
+
+namespace pawl {
+
+// "There is something in the inbox for this execution." Names no row: whoever owns the execution reads all that
+// are open, in their order.
+struct Hint {
+  int partition = 0;
+  std::string tenant;
+  std::string execution_id;
+};
+
+// By which a hint that has come is acknowledged. 0: it needs none.
+using HintReceipt = std::uint64_t;
+
+struct HintReceived {
+  Hint hint;
+  HintReceipt receipt = 0;
+  int deliveries =
+      1;  // how often it was handed to somebody, this time included, as far as the bus knows
+};
+
+// What became of a row, for whoever put it into the inbox and waits. The row has it too.
+struct AnswerHint {
+  std::string worker;  // that waits
+  InboxId row = 0;
+  std::string answer;  // as in the row
+};
+
+// What nobody could take: its row is completed as failed.
+struct DeadLetter {
+  int partition = 0;
+  InboxId row = 0;
+  std::string tenant;
+  std::string execution_id;
+  std::string event_name;
+  int attempts = 0;
+  std::string error;
+};
+
+// Called on a thread of the bus; must only post.
+class HintSink {
+ public:
+  virtual ~HintSink() = default;
+  virtual void hints_arrived(std::vector<HintReceived> hints) = 0;
+  virtual void answers_arrived(std::vector<AnswerHint> answers) = 0;
+  // Something may have been missed: the bus was away, or was emptied. Whoever serves partitions looks himself.
+  virtual void hints_missed() = 0;
+};
+
+// Hints that wait to be published; more are dropped, and the sweep has their rows.
+inline constexpr std::size_t kHintsQueuedMax = 65'536;
+
+// Any thread, and none of it waits for a server.
+class HintBus {
+ public:
+  virtual ~HintBus() = default;
+
+  // Takes the sink for all that comes later. Once.
+  virtual void start(HintSink& sink) = 0;
+  // Hints of these partitions come here from now on, and of no others: those that this worker owns. What was
+  // handed to a former owner and never acknowledged comes too.
+  virtual void serve(std::vector<int> partitions) = 0;
+  virtual void publish(std::vector<Hint> hints) = 0;
+  virtual void publish_answers(std::vector<AnswerHint> answers) = 0;
+  virtual void publish_dead(DeadLetter letter) = 0;
+  // What came of them is committed.
+  virtual void acknowledge(std::vector<HintReceipt> receipts) = 0;
+  // Gives what is queued a moment to go out, then stops; the sink is called no more. Idempotent.
+  virtual void close() = 0;
+};
+
+}  // namespace pawl
