@@ -24,7 +24,7 @@ CoreLoop::CoreLoop(WorkflowHost& host, const Limits& limits, Store* const store)
     : host_(host),
       store_(store),
       shard_(
-          ShardOptions{0, limits},
+          ShardOptions{1, limits},
           [this](std::string_view, std::string_view) {
             return store_ != nullptr ? store_->next_execution_ref({}, {}) : ++last_ref_;
           },

@@ -14,8 +14,6 @@ namespace pawl {
 namespace {
 
 constexpr std::size_t kEvictionLooksMax = 16;  // at the oldest of the cache, per input
-// Attempts of all shards of a process are told apart by the upper bits; a double holds them exactly.
-constexpr int kAttemptIdBits = 40;
 constexpr DurationMs kReloadDelayMinMs = 100;  // after a failed commit, doubled each time
 constexpr DurationMs kReloadDelayMaxMs = 10'000;
 
@@ -34,6 +32,10 @@ void Outputs::clear() {
   actions.clear();
   aborts.clear();
   replies.clear();
+  elsewhere.clear();
+  answers.clear();
+  hints.clear();
+  partitions_left.clear();
   logs.clear();
 }
 
@@ -55,6 +57,10 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.actions, step.actions);
   move_over(batch.aborts, step.aborts);
   move_over(batch.replies, step.replies);
+  move_over(batch.elsewhere, step.elsewhere);
+  move_over(batch.answers, step.answers);
+  move_over(batch.hints, step.hints);
+  move_over(batch.partitions_left, step.partitions_left);
   move_over(batch.logs, step.logs);
 }
 
@@ -64,7 +70,14 @@ Shard::Shard(ShardOptions options,
     : options_(std::move(options)),
       next_ref_(std::move(next_ref)),
       next_inbox_id_(std::move(next_inbox_id)),
-      next_attempt_((AttemptId{options_.stream} << kAttemptIdBits) + 1) {}
+      next_attempt_(1),
+      streams_(static_cast<std::size_t>(options_.partitions) + 1) {
+  for (std::size_t at = 0; at < streams_.size(); ++at) {
+    streams_[at].number = static_cast<std::uint32_t>(at);
+    streams_[at].owned = !options_.shared;
+  }
+  streams_.back().owned = true;
+}
 
 Shard::~Shard() = default;
 
@@ -75,6 +88,7 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
   hand_keyed();
   run_ready();
+  leave_partitions();
   evict_surplus();
   look_for_mail();
   if (now_ >= timer_load_at_ && !draining_) {
@@ -92,6 +106,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (!deadlines_.empty()) offer(deadlines_.begin()->first);
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
   if (!patience_ends_.empty()) offer(patience_ends_.begin()->first);
+  if (leaving_ > 0) offer(leave_look_at_);
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
@@ -116,6 +131,9 @@ ShardCounters Shard::counters() const {
 
 void Shard::on(StartRequested input) {
   const StartRequest& start = input.start;
+  if (input.mail == 0 && !takes(partition_for(start.tenant, start.execution_id))) {
+    return leave(Work{std::move(input)});
+  }
   // Who sent mail is not there to be told: it is an execution that waits for its code.
   if (input.mail == 0 && catalog_.find_workflow(start.workflow, start.version) == nullptr) {
     const auto versions = catalog_.versions_of(start.workflow);
@@ -144,6 +162,9 @@ std::string Shard::name_meant(const std::string& workflow) const {
 }
 
 void Shard::on(EventSubmitted input) {
+  if (!takes(partition_for(input.event.tenant, input.event.execution_id))) {
+    return leave(Work{std::move(input)});
+  }
   if (input.deadline) {
     patience_.emplace(input.request, Patience{*input.deadline, input.event_id});
     patience_ends_.emplace(*input.deadline, input.request);
@@ -154,18 +175,25 @@ void Shard::on(EventSubmitted input) {
 }
 
 void Shard::on(CompletionAwaited input) {
+  if (!takes(partition_for(input.tenant, input.execution_id))) return leave(Work{std::move(input)});
   const std::string tenant = input.tenant;
   const std::string execution_id = input.execution_id;
   give(tenant, execution_id, std::move(input));
 }
 
 void Shard::on(ControlRequested input) {
+  if (!takes(partition_for(input.control.tenant, input.control.execution_id))) {
+    return leave(Work{std::move(input)});
+  }
   const std::string tenant = input.control.tenant;
   const std::string execution_id = input.control.execution_id;
   give(tenant, execution_id, std::move(input));
 }
 
 void Shard::on(ForkPrepared input) {
+  if (!takes(partition_for(input.fork.tenant, input.fork.fork_id))) {
+    return leave(Work{std::move(input)});
+  }
   const std::string tenant = input.fork.tenant;
   const std::string execution_id = input.fork.fork_id;
   give(tenant, execution_id, std::move(input));
@@ -259,14 +287,15 @@ void Shard::refuse(const Work& work, const Error& error) {
 // ---- commits
 
 void Shard::on(const CommitOutcome& input) {
+  Stream& stream = streams_[input.stream];
   if (input.error) {
-    if (held_.empty() || held_.front().commit > input.up_to) return;
-    return drop_all_uncommitted(*input.error);
+    if (stream.held.empty() || stream.held.front().commit > input.up_to) return;
+    return drop_all_uncommitted(stream, *input.error);
   }
   reload_delay_ = 0;
-  while (!held_.empty() && held_.front().commit <= input.up_to) {
-    Held held = std::move(held_.front());
-    held_.pop_front();
+  while (!stream.held.empty() && stream.held.front().commit <= input.up_to) {
+    Held held = std::move(stream.held.front());
+    stream.held.pop_front();
     release(std::move(held));
   }
 }
@@ -279,6 +308,7 @@ void Shard::release(Held held) {
     mail_.erase(id);
     if (mail_look_out_) mail_settled_meanwhile_.insert(id);
   }
+  for (AnswerHint& answer : held.answers) out_->answers.push_back(std::move(answer));
   post(std::move(held.mail));
   if (!held.detached.empty()) finish_detached(held.detached);
   if (held.execution == 0) return;
@@ -309,10 +339,9 @@ void Shard::release(Held held) {
   }
 }
 
-void Shard::drop_all_uncommitted(const Error& error) {
-  ++generation_;
-  Queue<Held> lost = std::move(held_);
-  held_.clear();
+void Shard::drop_all_uncommitted(Stream& stream, const Error& error) {
+  ++stream.generation;
+  Queue<Held> lost = std::exchange(stream.held, {});
   std::vector<ExecutionRef> touched;
   Queue<Work> refused;
   // What filled them may be lost too.
@@ -322,7 +351,7 @@ void Shard::drop_all_uncommitted(const Error& error) {
   }
   for (Held& held : lost) {
     for (const Reply& answer : held.replies) reply(answer.request, error);
-    if (!held.detached.empty()) fail_detached(held.detached, error);
+    if (!held.detached.empty()) look_again(held.detached, error);
     for (const InboxId id : held.mail_settled) return_mail(id);
     // Whether it was sent, the store knows.
     if (!held.mail.empty()) mail_look_at_ = now_ + kReloadDelayMinMs;
@@ -383,7 +412,9 @@ void Shard::on(const Tick&) {
     mail_look_at_ = 0;
     mail_wanted_ = true;
   }
-  while (const auto timer = timers_.take_due(now_)) give(timer->execution, TimerDue{*timer});
+  while (const auto timer = timers_.take_due(now_)) {
+    if (takes(partition_of(timer->execution))) give(timer->execution, TimerDue{*timer});
+  }
 }
 
 void Shard::expire_waits() {
@@ -446,7 +477,8 @@ void Shard::touch(Execution& execution) {
 }
 
 bool Shard::is_durable(const Execution& execution) const {
-  return held_.empty() || execution.last_commit < held_.front().commit;
+  const Queue<Held>& held = stream_of(execution.fold.ref()).held;
+  return held.empty() || execution.last_commit < held.front().commit;
 }
 
 // Whether all that waits there is found in the store, when the execution can run again.
@@ -517,7 +549,8 @@ void Shard::answer(Execution& execution, Reply reply) {
   if (is_durable(execution)) {
     out_->replies.push_back(std::move(reply));
   } else {
-    held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)].replies.push_back(
+    Queue<Held>& held = stream_of(execution.fold.ref()).held;
+    held[static_cast<std::size_t>(execution.last_commit - held.front().commit)].replies.push_back(
         std::move(reply));
   }
 }

@@ -31,6 +31,7 @@
 #include "base/queue.h"
 #include "core/catalog.h"
 #include "core/execution_fold.h"
+#include "core/hint_bus.h"
 #include "core/history_reading.h"
 #include "core/ready_queue.h"
 #include "core/replay.h"
@@ -119,8 +120,27 @@ struct ResumeExecutions {
   std::vector<ExecutionRef> executions;
 };
 
+// Of a store with several partitions: this one is owned here from now on. Executions of it that are to be
+// resumed come by themselves.
+struct PartitionTaken {
+  PartitionLease lease;
+};
+
+// Another worker is to have it. Nothing new begins there; when nothing is under way, or at that time, it is left:
+// see Outputs::partitions_left.
+struct PartitionWanted {
+  PartitionLease lease;
+  Timestamp leave_by = 0;
+};
+
+// It may be another's already: nothing that was decided about it and is not committed counts.
+struct PartitionLost {
+  PartitionLease lease;
+};
+
 // An execution is asked for by its reference, or where that is 0 by tenant and id.
 struct LoadExecution {
+  std::uint64_t number = 0;  // never the same again
   ExecutionRef ref = 0;
   std::string tenant;
   std::string execution_id;
@@ -198,7 +218,8 @@ using Input =
                  ActionRequested, ResumeExecutions, ExecutionLoaded, PageLoaded, MailPosted,
                  MailLoaded, TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
                  ActionRegistered, DrainRequested, Tick, ActivationResult, ActionBegun,
-                 ActionHeartbeat, ActionOutcome, CommitOutcome, ActionCompletionGiven>;
+                 ActionHeartbeat, ActionOutcome, CommitOutcome, ActionCompletionGiven,
+                 PartitionTaken, PartitionWanted, PartitionLost>;
 
 // ---- outputs
 
@@ -251,6 +272,13 @@ struct Reply {
       answer;
 };
 
+// A call for an execution that is another worker's to run.
+struct CallElsewhere {
+  std::variant<StartRequested, EventSubmitted, CompletionAwaited, ControlRequested, ForkPrepared,
+               ActionCompletionGiven>
+      call;
+};
+
 // Carried out in the order of the members.
 struct Outputs {
   std::vector<Evict> evictions;
@@ -265,6 +293,10 @@ struct Outputs {
   std::vector<RunAction> actions;
   std::vector<AbortAction> aborts;
   std::vector<Reply> replies;
+  std::vector<CallElsewhere> elsewhere;
+  std::vector<AnswerHint> answers;  // to those who sent mail from elsewhere, and wait
+  std::vector<Hint> hints;          // mail was sent to executions of other workers
+  std::vector<PartitionLease> partitions_left;
   std::vector<LogLine> logs;
 
   void clear();
@@ -276,8 +308,10 @@ void append(Outputs& batch, Outputs& step);
 inline constexpr int kMailLoadedAtOnce = 256;
 
 struct ShardOptions {
-  std::uint32_t stream = 0;
+  // Of the store. All are owned from the beginning, or, where it is shared, those that are taken.
+  int partitions = 1;
   Limits limits;
+  bool shared = false;  // other workers have some of them
 };
 
 struct ShardCounters {
@@ -354,6 +388,7 @@ class Shard {
     std::vector<TimerRecord> timers;
     std::string detached;           // the action outside of an execution whose outcome this records
     std::vector<InboxRecord> mail;  // to be taken by those it is for
+    std::vector<AnswerHint> answers;
     std::vector<InboxId> mail_settled;  // whose rows this completes
   };
 
@@ -408,6 +443,9 @@ class Shard {
   void on(ForkPrepared input);
   void on(ActionRequested input);
   void on(ActionCompletionGiven input);
+  void on(const PartitionTaken& input);
+  void on(const PartitionWanted& input);
+  void on(const PartitionLost& input);
   void on(ResumeExecutions input);
   void on(ExecutionLoaded input);
   void on(PageLoaded input);
@@ -450,6 +488,22 @@ class Shard {
   void refuse(Queue<Work>& work, const Error& error);
   // Mail is not lost by it.
   void refuse(const Work& work, const Error& error);
+
+  // Whose executions are run here: see shard_partitions.cc.
+  struct Stream;
+  Stream& stream_of(ExecutionRef ref);
+  const Stream& stream_of(ExecutionRef ref) const;
+  int partition_for(std::string_view tenant, std::string_view execution_id) const;
+  bool is_owned(int partition) const;
+  bool takes(int partition) const;  // owned, and not to be left
+  bool is_draining(const Execution& execution) const;
+  void leave(const Work& work);
+  void lose(int partition);
+  void lose(Execution& execution);
+  void leave_partitions();
+  bool is_at_rest(int partition) const;
+  // Hands the transition to the store: the id of its commit.
+  std::uint64_t commit(Stream& stream, Transition transition, Held held);
 
   // Closing: see shard_drain.cc.
   static bool is_promised(const Work& work);
@@ -518,7 +572,12 @@ class Shard {
   void leave_child(Execution& parent, const PendingChild& child);
   void start_child(Execution& parent, const StartChildCommand& command);
   // Completes it in a commit of its own, with what follows from that.
-  void settle_mail(InboxId id, const std::string& error, std::vector<InboxRecord> answers = {});
+  // Without a step of its execution. `answer` is for who waits for it; by nothing: the error, if there is one.
+  void settle_mail(InboxId id, const std::optional<Error>& error, std::string answer = {},
+                   std::vector<InboxRecord> sent = {});
+  std::vector<AnswerHint> answers_in(const Transition& transition) const;
+  // Whether somebody elsewhere waits for what comes of it.
+  bool is_awaited(InboxId mail) const;
   void refuse_start(const StartRequested& start, const Error& error, std::string_view status);
   void reach_nobody(Work work, const Error& unknown);
   // What a parent is told of a child that has ended.
@@ -625,6 +684,7 @@ class Shard {
   void record_detached(DetachedAction& action);
   void refuse_other_parameters(RequestId request, const ExecuteActionRequest& action);
   void finish_detached(const std::string& key);
+  void look_again(const std::string& key, const Error& error);
   void fail_detached(const std::string& key, const Error& error);
   void expire_attempts();
   void expire_waits();
@@ -638,7 +698,7 @@ class Shard {
   void forget(Execution& execution);
   bool is_durable(const Execution& execution) const;
   void release(Held held);
-  void drop_all_uncommitted(const Error& error);
+  void drop_all_uncommitted(Stream& stream, const Error& error);
   void reload_later(const std::vector<ExecutionRef>& refs);
   void reload_page_later(LoadPage page);
   void put_off_reloads();
@@ -668,6 +728,7 @@ class Shard {
   // first to come installs it and takes all work; the other is then out of date.
   struct Loading {
     Queue<Work> work;
+    std::uint64_t number = 0;  // of the load that is on its way
     bool stale = false;
     bool again = false;                       // wanted since it is stale
     std::unique_ptr<HistoryReading> reading;  // once its first page has come, if there are more
@@ -678,6 +739,7 @@ class Shard {
   // What actions did whose executions could not be read: until they can.
   std::unordered_map<ExecutionRef, Queue<Work>> outcomes_kept_;
   std::uint64_t next_page_ = 1;
+  std::uint64_t next_load_ = 1;
   std::deque<ExecutionRef> to_resume_;
   // Stuck executions that are to be tried again when they are loaded.
   std::set<ExecutionRef> retry_stuck_;
@@ -732,7 +794,11 @@ class Shard {
 
   // Mail that is known here and not yet settled for good. While a look into the store is out, what was
   // settled meanwhile is remembered, since the look may still show it.
-  std::set<InboxId> mail_;
+  struct Mail {
+    int partition = 0;
+    std::string reply_to;  // the worker whose caller waits for the answer
+  };
+  std::map<InboxId, Mail> mail_;
   std::set<InboxId> mail_settled_meanwhile_;
   bool mail_wanted_ = false;  // look from the first
   bool mail_look_out_ = false;
@@ -749,9 +815,24 @@ class Shard {
   };
   std::map<std::string, FullReceiver> full_;
 
-  Queue<Held> held_;
-  std::uint64_t next_commit_ = 1;
-  std::uint64_t generation_ = 1;
+  // By partition; the last one is of what belongs to no execution. What is committed there comes in the order of
+  // its stream, and fails by itself.
+  //
+  // (not owned) --PartitionTaken--> owned --PartitionWanted--> leaving --nothing under way--> (not owned)
+  // any --PartitionLost--> (not owned)
+  struct Stream {
+    bool owned = false;
+    bool leaving = false;
+    Timestamp leave_by = 0;
+    std::int64_t epoch = 0;
+    std::uint32_t number = 0;
+    Queue<Held> held;
+    std::uint64_t next_commit = 1;
+    std::uint64_t generation = 1;
+  };
+  std::vector<Stream> streams_;
+  int leaving_ = 0;              // how many of them are
+  Timestamp leave_look_at_ = 0;  // then it is looked whether they are at rest
   // After a failed commit: what to load again, and when.
   std::deque<ExecutionRef> to_reload_;
   std::vector<LoadPage> pages_to_reload_;  // of replays, which could not be read

@@ -33,7 +33,7 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   const auto found = execution.fold.actions().find(position);
   if (found == execution.fold.actions().end()) return;
   const ExecutionRecord& record = execution.fold.record();
-  if (record.status != ExecutionStatus::running) return;
+  if (record.status != ExecutionStatus::running || stream_of(record.ref).leaving) return;
   const AttemptKey key{record.ref, position};
   const PendingAction& action = found->second;
   if (action.held) return;
@@ -102,7 +102,8 @@ void Shard::dispatch_once_durable(Execution& execution, const Position position)
   if (is_durable(execution)) return dispatch(execution, position);
   // It is under way: by the time that commit is durable it may have ended, and wait to be recorded.
   if (attempts_.contains({execution.fold.ref(), position})) return;
-  held_[static_cast<std::size_t>(execution.last_commit - held_.front().commit)].actions.push_back(
+  Queue<Held>& held = stream_of(execution.fold.ref()).held;
+  held[static_cast<std::size_t>(execution.last_commit - held.front().commit)].actions.push_back(
       position);
 }
 

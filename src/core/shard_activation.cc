@@ -437,15 +437,12 @@ void Shard::commit(Execution& execution) {
 
   if (!full_.empty()) make_room_known(execution);
 
-  execution.last_commit = next_commit_++;
   Held held = std::move(execution.effects);
   execution.effects = {};
-  held.commit = execution.last_commit;
   held.execution = record.ref;
   held.mail_settled = mail_in(transition);
-  held_.push_back(std::move(held));
-  out_->commits.push_back(
-      CommitRequest{options_.stream, generation_, execution.last_commit, std::move(transition)});
+  held.answers = answers_in(transition);
+  execution.last_commit = commit(stream_of(record.ref), std::move(transition), std::move(held));
 }
 
 // Sets the execution aside as it was before this activation, with a report. What woke it is kept: an
@@ -491,7 +488,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
         failed.error_json = report_json(report);
         answers.push_back(outcome_mail(*parent, failed));
       }
-      settle_mail(id, report, std::move(answers));
+      settle_mail(id, Error{ErrorCode::not_deterministic, report, record.execution_id}, {},
+                  std::move(answers));
     }
     Queue<Work> behind = std::move(execution.work);
     const ExecutionRef failed = record.ref;
@@ -559,12 +557,8 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   // What was registered since may be the mended code.
   if (registrations_[record.workflow] > execution.built_with) retry_stuck_.insert(ref);
 
-  execution.last_commit = next_commit_++;
-  held.commit = execution.last_commit;
   held.execution = ref;
-  held_.push_back(std::move(held));
-  out_->commits.push_back(
-      CommitRequest{options_.stream, generation_, execution.last_commit, std::move(transition)});
+  execution.last_commit = commit(stream_of(ref), std::move(transition), std::move(held));
 }
 
 }  // namespace pawl

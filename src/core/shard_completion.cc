@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/completion_token.h"
+#include "core/event_answer.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/failure_codec.h"
@@ -12,6 +13,7 @@ namespace pawl {
 
 void Shard::on(ActionCompletionGiven input) {
   const ExecutionRef ref = input.execution;
+  if (!takes(partition_of(ref))) return leave(Work{std::move(input)});
   give(ref, std::move(input));
 }
 
@@ -35,7 +37,7 @@ void Shard::refuse_completion(Execution& execution, const RequestId request, con
   if (request == 0 && mail == 0) return;
   const ExecutionRecord& record = execution.fold.record();
   Error error = execution.fold.ended() ? ended_before_completion(record) : completed_before(record);
-  if (mail != 0) settle_mail(mail, error.message);
+  if (mail != 0) settle_mail(mail, error);
   answer(execution, Reply{request, std::move(error)});
 }
 
@@ -44,7 +46,7 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   // One that has ended is not read again for its seed.
   const bool ended = execution.fold.ended();
   if (record.tenant != given.tenant || (!ended && execution.fold.seed() != given.seed)) {
-    if (given.mail != 0) settle_mail(given.mail, unknown_token().message);
+    if (given.mail != 0) settle_mail(given.mail, unknown_token());
     return reply(given.request, unknown_token());
   }
   if (ended) return refuse_completion(execution, given.request, given.mail);
@@ -89,15 +91,18 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
 
 // In the transition that records it.
 void Shard::tell_completed(Execution& execution, AttemptFinished& finished) {
+  const ExecutionRecord& record = execution.fold.record();
+  ControlReply told{record.execution_id, std::string(to_string(record.status)), record.state};
   if (finished.mail != 0) {
     execution.open.inbox_completed.push_back(
-        InboxCompletion{std::exchange(finished.mail, 0), InboxStatus::completed, {}, {}});
+        InboxCompletion{finished.mail,
+                        InboxStatus::completed,
+                        {},
+                        is_awaited(finished.mail) ? encode_answer(told) : std::string{}});
+    finished.mail = 0;
   }
   if (finished.request == 0) return;
-  const ExecutionRecord& record = execution.fold.record();
-  execution.effects.replies.push_back(Reply{
-      std::exchange(finished.request, 0),
-      ControlReply{record.execution_id, std::string(to_string(record.status)), record.state}});
+  execution.effects.replies.push_back(Reply{std::exchange(finished.request, 0), std::move(told)});
 }
 
 }  // namespace pawl

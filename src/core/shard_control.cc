@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/digest.h"
+#include "core/event_answer.h"
 #include "core/history_cut.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
@@ -17,8 +18,12 @@ namespace pawl {
 
 void Shard::take_control(Execution& execution, const ControlRequested& input) {
   const ExecutionRecord& record = execution.fold.record();
-  // By mail, nobody is told; that it was done, or was done before, is in its row.
-  if (input.mail != 0) {
+  const auto now_is = [&] {
+    return ControlReply{record.execution_id, std::string(to_string(record.status)), record.state};
+  };
+  // By mail, its row tells that it was done, or was done before.
+  const bool of_operator = input.mail != 0 && input.parent.empty();
+  if (input.mail != 0 && !of_operator) {
     execution.open.inbox_completed.push_back(
         InboxCompletion{input.mail, InboxStatus::completed, {}, {}});
     if (input.verb == ControlVerb::retry &&
@@ -42,15 +47,26 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
       return commit(execution);
     }
   }
-  const auto told = [&] {
-    return Reply{input.request, ControlReply{record.execution_id,
-                                             std::string(to_string(record.status)), record.state}};
+  const auto tell = [&] {
+    if (input.mail != 0) {
+      return settle_mail(input.mail, std::nullopt,
+                         is_awaited(input.mail) ? encode_answer(now_is()) : std::string{});
+    }
+    answer(execution, Reply{input.request, now_is()});
   };
   const auto refuse_with = [&](const ErrorCode code, std::string message) {
-    answer(execution, Reply{input.request, Error{code, std::move(message), record.execution_id}});
+    Error error{code, std::move(message), record.execution_id};
+    if (input.mail != 0) return settle_mail(input.mail, error);
+    answer(execution, Reply{input.request, std::move(error)});
   };
   if (input.verb == ControlVerb::retry) {
-    if (record.status == ExecutionStatus::failed) return revive(execution, input);
+    if (record.status == ExecutionStatus::failed) {
+      if (of_operator) {
+        execution.open.inbox_completed.push_back(
+            InboxCompletion{input.mail, InboxStatus::completed, {}, {}});
+      }
+      return revive(execution, input);
+    }
     return refuse_with(ErrorCode::wrong_status,
                        fmt::format("Execution '{}' has not failed (it is {}); there is nothing to "
                                    "try again.",
@@ -66,13 +82,13 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   event.attributes = encode(OperatorAttributes{input.control.by, input.control.reason});
   switch (input.verb) {
     case ControlVerb::cancel:
-      if (execution.fold.cancel_requested()) return answer(execution, told());
+      if (execution.fold.cancel_requested()) return tell();
       event.type =
           execution.fold.started() ? EventType::cancel_requested : EventType::start_cancelled;
       break;
     case ControlVerb::terminate: event.type = EventType::execution_terminated; break;
     case ControlVerb::pause:
-      if (record.status == ExecutionStatus::paused) return answer(execution, told());
+      if (record.status == ExecutionStatus::paused) return tell();
       if (record.status == ExecutionStatus::stuck) {
         return refuse_with(
             ErrorCode::wrong_status,
@@ -83,7 +99,7 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
       event.type = EventType::execution_paused;
       break;
     case ControlVerb::resume:
-      if (record.status == ExecutionStatus::running) return answer(execution, told());
+      if (record.status == ExecutionStatus::running) return tell();
       if (record.status == ExecutionStatus::stuck) {
         return refuse_with(
             ErrorCode::wrong_status,
@@ -99,7 +115,14 @@ void Shard::take_control(Execution& execution, const ControlRequested& input) {
   if (execution.fold.ended()) end_without_code(execution);
   if (input.verb == ControlVerb::resume) begin_all_steps(execution);
   if (input.verb == ControlVerb::pause) pause(execution);
-  if (input.request != 0) execution.effects.replies.push_back(told());
+  if (input.request != 0) execution.effects.replies.push_back(Reply{input.request, now_is()});
+  if (of_operator) {
+    execution.open.inbox_completed.push_back(
+        InboxCompletion{input.mail,
+                        InboxStatus::completed,
+                        {},
+                        is_awaited(input.mail) ? encode_answer(now_is()) : std::string{}});
+  }
   commit(execution);
   if (input.verb == ControlVerb::resume) dispatch_all(execution);
 }
@@ -297,6 +320,10 @@ void Shard::set_all_timers(Execution& execution) {
 
 void Shard::refuse_retry(Execution& execution, const ControlRequested& input, Error error) {
   if (input.mail == 0) return answer(execution, Reply{input.request, std::move(error)});
+  if (input.parent.empty()) {
+    execution.open.inbox_completed.clear();
+    return settle_mail(input.mail, error);
+  }
   log_engine(LogLevel::error, error.message, execution.fold.record());
   InboxRecord mail = outcome_mail({input.parent, input.parent_position}, execution.fold.record());
   execution.open.inbox_added.push_back(mail);

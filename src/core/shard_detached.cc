@@ -91,6 +91,10 @@ void Shard::on(ActionResultFound input) {
   detached.looking_up = false;
   if (!input.found) return fail_detached(detached.map_key, input.found.error());
   if (!*input.found) {
+    if (detached.refused) {
+      const Error refused = *detached.refused;
+      return fail_detached(detached.map_key, refused);
+    }
     if (is_wanted(detached)) return try_detached(detached);
     return forget_detached(detached);
   }
@@ -187,11 +191,8 @@ void Shard::record_detached(DetachedAction& detached) {
   transition.tenant = result.tenant;
   transition.results.push_back(std::move(result));
   Held held;
-  held.commit = next_commit_++;
   held.detached = detached.map_key;
-  out_->commits.push_back(
-      CommitRequest{options_.stream, generation_, held.commit, std::move(transition)});
-  held_.push_back(std::move(held));
+  commit(streams_.back(), std::move(transition), std::move(held));
 }
 
 void Shard::finish_detached(const std::string& key) {
@@ -344,6 +345,18 @@ void Shard::forget_detached(const DetachedAction& detached) {
   lift_limit({0, detached.position});
   detached_positions_.erase(detached.position);
   detached_.erase(std::string(detached.map_key));
+}
+
+// Of two workers that ran it under the same key, the first one's outcome counts.
+void Shard::look_again(const std::string& key, const Error& error) {
+  const auto found = detached_.find(key);
+  if (found == detached_.end()) return;
+  DetachedAction& detached = *found->second;
+  detached.outcome.reset();
+  detached.looking_up = true;
+  detached.refused = error;
+  out_->result_lookups.push_back(
+      FindActionResult{detached.action.tenant, detached.action.idempotency_key});
 }
 
 void Shard::fail_detached(const std::string& key, const Error& error) {

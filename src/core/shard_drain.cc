@@ -38,7 +38,9 @@ bool Shard::promises(const Queue<Work>& work) {
 }
 
 bool Shard::drained() const {
-  if (!draining_ || in_flight_ > 0 || !held_.empty()) return false;
+  if (!draining_ || in_flight_ > 0) return false;
+  const auto holds = [](const Stream& stream) { return !stream.held.empty(); };
+  if (std::any_of(streams_.begin(), streams_.end(), holds)) return false;
   const auto promised = [](const auto& loading) { return promises(loading.second.work); };
   if (std::any_of(loading_ids_.begin(), loading_ids_.end(), promised)) return false;
   if (std::any_of(loading_refs_.begin(), loading_refs_.end(), promised)) return false;

@@ -126,6 +126,7 @@ struct Shard::Execution {
 //
 //   LookingUp --not found--> Running --failed, retryable--> Waiting --due--> Running
 //   LookingUp --found--> (gone)   Running --finished--> Recording --committed--> (gone)
+//   Recording --refused--> LookingUp, and if nothing is found (gone), with the error
 struct Shard::DetachedAction {
   std::string map_key;
   ExecuteActionRequest action;
@@ -140,6 +141,8 @@ struct Shard::DetachedAction {
   std::optional<Failure> last_failure;  // and how it did
   Position position = 0;                // of its attempts: negative, unique in the shard
   bool looking_up = true;
+  // Why its outcome could not be recorded, while it is looked whether another worker was first.
+  std::optional<Error> refused;
   int attempt = 1;
   Timestamp first_at = 0;
   std::optional<std::variant<Payload, Failure>> outcome;

@@ -36,6 +36,7 @@ Shard::Execution* Shard::find(const ExecutionRef ref) {
 }
 
 void Shard::give(const std::string_view tenant, const std::string_view execution_id, Work work) {
+  if (!is_owned(partition_for(tenant, execution_id))) return leave(work);
   if (Execution* const execution = find(tenant, execution_id)) {
     execution->work.push_back(std::move(work));
     return proceed(*execution);
@@ -43,11 +44,14 @@ void Shard::give(const std::string_view tenant, const std::string_view execution
   auto [loading, fresh] = loading_ids_.try_emplace(execution_key(tenant, execution_id));
   loading->second.work.push_back(std::move(work));
   if (fresh) {
-    out_->loads.push_back(LoadExecution{0, std::string(tenant), std::string(execution_id), page()});
+    loading->second.number = next_load_++;
+    out_->loads.push_back(LoadExecution{loading->second.number, 0, std::string(tenant),
+                                        std::string(execution_id), page()});
   }
 }
 
 void Shard::give(const ExecutionRef ref, Work work) {
+  if (!is_owned(partition_of(ref))) return leave(work);
   if (Execution* const execution = find(ref)) {
     execution->work.push_back(std::move(work));
     return proceed(*execution);
@@ -57,8 +61,12 @@ void Shard::give(const ExecutionRef ref, Work work) {
 }
 
 void Shard::load(const ExecutionRef ref) {
+  if (!is_owned(partition_of(ref))) return;
   const auto [loading, fresh] = loading_refs_.try_emplace(ref);
-  if (fresh) out_->loads.push_back(LoadExecution{ref, {}, {}, page()});
+  if (fresh) {
+    loading->second.number = next_load_++;
+    out_->loads.push_back(LoadExecution{loading->second.number, ref, {}, {}, page()});
+  }
   // What is on its way was read before somebody wanted it anew.
   if (loading->second.stale) loading->second.again = true;
 }
@@ -81,6 +89,7 @@ void Shard::resume_some() {
       }
       continue;
     }
+    if (!takes(partition_of(ref))) continue;
     retry_stuck_.insert(ref);
     load(ref);
   }
@@ -129,7 +138,7 @@ void Shard::load_again(const LoadExecution& asked, Loading stale) {
 void Shard::on(ExecutionLoaded input) {
   const LoadExecution& asked = input.asked;
   Loading* const loading = find_loading(asked);
-  if (loading == nullptr) return;
+  if (loading == nullptr || loading->number != asked.number) return;
   if (loading->stale) return load_again(asked, take_loading(asked));
   if (input.found && *input.found) {
     StoredExecution& stored = **input.found;
@@ -259,11 +268,13 @@ Queue<Shard::Work> Shard::in_order(StoredExecution& stored, Queue<Work> work) {
     const InboxId id = row.id;
     const Timestamp at = row.accepted_at;
     const bool waits_here = brought.contains(id);
-    if (!waits_here && (draining_ || mail_.contains(id) || is_kept_back(row))) continue;
+    const int partition = partition_of(stored.record.ref);
+    const bool rests = draining_ || !takes(partition);
+    if (!waits_here && (rests || mail_.contains(id) || is_kept_back(row))) continue;
+    mail_.try_emplace(id, Mail{partition, row.reply_to});
     auto wanted = work_of(std::move(row));
-    mail_.insert(id);
     if (!wanted) {
-      settle_mail(id, wanted.error().message);
+      settle_mail(id, wanted.error());
       continue;
     }
     placed.insert(id);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "core/event_answer.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
 #include "model/attributes.h"
@@ -57,7 +58,13 @@ void Shard::on(MailLoaded input) {
 }
 
 void Shard::post(std::vector<InboxRecord> mail) {
-  // It lies in the store.
+  // It lies in the store, and may be for others.
+  std::erase_if(mail, [this](const InboxRecord& row) {
+    const int partition = partition_for(row.tenant, row.execution_id);
+    if (takes(partition)) return false;
+    out_->hints.push_back(Hint{partition, row.tenant, row.execution_id});
+    return true;
+  });
   if (mail.empty() || draining_) return;
   if (mail_look_at_ != 0 || mail_wanted_ || mail_look_out_ || mail_look_after_) {
     // It must not overtake what is still to be found: a start, say, and then its cancellation.
@@ -74,13 +81,14 @@ bool Shard::is_kept_back(const InboxRecord& row) const {
 }
 
 void Shard::deliver_mail(InboxRecord row) {
-  if (is_kept_back(row)) return;
+  const int partition = partition_for(row.tenant, row.execution_id);
+  if (!takes(partition) || is_kept_back(row)) return;
   const InboxId id = row.id;
   const std::string tenant = row.tenant;
   const std::string execution_id = row.execution_id;
-  mail_.insert(id);
+  mail_.insert_or_assign(id, Mail{partition, row.reply_to});
   auto work = work_of(std::move(row));
-  if (!work) return settle_mail(id, work.error().message);
+  if (!work) return settle_mail(id, work.error());
   if (auto* const start = std::get_if<StartRequested>(&*work)) return on(std::move(*start));
   give(tenant, execution_id, std::move(*work));
 }
@@ -127,6 +135,20 @@ Result<Shard::Work> Shard::work_of(InboxRecord row) {
                                        std::move(attributes->by), std::move(attributes->reason)};
       control.mail = row.id;
       control.parent = std::move(attributes->parent);
+      return Work{std::move(control)};
+    }
+    case InboxKind::pause:
+    case InboxKind::resume:
+    case InboxKind::try_again: {
+      auto attributes = decode<OperatorAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return attributes.error();
+      ControlRequested control;
+      control.verb = row.kind == InboxKind::pause    ? ControlVerb::pause
+                     : row.kind == InboxKind::resume ? ControlVerb::resume
+                                                     : ControlVerb::retry;
+      control.control = ControlRequest{std::move(row.tenant), std::move(row.execution_id),
+                                       std::move(attributes->by), std::move(attributes->reason)};
+      control.mail = row.id;
       return Work{std::move(control)};
     }
     case InboxKind::retry: {
@@ -250,19 +272,39 @@ void Shard::make_room_known(const Execution& execution) {
   mail_wanted_ = true;
 }
 
-void Shard::settle_mail(const InboxId id, const std::string& error,
-                        std::vector<InboxRecord> answers) {
+void Shard::settle_mail(const InboxId id, const std::optional<Error>& error, std::string answer,
+                        std::vector<InboxRecord> sent) {
+  const auto mail = mail_.find(id);
+  if (mail == mail_.end()) return;
+  if (error && answer.empty() && !mail->second.reply_to.empty()) answer = encode_answer(*error);
   Transition transition;
-  const InboxStatus status = error.empty() ? InboxStatus::completed : InboxStatus::failed;
-  transition.inbox_completed.push_back(InboxCompletion{id, status, error, {}});
-  transition.inbox_added = answers;
+  transition.inbox_completed.push_back(
+      InboxCompletion{id, error ? InboxStatus::failed : InboxStatus::completed,
+                      error ? error->message : std::string{}, std::move(answer)});
+  transition.inbox_added = sent;
   Held held;
-  held.commit = next_commit_++;
   held.mail_settled.push_back(id);
-  held.mail = std::move(answers);
-  out_->commits.push_back(
-      CommitRequest{options_.stream, generation_, held.commit, std::move(transition)});
-  held_.push_back(std::move(held));
+  held.mail = std::move(sent);
+  held.answers = answers_in(transition);
+  commit(streams_[static_cast<std::size_t>(mail->second.partition)], std::move(transition),
+         std::move(held));
+}
+
+// For those elsewhere who wait for what the rows come to.
+bool Shard::is_awaited(const InboxId mail) const {
+  const auto known = mail_.find(mail);
+  return known != mail_.end() && !known->second.reply_to.empty();
+}
+
+std::vector<AnswerHint> Shard::answers_in(const Transition& transition) const {
+  std::vector<AnswerHint> answers;
+  if (mail_.empty()) return answers;
+  for (const InboxCompletion& completion : transition.inbox_completed) {
+    const auto mail = mail_.find(completion.id);
+    if (mail == mail_.end() || mail->second.reply_to.empty()) continue;
+    answers.push_back(AnswerHint{mail->second.reply_to, completion.id, completion.answer});
+  }
+  return answers;
 }
 
 // There is no execution that it is for.
@@ -287,11 +329,12 @@ void Shard::reach_nobody(Work work, const Error& unknown) {
       Failure failure;
       failure.message = unknown.message;
       gone.error_json = encode_failure(failure);
-      return settle_mail(id, unknown.message,
+      if (control->parent.empty()) return settle_mail(id, unknown);
+      return settle_mail(id, unknown, {},
                          {outcome_mail({control->parent, control->parent_position}, gone)});
     }
   }
-  settle_mail(id, unknown.message);
+  settle_mail(id, unknown);
 }
 
 // ---- sending
@@ -402,7 +445,7 @@ void Shard::refuse_start(const StartRequested& start, const Error& error,
     never.error_json = encode_failure(failure);
     answers.push_back(outcome_mail({start.parent, start.parent_position}, never));
   }
-  settle_mail(start.mail, error.message, std::move(answers));
+  settle_mail(start.mail, error, {}, std::move(answers));
 }
 
 }  // namespace pawl

@@ -45,7 +45,8 @@ bool Shard::rebuild(Execution& execution) {
 }
 
 bool Shard::build_for_attempts(Execution& execution) {
-  if (execution.attempts_waiting.empty() || draining_ || execution.fold.ended()) return false;
+  if (execution.attempts_waiting.empty() || is_draining(execution) || execution.fold.ended())
+    return false;
   if (execution.hosted) {
     begin_waiting_attempts(execution);
     return false;

@@ -103,7 +103,7 @@ class Surroundings {
     store_ = std::make_unique<MemoryStore>(MemoryStore::Mode::manual, data_);
     store_->start(sink_);
     shard_ = std::make_unique<Shard>(
-        ShardOptions{0, limits_},
+        ShardOptions{1, limits_},
         [this](std::string_view, std::string_view) { return store_->next_execution_ref({}, {}); },
         [this] { return store_->next_inbox_id(); });
     asked.clear();

@@ -35,7 +35,9 @@ ReceivedEvent seen_as(const EventSubmitted& event, const std::int64_t sequence) 
 }
 
 // Why an event by mail went no further.
-constexpr const char* kKeyUsed = "an event with that idempotency key came before";
+Error key_used(const std::string& key) {
+  return {ErrorCode::already_exists, "an event with that idempotency key came before", key};
+}
 
 }  // namespace
 
@@ -78,7 +80,8 @@ bool Shard::retries_step(const Execution& execution, const TimerRecord& timer) {
 
 void Shard::proceed(Execution& execution) {
   touch(execution);
-  if (execution.phase == Execution::Phase::idle && execution.retrying_stuck && !draining_) {
+  if (execution.phase == Execution::Phase::idle && execution.retrying_stuck &&
+      !is_draining(execution)) {
     const ExecutionRecord& record = execution.fold.record();
     if (catalog_.find_workflow(record.workflow, record.version) != nullptr) {
       if (execution.fold.started() && !execution.fold.continuation()) {
@@ -91,7 +94,7 @@ void Shard::proceed(Execution& execution) {
   std::vector<Work> blocked;
   while (execution.phase == Execution::Phase::idle) {
     // What is durable and promised to nobody is found again at the next opening.
-    if (draining_ && !execution.fold.ended() && !promises(execution.work)) break;
+    if (is_draining(execution) && !execution.fold.ended() && !promises(execution.work)) break;
     if (build_for_attempts(execution)) break;
     // An operator does not wait for code that always has something to do, nor who only wants to be heard.
     if (take_urgent(execution)) continue;
@@ -356,7 +359,7 @@ void Shard::start_as_new(Execution& execution) {
 void Shard::take_start(Execution& execution, const StartRequested& start) {
   const ExecutionRecord& record = execution.fold.record();
   if (record.input_digest == start_digest(start.start) && start.parent.empty()) {
-    if (start.mail != 0) return settle_mail(start.mail, {});
+    if (start.mail != 0) return settle_mail(start.mail, std::nullopt);
     return answer(execution, Reply{start.request, record.execution_id});
   }
   if (start.mail != 0) {
@@ -365,14 +368,16 @@ void Shard::take_start(Execution& execution, const StartRequested& start) {
     if (!start.parent.empty() && parent && parent->execution_id == start.parent &&
         parent->position == start.parent_position &&
         record.input_digest == start_digest(start.start)) {
-      if (!execution.fold.ended()) return settle_mail(start.mail, {});
-      return settle_mail(start.mail, {}, {outcome_mail(*parent, record)});
+      if (!execution.fold.ended()) return settle_mail(start.mail, std::nullopt);
+      return settle_mail(start.mail, std::nullopt, {}, {outcome_mail(*parent, record)});
     }
     return refuse_start(
         start,
-        Error{ErrorCode::already_exists,
-              fmt::format("There is an execution '{}' already.", record.execution_id),
-              record.execution_id},
+        start.parent.empty()
+            ? start_clash(start.start)
+            : Error{ErrorCode::already_exists,
+                    fmt::format("There is an execution '{}' already.", record.execution_id),
+                    record.execution_id},
         to_string(ExecutionStatus::failed));
   }
   answer(execution, Reply{start.request, start_clash(start.start)});
@@ -394,7 +399,10 @@ void Shard::take_event(Execution& execution, EventSubmitted event) {
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });
     if (recent != execution.recent_keys.end()) {
-      if (event.mail != 0) return settle_mail(event.mail, kKeyUsed);
+      if (event.mail != 0) {
+        return settle_mail(event.mail, key_used(key),
+                           is_awaited(event.mail) ? encode_answer(recent->reply) : std::string{});
+      }
       return answer(execution, event.enqueue
                                    ? Reply{event.request, EnqueueReply{recent->reply.event_id,
                                                                        recent->processing_id}}
@@ -423,7 +431,11 @@ void Shard::on(InboxFound input) {
   } else if (*input.found) {
     const InboxRecord& row = **input.found;
     if (event.mail != 0) {
-      settle_mail(event.mail, kKeyUsed);
+      const bool consumed = row.status == InboxStatus::completed;
+      std::string told = row.answer;
+      if (told.empty()) told = encode_answer(event_reply(*execution, row.event_id, consumed));
+      settle_mail(event.mail, key_used(input.idempotency_key),
+                  is_awaited(event.mail) ? std::move(told) : std::string{});
     } else if (event.enqueue) {
       answer(*execution, Reply{event.request, EnqueueReply{row.event_id, std::to_string(row.id)}});
     } else if (row.answer.empty()) {
@@ -533,8 +545,13 @@ void Shard::deliver_event(Execution& execution, EventSubmitted event, const Inbo
                              event.event.name, event.event_id),
                  execution.fold.record());
     }
-    execution.open.inbox_completed.push_back(
-        InboxCompletion{inbox_id, InboxStatus::failed, "the execution ended before its turn", {}});
+    InboxCompletion closed{
+        inbox_id, InboxStatus::failed, "the execution ended before its turn", {}};
+    if (is_awaited(inbox_id)) {
+      closed.answer = encode_answer(Error{ErrorCode::execution_ended, closed.last_error,
+                                          execution.fold.record().execution_id});
+    }
+    execution.open.inbox_completed.push_back(std::move(closed));
     return commit(execution);
   }
   if (const auto earlier = execution.fold.first_timer_until(event.accepted_at)) {
@@ -603,7 +620,7 @@ void Shard::answer_event(Execution& execution) {
   EventReply told = event_reply(execution, event.event_id, execution.event_consumed);
   const InboxId inbox_id = execution.event_inbox;
   const std::string& key = event.event.idempotency_key;
-  if (!key.empty()) {
+  if (!key.empty() || is_awaited(event.mail)) {
     // Among what the code has sent since.
     for (InboxCompletion& row : execution.open.inbox_completed) {
       if (row.id == inbox_id) row.answer = encode_answer(told);
@@ -611,6 +628,8 @@ void Shard::answer_event(Execution& execution) {
     for (InboxRecord& row : execution.open.inbox_added) {
       if (row.id == inbox_id) row.answer = encode_answer(told);
     }
+  }
+  if (!key.empty()) {
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });
     if (recent != execution.recent_keys.end()) {

@@ -4,6 +4,7 @@
 // transaction syncs goes into the next one. Reads are synchronous, from any thread, and see what is
 // committed only.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,8 +13,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/partition.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
 #include "model/state_snapshot.h"
@@ -69,14 +72,15 @@ struct Transition {
   std::vector<InboxCompletion> inbox_completed;
 };
 
-// A commit belongs to a stream: one shard's, in order. After a failure the store refuses everything
+// A commit belongs to a stream: one partition's, in order. After a failure the store refuses everything
 // of that stream that carries the old generation, since it builds upon what was lost; the shard drops
 // what it had cached and goes on under the next generation.
 struct CommitRequest {
-  std::uint32_t stream = 0;
+  std::uint32_t stream = 0;  // a partition; or as many as there are: what belongs to no execution
   std::uint64_t generation = 0;
   std::uint64_t id = 0;  // rises by one within a stream
   Transition transition;
+  std::int64_t epoch = 0;  // under which its partition is owned; 0: whichever
 };
 
 struct CommitOutcome {
@@ -86,11 +90,35 @@ struct CommitOutcome {
   std::optional<Error> error;  // none: durable. outcome_unknown: it may or may not be
 };
 
-// Called on the store's thread; must only post.
+// Called on threads of the store; must only post.
 class CommitSink {
  public:
   virtual ~CommitSink() = default;
   virtual void commits_finished(const std::vector<CommitOutcome>& outcomes) = 0;
+
+  // Of a store with several partitions: this worker owns them from now on.
+  virtual void partitions_taken(const std::vector<PartitionLease>& /*taken*/) {}
+  // Another worker is to have it: what is under way there is to come to its end within that time, and then it
+  // is given back; see Store::give_back().
+  virtual void partition_wanted(PartitionLease /*wanted*/, std::chrono::milliseconds /*within*/) {}
+  // It is another's, or may be.
+  virtual void partition_lost(PartitionLease /*lost*/) {}
+};
+
+// A row for the inbox of an execution that another worker may own.
+struct MailRequest {
+  InboxRecord row;  // the store gives it its number
+  // Whether it is refused where there is no such execution, or one that has ended.
+  bool to_known = true;
+};
+
+struct MailPut {
+  InboxId id = 0;
+  std::string event_id;
+  bool fresh = true;  // false: there is one with that idempotency key, of which these are
+  std::optional<std::string> answer;  // of one that is completed
+  // Of a start: there is an execution of that id, which was started with this; nothing was put there.
+  std::optional<std::string> known_digest;
 };
 
 // How much of a history is read at once: until either is reached.
@@ -200,6 +228,33 @@ class Store : public HistorySource {
 
   // Where actions write in one commit with their outcomes. None: there is no such thing here.
   virtual std::shared_ptr<Database> database() { return nullptr; }
+
+  // ---- what several workers share; a store of one process needs none of it
+
+  // With one partition, whoever has the store open owns it.
+  virtual int partitions() const { return 1; }
+  // From now on this worker takes its part of the partitions; the sink is told. Before that it has none.
+  virtual void take_part() {}
+  // Nothing of it is under way here any more.
+  virtual void give_back(PartitionLease /*left*/) {}
+  // Its name, unlike that of any other that lives.
+  virtual std::string worker() const { return {}; }
+
+  // Puts it into the inbox, synced, together with what else is put there meanwhile; calls back on a thread of
+  // the store, which must not wait. Errors: unknown_execution, execution_ended, store_unavailable,
+  // outcome_unknown.
+  virtual void put_mail(MailRequest /*mail*/, std::function<void(Result<MailPut>)> done) {
+    done(Error{ErrorCode::internal, "this store belongs to one process", {}});
+  }
+  // Of each, by tenant and id; none: unknown.
+  virtual Result<std::vector<std::optional<ExecutionStatus>>> statuses(
+      const std::vector<std::pair<std::string, std::string>>& executions) {
+    return std::vector<std::optional<ExecutionStatus>>(executions.size());
+  }
+  // Those of the rows that are completed or failed.
+  virtual Result<std::vector<InboxRecord>> settled_mail(const std::vector<InboxId>& /*rows*/) {
+    return std::vector<InboxRecord>{};
+  }
 
   // Waits for what is queued, reports it, stops. Further commits answer `closed`.
   virtual void close() = 0;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/hint_bus.h"
 #include "core/store.h"
 #include "pawl/error.h"
 #include "pawl/runtime.h"
@@ -33,6 +34,7 @@ class StoreSide {
 struct OpenedStore {
   std::unique_ptr<Store> store;
   std::unique_ptr<StoreSide> side;
+  std::unique_ptr<HintBus> bus;  // of a store that several processes can have open
 };
 
 struct StoreKind {

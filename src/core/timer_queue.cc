@@ -2,6 +2,8 @@
 
 #include <tuple>
 
+#include "core/partition.h"
+
 namespace pawl {
 
 bool TimerQueue::Earlier::operator()(const TimerRecord& left, const TimerRecord& right) const {
@@ -36,9 +38,26 @@ std::optional<TimerRecord> TimerQueue::take_due(const Timestamp now) {
 }
 
 std::optional<TimerRecord> TimerQueue::want_load() {
-  if (complete_ || loading_ || !held_.empty()) return std::nullopt;
+  if (loading_) return std::nullopt;
+  if (from_start_) {
+    from_start_ = false;
+    window_end_ = {0, 0, TimerKind::sleep, 0};
+  } else if (complete_ || !held_.empty()) {
+    return std::nullopt;
+  }
   loading_ = true;
   return window_end_;
+}
+
+void TimerQueue::load_again() {
+  complete_ = false;
+  from_start_ = true;
+}
+
+void TimerQueue::forget(const int partition) {
+  std::erase_if(held_, [partition](const TimerRecord& timer) {
+    return partition_of(timer.execution) == partition;
+  });
 }
 
 void TimerQueue::loaded(const std::vector<TimerRecord>& timers, const bool complete) {

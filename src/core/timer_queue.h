@@ -31,6 +31,10 @@ class TimerQueue {
   std::optional<TimerRecord> want_load();
   void loaded(const std::vector<TimerRecord>& timers, bool complete);
   void load_failed() { loading_ = false; }
+  // The store has others now, which are to be held as well.
+  void load_again();
+  // Those of a partition that is another's.
+  void forget(int partition);
 
   std::size_t size() const { return held_.size(); }
 
@@ -43,6 +47,7 @@ class TimerQueue {
   TimerRecord window_end_{0, 0, TimerKind::sleep, 0};  // everything up to here is held
   bool complete_ = false;                              // everything is
   bool loading_ = false;
+  bool from_start_ = false;  // what is held may have gaps: load from the beginning
 };
 
 }  // namespace pawl

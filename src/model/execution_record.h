@@ -158,9 +158,13 @@ enum class InboxKind : std::uint8_t {
   // What the execution is told to do: OperatorAttributes.
   cancel = 2,
   terminate = 3,
-  retry = 4,
+  retry = 4,        // a child, by its parent: ChildEndedAttributes
   child_ended = 5,  // event_name: its workflow; payload: result or failure; ChildEndedAttributes
   completion = 6,   // payload: what became of an action of its; CompletionAttributes
+  // As told to do by an operator: OperatorAttributes.
+  pause = 7,
+  resume = 8,
+  try_again = 9,
 };
 
 std::string_view to_string(InboxKind kind);
@@ -184,7 +188,9 @@ struct InboxRecord {
   InboxStatus status = InboxStatus::pending;
   int attempts = 0;
   std::string last_error;
-  std::string answer;  // JSON: what the first caller was told; kept only with an idempotency key
+  // JSON: what the first caller was told; kept with an idempotency key, or where somebody waits for it.
+  std::string answer;
+  std::string reply_to;  // the worker that waits for the answer; empty: nobody does
   Timestamp accepted_at = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "core/completion_token.h"
 #include "core/history_cut.h"
+#include "core/partition.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
 #include "model/failure_codec.h"
@@ -31,7 +32,8 @@ Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::m
 
 }  // namespace
 
-Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock)
+Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock,
+               std::unique_ptr<HintBus> bus)
     : options_([&options] {
         if (!options.log) options.log = log_to_standard_error;
         options.limits.records_per_snapshot =
@@ -40,25 +42,87 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
       }()),
       store_(std::move(store)),
       clock_(clock),
+      bus_(std::move(bus)),
       mailbox_(std::make_shared<Mailbox>()),
       pages_(*store_, [this](PageLoaded page) { mailbox_->post(std::move(page)); }),
       readers_(kReaderThreads),
       shard_(
-          ShardOptions{0, options_.limits},
+          ShardOptions{store_->partitions(), options_.limits, bus_ != nullptr},
           [this](const std::string_view tenant, const std::string_view execution_id) {
             return store_->next_execution_ref(tenant, execution_id);
           },
           [this] { return store_->next_inbox_id(); }) {
+  if (bus_) {
+    elsewhere_ = std::make_unique<Elsewhere>(
+        *store_, *bus_, clock_,
+        Elsewhere::Ways{[this](Reply reply) { answer(std::move(reply)); },
+                        [this] { look_for_mail(); }});
+    start_thread();
+  }
   store_->start(*this);
+  if (bus_) bus_->start(*elsewhere_);
   if (options_.begin_at_once) begin();
 }
 
-void Engine::begin() {
+void Engine::start_thread() {
   const std::lock_guard lock(mutex_);
   if (begun_ || closing_) return;
   begun_ = true;
   thread_ = std::thread([this] { run(); });
-  readers_.post([this] { resume(); });
+}
+
+void Engine::begin() {
+  if (bus_) return store_->take_part();
+  start_thread();
+  readers_.post([this] { resume(std::nullopt); });
+}
+
+// ---- whose executions are run here
+
+void Engine::own(const PartitionLease& lease, const bool owned) {
+  std::vector<int> all;
+  {
+    const std::lock_guard lock(mutex_);
+    if (owned) {
+      owned_.insert(lease.partition);
+    } else {
+      owned_.erase(lease.partition);
+    }
+    all.assign(owned_.begin(), owned_.end());
+  }
+  bus_->serve(std::move(all));
+}
+
+void Engine::partitions_taken(const std::vector<PartitionLease>& taken) {
+  for (const PartitionLease& lease : taken) {
+    mailbox_->post(PartitionTaken{lease});
+    own(lease, true);
+    readers_.post([this, partition = lease.partition] { resume(partition); });
+  }
+}
+
+void Engine::partition_wanted(const PartitionLease wanted, const std::chrono::milliseconds within) {
+  own(wanted, false);
+  mailbox_->post(PartitionWanted{wanted, later(clock_.now(), within.count())});
+}
+
+void Engine::partition_lost(const PartitionLease lost) {
+  own(lost, false);
+  mailbox_->post(PartitionLost{lost});
+}
+
+// One whose execution is run here, where that can be chosen.
+std::string Engine::new_execution_id(const std::string& tenant) {
+  constexpr int kTriesMax = 64;
+  std::string id;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    id = uuid_v7(clock_.now(), random_bits(), random_bits());
+    if (!bus_) break;
+    const int partition = partition_of(tenant, id, store_->partitions());
+    const std::lock_guard lock(mutex_);
+    if (owned_.empty() || owned_.contains(partition)) break;
+  }
+  return id;
 }
 
 Engine::~Engine() { close(); }
@@ -173,7 +237,7 @@ void Engine::start_workflow(StartRequest request, Callback<std::string> done) {
   input.seed = random_bits();
   if (input.start.execution_id.empty()) {
     input.generated = true;
-    input.start.execution_id = uuid_v7(clock_.now(), random_bits(), random_bits());
+    input.start.execution_id = new_execution_id(input.start.tenant);
   }
   if (const auto id = admit(done)) {
     input.request = *id;
@@ -226,7 +290,7 @@ void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
   if (error) return done(*error);
   ForkPrepared input;
   if (request.fork_id.empty()) {
-    request.fork_id = uuid_v7(clock_.now(), random_bits(), random_bits());
+    request.fork_id = new_execution_id(request.tenant);
   }
   input.fork = std::move(request);
   const auto id = admit(done);
@@ -335,7 +399,7 @@ void Engine::watch_growth(const std::vector<CommitRequest>& commits) {
     const std::vector<HistoryEvent>& records = commit.transition.records;
     if (records.empty()) continue;
     if ((records.front().sequence - 1) / interval == records.back().sequence / interval) continue;
-    growths_.push_back({commit.id, commit.transition.execution});
+    growths_.push_back({commit.stream, commit.id, commit.transition.execution});
   }
 }
 
@@ -343,8 +407,14 @@ void Engine::watch_growth(const std::vector<CommitRequest>& commits) {
 void Engine::keep_snapshots(const CommitOutcome& outcome) {
   // What was to grow did not, or did so in a way that is not known; it will again.
   if (outcome.error) growths_.clear();
-  for (; !growths_.empty() && growths_.front().commit <= outcome.up_to; growths_.pop_front()) {
-    readers_.post([this, ref = growths_.front().execution] {
+  for (auto growth = growths_.begin(); growth != growths_.end();) {
+    if (growth->stream != outcome.stream || growth->commit > outcome.up_to) {
+      ++growth;
+      continue;
+    }
+    const ExecutionRef grown = growth->execution;
+    growth = growths_.erase(growth);
+    readers_.post([this, ref = grown] {
       const auto stored = store_->load_execution(ref, kNoHistory);
       if (!stored || !*stored) return;
       const auto kept =
@@ -575,6 +645,10 @@ void Engine::carry_out(Outputs& out) {
     action_host(abort.host)->abort(abort.attempt);
   }
   for (Reply& reply : out.replies) answer(std::move(reply));
+  for (CallElsewhere& call : out.elsewhere) elsewhere_->take(std::move(call));
+  if (!out.hints.empty()) bus_->publish(std::move(out.hints));
+  if (!out.answers.empty()) bus_->publish_answers(std::move(out.answers));
+  for (const PartitionLease& left : out.partitions_left) store_->give_back(left);
   for (const LogLine& line : out.logs) options_.log(line);
   out.clear();
 }
@@ -631,10 +705,10 @@ void Engine::load(const LoadExecution& wanted) {
   if (goes_on != 0) pages_.read_ahead(goes_on, read, wanted.page);
 }
 
-void Engine::resume() {
+void Engine::resume(const std::optional<int> partition) {
   mailbox_->post(MailPosted{});
   constexpr std::chrono::seconds kRetryDelay(1);
-  ExecutionRef after = 0;
+  ExecutionRef after = execution_ref(partition.value_or(0), 0);
   for (;;) {
     auto page = store_->executions_to_resume(after, kResumePage);
     if (!page) {
@@ -647,6 +721,9 @@ void Engine::resume() {
       if (closing_changed_.wait_for(lock, kRetryDelay, [this] { return closing_; })) return;
       continue;
     }
+    if (partition) {
+      std::erase_if(*page, [&](const ExecutionRef ref) { return partition_of(ref) != *partition; });
+    }
     if (page->empty()) return;
     after = page->back();
     mailbox_->post(ResumeExecutions{std::move(*page)});
@@ -656,7 +733,9 @@ void Engine::resume() {
 void Engine::commits_finished(const std::vector<CommitOutcome>& outcomes) {
   ++commit_batches_;
   for (const CommitOutcome& outcome : outcomes) {
-    if (!outcome.error) commits_ = outcome.up_to;
+    if (!outcome.error) {
+      commits_ += outcome.up_to - std::exchange(reported_[outcome.stream], outcome.up_to);
+    }
     mailbox_->post(outcome);
   }
 }
@@ -697,8 +776,10 @@ void Engine::close() {
     }
   }
   std::call_once(closed_, [this] {
+    if (bus_) bus_->close();
     // Reports of what was queued still reach the shard, and its replies their callers.
     store_->close();
+    if (elsewhere_) elsewhere_->close();
     mailbox_->close();
     if (thread_.joinable()) thread_.join();
     readers_.close();

@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -19,9 +21,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/hint_bus.h"
 #include "core/shard.h"
 #include "core/store.h"
 #include "pawl/runtime.h"
+#include "runtime/elsewhere.h"
 #include "runtime/history_pages.h"
 #include "runtime/mailbox.h"
 #include "runtime/reader_pool.h"
@@ -31,7 +35,10 @@ namespace pawl {
 class Engine final : public CommitSink {
  public:
   // Takes up what the store says was under way: at once, or with begin().
-  Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock);
+  // `bus`: of a store that several processes share; calls are taken from the beginning then, and begin() is to
+  // take a part of the work.
+  Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& clock,
+         std::unique_ptr<HintBus> bus = nullptr);
   ~Engine() override;
 
   Result<void> register_workflow(const WorkflowDescription& description, WorkflowHost& host,
@@ -66,6 +73,9 @@ class Engine final : public CommitSink {
   void close();
 
   void commits_finished(const std::vector<CommitOutcome>& outcomes) override;
+  void partitions_taken(const std::vector<PartitionLease>& taken) override;
+  void partition_wanted(PartitionLease wanted, std::chrono::milliseconds within) override;
+  void partition_lost(PartitionLease lost) override;
 
  private:
   using Waiting = std::variant<Callback<std::string>, Callback<EventReply>, Callback<EnqueueReply>,
@@ -79,7 +89,10 @@ class Engine final : public CommitSink {
   std::vector<AttemptId> hold_actions();
   void notice_drained();
   bool owes_replies() const;
-  void resume();
+  void start_thread();
+  void resume(std::optional<int> partition);
+  void own(const PartitionLease& lease, bool owned);
+  std::string new_execution_id(const std::string& tenant);
   void load(const LoadExecution& wanted);
   void watch_growth(const std::vector<CommitRequest>& commits);
   void keep_snapshots(const CommitOutcome& outcome);
@@ -96,6 +109,7 @@ class Engine final : public CommitSink {
   const RuntimeOptions options_;
   const std::unique_ptr<Store> store_;
   Clock& clock_;
+  const std::unique_ptr<HintBus> bus_;
   const std::shared_ptr<Mailbox> mailbox_;
   HistoryPages pages_;
   std::size_t loads_ = 0;  // on thread_ only: of histories that are being read
@@ -104,6 +118,7 @@ class Engine final : public CommitSink {
 
   // Commits that take a history over a multiple of records_per_snapshot, until they are durable.
   struct Growth {
+    std::uint32_t stream = 0;
     std::uint64_t commit = 0;
     ExecutionRef execution = 0;
   };
@@ -121,13 +136,16 @@ class Engine final : public CommitSink {
   };
   std::unordered_map<std::string, RegisteredAction> actions_;  // under mutex_; by meeting name
   bool begun_ = false;                                         // under mutex_
-  bool closing_ = false;                                       // under mutex_
-  bool drained_ = false;                                       // under mutex_
+  std::set<int> owned_;   // under mutex_: partitions that new executions are put into
+  bool closing_ = false;  // under mutex_
+  bool drained_ = false;  // under mutex_
   // Under mutex_: when what is not drained is left.
   std::chrono::steady_clock::time_point drain_until_ = std::chrono::steady_clock::time_point::max();
   std::condition_variable closing_changed_;
   std::once_flag closed_;
 
+  std::map<std::uint32_t, std::uint64_t>
+      reported_;  // by stream, on the threads of the store, one at a time
   std::atomic<std::uint64_t> commits_ = 0;
   std::atomic<std::uint64_t> commit_batches_ = 0;
   std::atomic<std::uint64_t> activations_ = 0;
@@ -139,6 +157,7 @@ class Engine final : public CommitSink {
   std::atomic<std::uint64_t> state_records_read_ = 0;
   std::atomic<std::uint64_t> snapshots_made_ = 0;
 
+  std::unique_ptr<Elsewhere> elsewhere_;  // where there is a bus
   std::thread thread_;
 };
 

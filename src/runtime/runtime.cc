@@ -16,7 +16,8 @@ namespace pawl {
 class Runtime::Impl {
  public:
   Impl(RuntimeOptions options, OpenedStore store)
-      : engine(std::move(options), std::move(store.store), clock), side(std::move(store.side)) {
+      : engine(std::move(options), std::move(store.store), clock, std::move(store.bus)),
+        side(std::move(store.side)) {
     side->watch([this] { engine.look_for_mail(); });
   }
 

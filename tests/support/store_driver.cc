@@ -6,6 +6,40 @@
 
 namespace pawl {
 
+void StoreDriver::attach(Store& store, const std::optional<int> partitions) {
+  store_ = &store;
+  if (store.worker().empty()) return;
+  store.take_part();
+  wait_for_partitions(static_cast<std::size_t>(partitions.value_or(store.partitions())));
+}
+
+void StoreDriver::partitions_taken(const std::vector<PartitionLease>& taken) {
+  const std::lock_guard lock(mutex_);
+  for (const PartitionLease& lease : taken) partitions_.insert(lease.partition);
+  changed_.notify_all();
+}
+
+void StoreDriver::partition_wanted(const PartitionLease wanted, std::chrono::milliseconds) {
+  partition_lost(wanted);
+  store_->give_back(wanted);
+}
+
+void StoreDriver::partition_lost(const PartitionLease lost) {
+  const std::lock_guard lock(mutex_);
+  partitions_.erase(lost.partition);
+  changed_.notify_all();
+}
+
+std::set<int> StoreDriver::partitions() const {
+  const std::lock_guard lock(mutex_);
+  return partitions_;
+}
+
+void StoreDriver::wait_for_partitions(const std::size_t count) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return partitions_.size() == count; });
+}
+
 std::optional<Error> StoreDriver::commit_and_wait(std::vector<Transition> transitions) {
   std::vector<CommitRequest> requests;
   const auto first = next_id_;

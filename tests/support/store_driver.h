@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ namespace pawl {
 // Thread-safe.
 class StoreDriver final : public CommitSink {
  public:
-  void attach(Store& store) { store_ = &store; }
+  // Where several workers share the store: with all partitions, unless others have some.
+  void attach(Store& store, std::optional<int> partitions = std::nullopt);
 
   // Commits under the stream and generation of the requests.
   void commit(std::vector<CommitRequest> requests) { store_->commit(std::move(requests)); }
@@ -32,6 +34,12 @@ class StoreDriver final : public CommitSink {
   std::optional<Error> error_of(std::uint32_t stream, std::uint64_t id) const;
 
   void commits_finished(const std::vector<CommitOutcome>& outcomes) override;
+  void partitions_taken(const std::vector<PartitionLease>& taken) override;
+  // Given back at once.
+  void partition_wanted(PartitionLease wanted, std::chrono::milliseconds within) override;
+  void partition_lost(PartitionLease lost) override;
+  std::set<int> partitions() const;
+  void wait_for_partitions(std::size_t count);
 
  private:
   Store* store_ = nullptr;
@@ -41,6 +49,7 @@ class StoreDriver final : public CommitSink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint32_t, std::vector<CommitOutcome>> outcomes_;
+  std::set<int> partitions_;
 };
 
 // An execution with one record.

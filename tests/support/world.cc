@@ -40,7 +40,7 @@ void World::boot() {
   store_->start(*sinks_);
   host_ = make_host_();
   shard_ = std::make_unique<Shard>(
-      ShardOptions{0, options_.limits},
+      ShardOptions{1, options_.limits},
       [this](const std::string_view tenant, const std::string_view execution_id) {
         return store_->next_execution_ref(tenant, execution_id);
       },

@@ -16,6 +16,14 @@ constexpr PgStatement kClaim{
     "UPDATE workflow_partitions p SET owner = $1::text, epoch = p.epoch + 1, "
     "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
     "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch"};
+constexpr PgStatement kClaimWaiting{
+    "claim_waiting",
+    "WITH free AS MATERIALIZED (SELECT partition FROM workflow_partitions "
+    "WHERE partition = $3::integer AND (owner IS NULL OR expires_at < clock_timestamp()) "
+    "FOR UPDATE) "
+    "UPDATE workflow_partitions p SET owner = $1::text, epoch = p.epoch + 1, "
+    "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
+    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch"};
 constexpr PgStatement kRenew{
     "renew",
     "UPDATE workflow_partitions p SET "
@@ -31,8 +39,8 @@ constexpr PgStatement kRelease{
     "0 "
     "RETURNING p.partition, p.epoch"};
 
-std::vector<Lease> leases_of(const PgResult& result) {
-  std::vector<Lease> leases;
+std::vector<PartitionLease> leases_of(const PgResult& result) {
+  std::vector<PartitionLease> leases;
   for (int row = 0; row < PQntuples(result.get()); ++row) {
     const PgRow lease(result.get(), row);
     leases.push_back({static_cast<int>(lease.integer(0)), lease.integer(1)});
@@ -42,15 +50,17 @@ std::vector<Lease> leases_of(const PgResult& result) {
 
 }  // namespace
 
-void Leases::add(const std::vector<Lease>& leases) {
+void Leases::add(const std::vector<PartitionLease>& leases) {
   const std::lock_guard lock(mutex_);
-  for (const Lease& lease : leases) epochs_.insert_or_assign(lease.partition, lease.epoch);
+  for (const PartitionLease& lease : leases) epochs_.insert_or_assign(lease.partition, lease.epoch);
 }
 
-void Leases::remove(const int partition, const std::int64_t epoch) {
+bool Leases::remove(const int partition, const std::int64_t epoch) {
   const std::lock_guard lock(mutex_);
   const auto held = epochs_.find(partition);
-  if (held != epochs_.end() && held->second == epoch) epochs_.erase(held);
+  if (held == epochs_.end() || held->second != epoch) return false;
+  epochs_.erase(held);
+  return true;
 }
 
 std::optional<std::int64_t> Leases::epoch_of(const int partition) const {
@@ -60,19 +70,19 @@ std::optional<std::int64_t> Leases::epoch_of(const int partition) const {
   return held->second;
 }
 
-std::vector<Lease> Leases::all() const {
+std::vector<PartitionLease> Leases::all() const {
   const std::lock_guard lock(mutex_);
-  std::vector<Lease> leases;
+  std::vector<PartitionLease> leases;
   for (const auto& [partition, epoch] : epochs_) leases.push_back({partition, epoch});
   return leases;
 }
 
 const std::vector<PgStatement>& LeaseRows::statements() {
-  static const std::vector<PgStatement> all{kClaim, kRenew, kRelease};
+  static const std::vector<PgStatement> all{kClaim, kClaimWaiting, kRenew, kRelease};
   return all;
 }
 
-PgOutcome<std::vector<Lease>> LeaseRows::claim(const std::vector<int>& partitions) {
+PgOutcome<std::vector<PartitionLease>> LeaseRows::claim(const std::vector<int>& partitions) {
   PgColumn wanted(PgType::int4);
   for (const int partition : partitions) wanted.add(std::int32_t{partition});
   pipeline_.add(
@@ -83,11 +93,21 @@ PgOutcome<std::vector<Lease>> LeaseRows::claim(const std::vector<int>& partition
   return leases_of(answers->front());
 }
 
-PgOutcome<std::vector<Lease>> LeaseRows::run(const char* const statement,
-                                             const std::vector<Lease>& leases) {
+PgOutcome<std::vector<PartitionLease>> LeaseRows::claim_waiting(const int partition) {
+  pipeline_.add(kClaimWaiting.name, PgParameters()
+                                        .add_text(worker_)
+                                        .add(std::int64_t{lease_.count()})
+                                        .add(std::int32_t{partition}));
+  auto answers = pipeline_.run();
+  if (!answers) return answers.error();
+  return leases_of(answers->front());
+}
+
+PgOutcome<std::vector<PartitionLease>> LeaseRows::run(const char* const statement,
+                                                      const std::vector<PartitionLease>& leases) {
   PgColumn partitions(PgType::int4);
   PgColumn epochs(PgType::int8);
-  for (const Lease& lease : leases) {
+  for (const PartitionLease& lease : leases) {
     partitions.add(std::int32_t{lease.partition});
     epochs.add(lease.epoch);
   }
@@ -101,11 +121,11 @@ PgOutcome<std::vector<Lease>> LeaseRows::run(const char* const statement,
   return leases_of(answers->front());
 }
 
-PgOutcome<std::vector<Lease>> LeaseRows::renew(const std::vector<Lease>& leases) {
+PgOutcome<std::vector<PartitionLease>> LeaseRows::renew(const std::vector<PartitionLease>& leases) {
   return run(kRenew.name, leases);
 }
 
-PgOutcome<void> LeaseRows::release(const std::vector<Lease>& leases) {
+PgOutcome<void> LeaseRows::release(const std::vector<PartitionLease>& leases) {
   auto released = run(kRelease.name, leases);
   if (!released) return released.error();
   return {};

@@ -12,22 +12,19 @@
 #include <string>
 #include <vector>
 
+#include "core/partition.h"
 #include "postgres/store/pipeline.h"
 
 namespace pawl {
 
-struct Lease {
-  int partition = 0;
-  std::int64_t epoch = 0;
-};
-
 // Any thread.
 class Leases {
  public:
-  void add(const std::vector<Lease>& leases);
-  void remove(int partition, std::int64_t epoch);
+  void add(const std::vector<PartitionLease>& leases);
+  // False: it is not held, or under another epoch.
+  bool remove(int partition, std::int64_t epoch);
   std::optional<std::int64_t> epoch_of(int partition) const;
-  std::vector<Lease> all() const;
+  std::vector<PartitionLease> all() const;
 
  private:
   mutable std::mutex mutex_;
@@ -44,13 +41,16 @@ class LeaseRows {
 
   // Those of the given ones that nobody holds, or nobody any more. One that a transaction looks at just now is
   // left for the next time.
-  PgOutcome<std::vector<Lease>> claim(const std::vector<int>& partitions);
+  PgOutcome<std::vector<PartitionLease>> claim(const std::vector<int>& partitions);
+  // Waits for the transactions that look at it.
+  PgOutcome<std::vector<PartitionLease>> claim_waiting(int partition);
   // Those that are still held.
-  PgOutcome<std::vector<Lease>> renew(const std::vector<Lease>& leases);
-  PgOutcome<void> release(const std::vector<Lease>& leases);
+  PgOutcome<std::vector<PartitionLease>> renew(const std::vector<PartitionLease>& leases);
+  PgOutcome<void> release(const std::vector<PartitionLease>& leases);
 
  private:
-  PgOutcome<std::vector<Lease>> run(const char* statement, const std::vector<Lease>& leases);
+  PgOutcome<std::vector<PartitionLease>> run(const char* statement,
+                                             const std::vector<PartitionLease>& leases);
 
   PgPipeline& pipeline_;
   const std::string worker_;

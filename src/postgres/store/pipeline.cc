@@ -101,6 +101,8 @@ Payload PgRow::payload(const int column, const int encoding_column) const {
 
 // ---- the connection
 
+PgPipeline::PgPipeline() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
 PgPipeline::~PgPipeline() {
   close();
   if (wake_ >= 0) ::close(wake_);
@@ -114,6 +116,10 @@ void PgPipeline::close() {
 
 void PgPipeline::give_up() {
   given_up_ = true;
+  wake();
+}
+
+void PgPipeline::wake() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = ::write(wake_, &one, sizeof one);
 }
@@ -138,6 +144,10 @@ PgPipeline::Waited PgPipeline::wait(const short events, const SteadyTime until) 
                              static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30)));
     if (found < 0 && errno == EINTR) continue;
     if (given_up_) break;
+    if (watched[1].revents != 0) {
+      std::uint64_t woken = 0;
+      [[maybe_unused]] const auto read = ::read(wake_, &woken, sizeof woken);
+    }
     return found == 0 ? Waited::too_late : Waited::ready;
   }
   return Waited::given_up;
@@ -152,7 +162,6 @@ PgOutcome<void> PgPipeline::connect_plainly(const PostgresParameters& parameters
   }
   keys.push_back(nullptr);
   values.push_back(nullptr);
-  if (wake_ < 0) wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_ < 0) return PgFailure{"no file descriptor is left", {}, true};
   connection_.reset(PQconnectStartParams(keys.data(), values.data(), 1));
   if (connection_ == nullptr) return lost("out of memory");
@@ -341,14 +350,14 @@ bool PgPipeline::wait_for_notice(const std::chrono::milliseconds most) {
   return true;
 }
 
-std::vector<std::string> PgPipeline::take_notices() {
-  std::vector<std::string> payloads;
-  if (connection_ == nullptr) return payloads;
+std::vector<PgNotice> PgPipeline::take_notices() {
+  std::vector<PgNotice> notices;
+  if (connection_ == nullptr) return notices;
   while (PGnotify* const notice = PQnotifies(connection_.get())) {
-    payloads.emplace_back(notice->extra);
+    notices.push_back({notice->relname, notice->extra});
     PQfreemem(notice);
   }
-  return payloads;
+  return notices;
 }
 
 }  // namespace pawl

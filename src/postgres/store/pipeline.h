@@ -86,9 +86,15 @@ class PgRow {
   int row_;
 };
 
-// One thread at a time, but for give_up().
+struct PgNotice {
+  std::string channel;
+  std::string payload;
+};
+
+// One thread at a time, but for wake() and give_up().
 class PgPipeline {
  public:
+  PgPipeline();
   ~PgPipeline();
 
   // With those statements prepared, and these settings of the session made. Waits at most
@@ -113,8 +119,10 @@ class PgPipeline {
 
   // Waits, at most so long, until the server has something to say that nobody asked for. True: it has.
   bool wait_for_notice(std::chrono::milliseconds most);
-  // Payloads of NOTIFY that have come.
-  std::vector<std::string> take_notices();
+  // Those of NOTIFY that have come.
+  std::vector<PgNotice> take_notices();
+  // Any thread: whoever waits for a notice looks up.
+  void wake();
 
   // Any thread: whoever waits is woken, and the connection is given up.
   void give_up();
@@ -134,7 +142,7 @@ class PgPipeline {
   std::chrono::milliseconds answer_max_{30'000};
   std::size_t queued_ = 0;
   bool refused_ = false;  // libpq took a statement of the queue not
-  int wake_ = -1;         // an eventfd
+  int wake_;              // an eventfd
   std::atomic<bool> given_up_ = false;
 };
 

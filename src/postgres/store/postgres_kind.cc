@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -14,7 +13,7 @@
 #include "core/store_kind.h"
 #include "pawl/postgres.h"
 #include "postgres/conninfo.h"
-#include "postgres/store/pipeline.h"
+#include "postgres/store/notify_bus.h"
 #include "postgres/store/postgres_store.h"
 
 namespace pawl {
@@ -22,13 +21,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAnswerMax = 30s;
 // A look at the inbox that nobody gave word of.
 constexpr auto kSweepEvery = 1s;
 
 class PostgresSide final : public StoreSide {
  public:
-  explicit PostgresSide(PostgresParameters parameters) : parameters_(std::move(parameters)) {}
   ~PostgresSide() override { close(); }
 
   void backup(std::string, Callback<BackupReport> done) override {
@@ -43,9 +40,16 @@ class PostgresSide final : public StoreSide {
                "constraints that matter.",
                {}});
   }
+  // Whatever the bus told of, or did not.
   void watch(std::function<void()> changed) override {
-    changed_ = std::move(changed);
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::thread([this, changed = std::move(changed)] {
+      std::unique_lock lock(mutex_);
+      while (!wake_.wait_for(lock, kSweepEvery, [this] { return closing_; })) {
+        lock.unlock();
+        changed();
+        lock.lock();
+      }
+    });
   }
   void close() override {
     {
@@ -53,34 +57,13 @@ class PostgresSide final : public StoreSide {
       closing_ = true;
       wake_.notify_all();
     }
-    pipeline_.give_up();
     if (thread_.joinable()) thread_.join();
   }
 
  private:
-  void run() {
-    while (!closing_) {
-      if (pipeline_.is_connected() || listen()) {
-        pipeline_.wait_for_notice(kSweepEvery);
-        pipeline_.take_notices();
-      } else {
-        std::unique_lock lock(mutex_);
-        wake_.wait_for(lock, kSweepEvery, [this] { return closing_.load(); });
-      }
-      if (!closing_) changed_();
-    }
-  }
-
-  bool listen() {
-    return pipeline_.connect(parameters_, {"LISTEN workflow_inbox"}, {}, kAnswerMax).has_value();
-  }
-
-  const PostgresParameters parameters_;
-  PgPipeline pipeline_;  // of the thread
-  std::function<void()> changed_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<bool> closing_ = false;  // set under mutex_
+  bool closing_ = false;  // under mutex_
   std::thread thread_;
 };
 
@@ -92,7 +75,8 @@ Result<OpenedStore> open(const RuntimeOptions& options) {
   wanted.lease = options.lease;
   auto store = open_postgres_store(std::move(wanted));
   if (!store) return store.error();
-  return OpenedStore{std::move(*store), std::make_unique<PostgresSide>(std::move(*parameters))};
+  auto bus = make_notify_bus(std::move(*parameters), (*store)->worker());
+  return OpenedStore{std::move(*store), std::make_unique<PostgresSide>(), std::move(bus)};
 }
 
 }  // namespace

@@ -26,9 +26,9 @@ struct PostgresStoreOptions {
   int readers_max = 4;
 };
 
-// Connects, makes the tables where there are none and brings them up to date, and claims every partition.
-// Errors: invalid_argument; store_unavailable; store_in_use where another worker holds one; store_invalid where
-// the tables are of a newer version.
+// Connects, makes the tables where there are none and brings them up to date. The worker owns nothing before
+// Store::take_part(). Errors: invalid_argument; store_unavailable; store_invalid where the tables are of a newer
+// version.
 Result<std::unique_ptr<Store>> open_postgres_store(PostgresStoreOptions options);
 
 }  // namespace pawl

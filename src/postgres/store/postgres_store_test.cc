@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -83,6 +84,7 @@ class PostgresStoreTest : public ::testing::Test {
   }
 
   const std::string conninfo_ = server().new_database();
+  int mail_ = 0;
   std::unique_ptr<StoreDriver> driver_;
   std::unique_ptr<Store> store_;
 };
@@ -256,12 +258,86 @@ TEST_F(PostgresStoreTest, WhoMayNotCreateTablesOpensThoseThatAreThere) {
   sql("DROP ROLE app");
 }
 
-TEST_F(PostgresStoreTest, ASecondWorkerIsToldThatThereIsOne) {
-  open({.lease = 300ms});
-  const auto second = open_postgres_store({.conninfo = conninfo_, .lease = 300ms});
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().code, ErrorCode::store_in_use);
-  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")})) << "the first one goes on";
+TEST_F(PostgresStoreTest, WorkersShareThePartitionsAsTheyComeAndGo) {
+  open({.partitions = 16, .lease = 500ms});
+  auto second = open_postgres_store({.conninfo = conninfo_, .lease = 500ms});
+  ASSERT_TRUE(second);
+  StoreDriver other;
+  (*second)->start(other);
+  other.attach(**second, 8);
+  driver_->wait_for_partitions(8);
+  for (const int partition : other.partitions()) {
+    EXPECT_FALSE(driver_->partitions().contains(partition));
+  }
+  (*second)->close();
+  driver_->wait_for_partitions(16);
+  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+}
+
+// A session that stopped within a transaction can't keep a partition for ever.
+TEST_F(PostgresStoreTest, AClaimEndsWhoHoldsItUp) {
+  open();
+  store_->close();
+  store_.reset();
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> stuck(PQconnectdb(conninfo_.c_str()),
+                                                           &PQfinish);
+  for (const char* const sql : {"BEGIN", "SELECT FROM workflow_partitions FOR KEY SHARE"}) {
+    const std::unique_ptr<PGresult, decltype(&PQclear)> done(PQexec(stuck.get(), sql), &PQclear);
+  }
+  sql("UPDATE workflow_partitions SET owner = 'stopped', "
+      "expires_at = clock_timestamp() - interval '1 minute'");
+  open({.lease = 500ms});
+  EXPECT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+}
+
+// What a row in the inbox is refused for, and that those of one sender have numbers in their order.
+TEST_F(PostgresStoreTest, MailIsPutThereOnceAndForThoseWhoAreThere) {
+  open();
+  ASSERT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+  const auto put = [&](InboxRecord row, const bool to_known = true) {
+    row.tenant = "acme";
+    row.event_id = "e-" + std::to_string(++mail_);
+    std::promise<Result<MailPut>> told;
+    store_->put_mail({std::move(row), to_known},
+                     [&](Result<MailPut> there) { told.set_value(std::move(there)); });
+    return told.get_future().get();
+  };
+  InboxRecord event;
+  event.execution_id = "order-1";
+  event.event_name = "Paid";
+  const auto first = put(event);
+  const auto second = put(event);
+  ASSERT_TRUE(first && second);
+  EXPECT_LT(first->id, second->id);
+  event.idempotency_key = "k";
+  const auto keyed = put(event);
+  const auto again = put(event);
+  ASSERT_TRUE(keyed && again);
+  EXPECT_TRUE(keyed->fresh);
+  EXPECT_FALSE(again->fresh);
+  EXPECT_EQ(again->event_id, keyed->event_id);
+  InboxRecord lost = event;
+  lost.execution_id = "order-2";
+  const auto unknown = put(lost);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::unknown_execution);
+  InboxRecord start = lost;
+  start.kind = InboxKind::start;
+  start.idempotency_key.clear();
+  EXPECT_TRUE(put(start, false));
+  EXPECT_TRUE(put(lost)) << "its start is on its way";
+  start.execution_id = "order-1";
+  const auto known = put(start, false);
+  ASSERT_TRUE(known);
+  EXPECT_TRUE(known->known_digest);
+  sql("UPDATE workflow_executions SET status = 'completed'");
+  const auto ended = put(event);
+  EXPECT_TRUE(ended) << "the key was used before";
+  event.idempotency_key.clear();
+  const auto late = put(event);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::execution_ended);
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_event_processing"), "5");
 }
 
 TEST_F(PostgresStoreTest, WhatAWorkerLeftIsTakenWhenItsLeaseIsOver) {

@@ -36,7 +36,7 @@ struct UnreadableRow {
   "seed, recorded"
 #define INBOX_COLUMNS                                                                          \
   "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
-  "status, attempts, last_error, answer, created_at, kind, execution_id, attributes"
+  "status, attempts, last_error, answer, created_at, kind, execution_id, attributes, reply_to"
 #define INBOX_OPEN "status IN ('pending', 'published', 'processing', 'retrying')"
 
 constexpr PgStatement kExecutionOfId{
@@ -113,6 +113,16 @@ constexpr PgStatement kMail{
     "(SELECT * FROM workflow_event_processing e WHERE e.execution = 0 AND e." INBOX_OPEN
     " AND e.partition = p.partition AND e.id > $2::bigint ORDER BY e.id LIMIT $3::bigint) r) mail "
     "ORDER BY id LIMIT $3::bigint"};
+constexpr PgStatement kStatuses{
+    "statuses",
+    "SELECT x.status FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(tenant, id, at) "
+    "LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.id ORDER BY "
+    "u.at"};
+constexpr PgStatement kSettledMail{
+    "settled_mail",
+    "SELECT " INBOX_COLUMNS
+    " FROM workflow_event_processing WHERE id = ANY($1::bigint[]) AND status IN ('completed', "
+    "'failed')"};
 constexpr PgStatement kResults{
     "results_of", "SELECT " RESULT_COLUMNS
                   " FROM workflow_action_results WHERE execution = $1::bigint AND execution > 0 "
@@ -148,10 +158,10 @@ constexpr PgStatement kListOfAttention{
 
 const std::vector<PgStatement>& all_statements() {
   static const std::vector<PgStatement> all{
-      kExecutionOfId, kExecution,  kHistory,      kHistoryEnd,     kRetries,
-      kOpenInbox,     kMailOf,     kResultsAhead, kResume,         kTimers,
-      kFindResult,    kFindInbox,  kMail,         kResults,        kFindSnapshot,
-      kGraphActions,  kSyncPoints, kList,         kListOfAttention};
+      kExecutionOfId, kExecution,    kHistory,        kHistoryEnd, kRetries,      kOpenInbox,
+      kMailOf,        kResultsAhead, kResume,         kTimers,     kFindResult,   kFindInbox,
+      kMail,          kSettledMail,  kStatuses,       kResults,    kFindSnapshot, kGraphActions,
+      kSyncPoints,    kList,         kListOfAttention};
   return all;
 }
 
@@ -258,6 +268,7 @@ InboxRecord inbox_of(const PgRow& row) {
   record.kind = column_enum<InboxKind>(row, 14, inbox_kind_from, "inbox kind");
   record.execution_id = row.text(15);
   record.attributes = row.text(16);
+  record.reply_to = row.text(17);
   if (record.execution != 0) record.execution_id.clear();
   return record;
 }
@@ -337,9 +348,9 @@ std::vector<HistoryEvent> page_of(const PgResult& result, const HistoryBounds mo
   return page;
 }
 
-PgColumn partitions_of(const std::vector<Lease>& leases) {
+PgColumn partitions_of(const std::vector<PartitionLease>& leases) {
   PgColumn partitions(PgType::int4);
-  for (const Lease& lease : leases) partitions.add(std::int32_t{lease.partition});
+  for (const PartitionLease& lease : leases) partitions.add(std::int32_t{lease.partition});
   return partitions;
 }
 
@@ -494,9 +505,8 @@ Result<std::vector<ExecutionRecord>> PostgresReader::list_executions(const Execu
       execution_of);
 }
 
-Result<std::vector<ExecutionRef>> PostgresReader::executions_to_resume(const std::vector<Lease>& of,
-                                                                       const ExecutionRef after,
-                                                                       const int limit) {
+Result<std::vector<ExecutionRef>> PostgresReader::executions_to_resume(
+    const std::vector<PartitionLease>& of, const ExecutionRef after, const int limit) {
   return rows<ExecutionRef>(
       [&](PgPipeline& pipeline) {
         PgColumn partitions = partitions_of(of);
@@ -507,7 +517,7 @@ Result<std::vector<ExecutionRef>> PostgresReader::executions_to_resume(const std
       ref_of);
 }
 
-Result<std::vector<TimerRecord>> PostgresReader::timers_after(const std::vector<Lease>& of,
+Result<std::vector<TimerRecord>> PostgresReader::timers_after(const std::vector<PartitionLease>& of,
                                                               const TimerRecord& after,
                                                               const int limit) {
   return rows<TimerRecord>(
@@ -541,7 +551,7 @@ Result<std::optional<InboxRecord>> PostgresReader::find_inbox(
       inbox_of);
 }
 
-Result<std::vector<InboxRecord>> PostgresReader::mail_after(const std::vector<Lease>& of,
+Result<std::vector<InboxRecord>> PostgresReader::mail_after(const std::vector<PartitionLease>& of,
                                                             const InboxId after, const int limit) {
   return rows<InboxRecord>(
       [&](PgPipeline& pipeline) {
@@ -549,6 +559,32 @@ Result<std::vector<InboxRecord>> PostgresReader::mail_after(const std::vector<Le
         pipeline.add(
             kMail.name,
             PgParameters().add_array(partitions.bytes()).add(after).add(std::int64_t{limit}));
+      },
+      inbox_of);
+}
+
+Result<std::vector<std::optional<ExecutionStatus>>> PostgresReader::statuses(
+    const std::vector<std::pair<std::string, std::string>>& executions) {
+  return rows<std::optional<ExecutionStatus>>(
+      [&](PgPipeline& pipeline) {
+        PgColumn tenants(PgType::text);
+        PgColumn ids(PgType::text);
+        for (const auto& [tenant, id] : executions) {
+          tenants.add(std::string_view(tenant));
+          ids.add(std::string_view(id));
+        }
+        pipeline.add(kStatuses.name,
+                     PgParameters().add_array(tenants.bytes()).add_array(ids.bytes()));
+      },
+      [](const PgRow& row) { return execution_status_from(row.view(0)); });
+}
+
+Result<std::vector<InboxRecord>> PostgresReader::settled_mail(const std::vector<InboxId>& rows_of) {
+  return rows<InboxRecord>(
+      [&](PgPipeline& pipeline) {
+        PgColumn ids(PgType::int8);
+        for (const InboxId id : rows_of) ids.add(id);
+        pipeline.add(kSettledMail.name, PgParameters().add_array(ids.bytes()));
       },
       inbox_of);
 }

@@ -27,16 +27,19 @@ class PostgresReader {
   Result<std::vector<HistoryEvent>> read_history(ExecutionRef ref, std::int64_t after,
                                                  HistoryBounds most);
   Result<std::vector<ExecutionRecord>> list_executions(const ExecutionQuery& query);
-  Result<std::vector<ExecutionRef>> executions_to_resume(const std::vector<Lease>& of,
+  Result<std::vector<ExecutionRef>> executions_to_resume(const std::vector<PartitionLease>& of,
                                                          ExecutionRef after, int limit);
-  Result<std::vector<TimerRecord>> timers_after(const std::vector<Lease>& of,
+  Result<std::vector<TimerRecord>> timers_after(const std::vector<PartitionLease>& of,
                                                 const TimerRecord& after, int limit);
   Result<std::optional<ActionResultRecord>> find_action_result(std::string_view tenant,
                                                                std::string_view user_key);
   Result<std::optional<InboxRecord>> find_inbox(ExecutionRef execution,
                                                 std::string_view idempotency_key);
-  Result<std::vector<InboxRecord>> mail_after(const std::vector<Lease>& of, InboxId after,
+  Result<std::vector<InboxRecord>> mail_after(const std::vector<PartitionLease>& of, InboxId after,
                                               int limit);
+  Result<std::vector<std::optional<ExecutionStatus>>> statuses(
+      const std::vector<std::pair<std::string, std::string>>& executions);
+  Result<std::vector<InboxRecord>> settled_mail(const std::vector<InboxId>& rows_of);
   Result<std::vector<ActionResultRecord>> action_results(ExecutionRef execution);
   Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution);
   Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution);

@@ -240,20 +240,6 @@ std::int32_t columns_of(const ExecutionChange& change) {
 
 }  // namespace
 
-int partition_of(const ExecutionRef ref) { return static_cast<int>(ref >> kNumberBits); }
-
-ExecutionRef execution_ref(const int partition, const std::int64_t number) {
-  return (ExecutionRef{partition} << kNumberBits) | number;
-}
-
-int partition_of(const std::string_view tenant, const std::string_view execution_id,
-                 const int partitions) {
-  std::string key(tenant);
-  key += '\0';
-  key += execution_id;
-  return static_cast<int>(digest64(key) % static_cast<std::uint64_t>(partitions));
-}
-
 const std::vector<PgStatement>& BatchRows::statements() {
   static const std::vector<PgStatement> all{
       kInsertExecutions,   kUpdateExecutions,   kInsertEvents,

@@ -11,18 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/partition.h"
 #include "core/store.h"
 #include "postgres/store/pipeline.h"
 
 namespace pawl {
-
-// The partition that an execution, or a row of the inbox, belongs to; see execution_ref().
-int partition_of(ExecutionRef ref);
-ExecutionRef execution_ref(int partition, std::int64_t number);
-inline constexpr int kPartitionsMax = 1'024;
-
-// Which partition has the execution of that id, of so many.
-int partition_of(std::string_view tenant, std::string_view execution_id, int partitions);
 
 struct BatchStatement {
   const char* name;

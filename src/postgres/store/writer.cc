@@ -70,25 +70,41 @@ bool is_good_after(const PgFailure& failure) {
   return is_refused(failure) || failure.state.starts_with("40") || failure.state == "55P03";
 }
 
-// What belongs to no execution is written under the partition that the stream is named after.
-int partition_for(const CommitRequest& request, const int partitions) {
+// What belongs to no execution is written under the partition that the stream is named after; under none where it
+// is of no partition either.
+std::optional<int> partition_for(const CommitRequest& request, const int partitions) {
   if (request.transition.execution > 0) return partition_of(request.transition.execution);
-  return request.stream < static_cast<unsigned>(partitions) ? static_cast<int>(request.stream) : 0;
+  if (request.stream < static_cast<unsigned>(partitions)) return static_cast<int>(request.stream);
+  return std::nullopt;
+}
+
+bool is_among(const PgResult& partitions, const int partition) {
+  for (int row = 0; row < PQntuples(partitions.get()); ++row) {
+    if (PgRow(partitions.get(), row).integer(0) == partition) return true;
+  }
+  return false;
 }
 
 Error lost_lease(const int partition) {
   return {
       ErrorCode::store_unavailable,
-      fmt::format("partition {} was taken over by another worker: close this runtime, and open it "
-                  "again, to take part anew",
-                  partition),
+      fmt::format("partition {} was taken over by another worker: nothing was written", partition),
       {}};
 }
 
 }  // namespace
 
-PostgresWriter::PostgresWriter(PostgresWriterOptions options, Leases& leases)
-    : options_(std::move(options)), leases_(leases) {}
+PostgresWriter::PostgresWriter(PostgresWriterOptions options, Leases& leases,
+                               std::function<void(PartitionLease)> lost)
+    : options_(std::move(options)), leases_(leases), lost_(std::move(lost)) {}
+
+// The one that its partition is held under, if that is the one that it was decided under.
+std::optional<std::int64_t> PostgresWriter::epoch_for(const CommitRequest& request) const {
+  const auto partition = partition_for(request, options_.partitions);
+  if (!partition) return std::nullopt;
+  const auto held = leases_.epoch_of(*partition);
+  return held && (request.epoch == 0 || request.epoch == *held) ? held : std::nullopt;
+}
 
 void PostgresWriter::start(CommitSink& sink) {
   sink_ = &sink;
@@ -289,13 +305,13 @@ std::vector<std::size_t> PostgresWriter::keep_held(const Batch& batch, Answers& 
   });
   std::vector<std::size_t> kept;
   for (const std::size_t at : wanted) {
-    const int partition = partition_for(batch[at], options_.partitions);
+    const auto partition = partition_for(batch[at], options_.partitions);
     if (auto refused = gate_.refusal(batch[at])) {
       answers[at] = std::move(refused);
-    } else if (partitions.contains(partition)) {
+    } else if (!partition || (partitions.contains(*partition) && epoch_for(batch[at]))) {
       kept.push_back(at);
     } else {
-      fail(batch[at], answers[at], lost_lease(partition));
+      fail(batch[at], answers[at], lost_lease(*partition));
     }
   }
   return kept;
@@ -349,17 +365,20 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   PgColumn partitions(PgType::int4);
   PgColumn epochs(PgType::int8);
   PgColumn unknown(PgType::int8);
-  std::set<int> asked;
+  std::set<std::pair<int, std::int64_t>> asked;
   std::set<ExecutionRef> ends_asked;
-  const auto ask_for = [&](const int partition) {
-    const auto epoch = leases_.epoch_of(partition);
-    if (!epoch || !asked.insert(partition).second) return;
-    partitions.add(std::int32_t{partition});
+  const auto ask_for = [&](const std::optional<int> partition,
+                           const std::optional<std::int64_t> epoch) {
+    if (!partition || !epoch || !asked.insert({*partition, *epoch}).second) return;
+    partitions.add(std::int32_t{*partition});
     epochs.add(*epoch);
   };
-  for (const StateSnapshot& snapshot : snapshots_) ask_for(partition_of(snapshot.execution));
+  for (const StateSnapshot& snapshot : snapshots_) {
+    const int partition = partition_of(snapshot.execution);
+    ask_for(partition, leases_.epoch_of(partition));
+  }
   for (const std::size_t at : wanted) {
-    ask_for(partition_for(batch[at], options_.partitions));
+    ask_for(partition_for(batch[at], options_.partitions), epoch_for(batch[at]));
     const Transition& transition = batch[at].transition;
     if (transition.records.empty() || transition.created || ends_.contains(transition.execution) ||
         !ends_asked.insert(transition.execution).second) {
@@ -376,6 +395,9 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   const auto begun = pipeline_.run();
   if (!begun) return after_failure(begun.error(), "beginning a transaction");
   const std::vector<std::size_t> kept = keep_held(batch, answers, wanted, (*begun)[1]);
+  for (const auto& [partition, epoch] : asked) {
+    if (!is_among((*begun)[1], partition)) lost_({partition, epoch});
+  }
   if (kept.empty() && snapshots_.empty()) {
     roll_back();
     return {};

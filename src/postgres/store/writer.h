@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,7 +36,9 @@ struct PostgresWriterOptions {
 
 class PostgresWriter {
  public:
-  PostgresWriter(PostgresWriterOptions options, Leases& leases);
+  // `lost` is called, on the writer's thread, where a partition turns out to be another's.
+  PostgresWriter(PostgresWriterOptions options, Leases& leases,
+                 std::function<void(PartitionLease)> lost);
   ~PostgresWriter() { stop(); }
 
   // See Store.
@@ -76,11 +79,13 @@ class PostgresWriter {
   void roll_back();
   void remember_ends(const Batch& batch, const std::vector<std::size_t>& written);
   void fail(const CommitRequest& request, std::optional<Error>& answer, const Error& error);
+  std::optional<std::int64_t> epoch_for(const CommitRequest& request) const;
   void report(const Batch& batch, const Answers& answers);
   bool pause(std::chrono::milliseconds time);
 
   const PostgresWriterOptions options_;
   Leases& leases_;
+  const std::function<void(PartitionLease)> lost_;
   // Used by the thread alone.
   PgPipeline pipeline_;
   StreamGate gate_;

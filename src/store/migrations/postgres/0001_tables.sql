@@ -20,6 +20,7 @@ CREATE TABLE workflow_partitions(
 CREATE TABLE workflow_workers(
   worker text PRIMARY KEY,
   last_commit bigint NOT NULL DEFAULT 0,
+  serving boolean NOT NULL DEFAULT false,  -- it takes its share of the partitions
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
@@ -173,11 +174,14 @@ CREATE TABLE workflow_event_processing(
   user_id text,
   idempotency_key text,
   answer text,                           -- JSON: what the first caller was told
+  reply_to text,                         -- the worker whose caller waits for the answer
   last_error text,
   created_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 -- Numbers of rows, given out in blocks, so that who accepts an event need not ask for each.
-CREATE SEQUENCE workflow_event_processing_ids INCREMENT 10000;
+CREATE SEQUENCE workflow_event_processing_ids INCREMENT 10000 MAXVALUE 4503599627370495;
+-- Of rows that are put there for executions of other workers, one by one: in the order in which they were.
+CREATE SEQUENCE workflow_mail_ids START 4503599627370496;
 
 CREATE INDEX workflow_event_processing_open ON workflow_event_processing(execution)
   WHERE execution > 0 AND status IN ('pending', 'published', 'processing', 'retrying');

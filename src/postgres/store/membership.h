@@ -1,0 +1,96 @@
+#pragma once
+
+// A worker among others: the thread that renews its leases, takes its share of the partitions, and gives back what
+// is more than that. Shares follow from the rows of workflow_workers, so that nobody has to lead:
+//
+//   nobody's, or run out --fewer than its share--> taken --more than its share--> wanted --given back--> nobody's
+//   taken --another claimed it--> lost
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/store.h"
+#include "postgres/store/leases.h"
+#include "postgres/store/numbers.h"
+#include "postgres/store/pipeline.h"
+
+namespace pawl {
+
+struct MembershipOptions {
+  PostgresParameters parameters;
+  std::string worker;
+  int partitions = 1;
+  std::chrono::milliseconds lease{10'000};
+};
+
+class Membership {
+ public:
+  // `pipeline` is connected, with statements() prepared.
+  Membership(MembershipOptions options, std::unique_ptr<PgPipeline> pipeline, Leases& leases,
+             PostgresNumbers& numbers);
+  ~Membership() { close(); }
+
+  static const std::vector<PgStatement>& statements();
+
+  // Puts the worker's row there. Once, before the others.
+  Result<void> enter();
+  void start(CommitSink& sink);
+  void take_part();
+  void give_back(PartitionLease left);
+  // Somebody found that it is another's.
+  void lose(PartitionLease lost);
+  // While it says no, nothing is renewed: who does not work keeps nothing. Before start().
+  void when_asked_whether_it_works(std::function<bool()> works) { works_ = std::move(works); }
+  // Numbers are running out.
+  void hurry();
+  // Renews no more, and gives back all that is left. Idempotent.
+  void close();
+
+ private:
+  struct Survey;
+
+  void run();
+  PgOutcome<void> tend();
+  PgOutcome<void> renew();
+  PgOutcome<void> show();
+  PgOutcome<void> release(const std::vector<PartitionLease>& left);
+  PgOutcome<Survey> survey();
+  PgOutcome<void> share(const Survey& survey);
+  PgOutcome<void> claim(const std::vector<int>& wanted);
+  PgOutcome<std::vector<PartitionLease>> claim_from_who_hangs(int partition);
+  std::chrono::milliseconds pause() const;
+
+  const MembershipOptions options_;
+  // Of the thread, once it runs.
+  const std::unique_ptr<PgPipeline> pipeline_;
+  LeaseRows rows_;
+  Leases& leases_;
+  PostgresNumbers& numbers_;
+  std::function<bool()> works_;
+  CommitSink* sink_ = nullptr;
+  std::chrono::steady_clock::time_point renewed_at_{};
+  std::chrono::steady_clock::time_point shown_at_{};
+  std::map<int, std::int64_t> wanted_;  // to be given back: partition and epoch
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_.
+  bool serving_ = false;
+  bool serving_changed_ = false;
+  bool hurry_ = false;
+  bool closing_ = false;
+  std::vector<PartitionLease> left_;
+
+  bool closed_ = false;
+  std::thread thread_;
+};
+
+}  // namespace pawl
