@@ -185,6 +185,18 @@ std::string PostgresServer::new_database_address() {
                      port_, databases_);
 }
 
+std::string PostgresServer::ask(const std::string& database, const std::string& sql) {
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> shell(PQconnectdb(database.c_str()),
+                                                           &PQfinish);
+  const std::unique_ptr<PGresult, decltype(&PQclear)> answer(PQexec(shell.get(), sql.c_str()),
+                                                             &PQclear);
+  const auto status = PQresultStatus(answer.get());
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+    throw std::runtime_error(PQerrorMessage(shell.get()));
+  }
+  return PQntuples(answer.get()) == 0 ? "" : PQgetvalue(answer.get(), 0, 0);
+}
+
 std::string PostgresServer::new_database() {
   const std::string name = fmt::format("test_{}", ++databases_);
   PGconn* const admin = PQconnectdb(conninfo("postgres").c_str());

@@ -26,6 +26,9 @@ class PostgresServer {
   static std::string conninfo(const std::string& database, int port);
   int port() const { return port_; }
 
+  // What an operator's psql would: the first column of the first row. Throws with what the server says.
+  static std::string ask(const std::string& database, const std::string& sql);
+
   void start();
   // `at_once`: as a loss of power, but for the disk's own memory.
   void stop(bool at_once = false);

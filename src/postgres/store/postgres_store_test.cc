@@ -60,15 +60,7 @@ class PostgresStoreTest : public ::testing::Test {
 
   // What an operator's psql does: the first column of the first row.
   std::string sql(const std::string& text) const {
-    const std::unique_ptr<PGconn, decltype(&PQfinish)> shell(PQconnectdb(conninfo_.c_str()),
-                                                             &PQfinish);
-    const std::unique_ptr<PGresult, decltype(&PQclear)> answer(PQexec(shell.get(), text.c_str()),
-                                                               &PQclear);
-    const auto status = PQresultStatus(answer.get());
-    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-      throw std::runtime_error(PQerrorMessage(shell.get()));
-    }
-    return PQntuples(answer.get()) == 0 ? "" : PQgetvalue(answer.get(), 0, 0);
+    return test::PostgresServer::ask(conninfo_, text);
   }
 
   // An id whose execution is in that partition.

@@ -1,0 +1,256 @@
+// Several workers on one PostgreSQL: each a runtime of its own, that shares nothing with the others but the database.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "pawl/pawl.h"
+#include "pawl/postgres.h"
+#include "tests/support/postgres_server.h"
+
+namespace workers_shapes {
+
+struct Stamp {
+  struct Parameters {
+    std::string text;
+  };
+  struct Result {
+    std::string text;
+  };
+};
+PAWL_DESCRIBE(Stamp::Parameters, text);
+PAWL_DESCRIBE(Stamp::Result, text);
+
+pawl::Workflow<std::string> approval(pawl::Context& ctx, std::string what) {
+  ctx.set_state("waiting");
+  const auto decision = co_await ctx.wait_for("Decide").within(std::chrono::hours(1));
+  const auto stamped = co_await ctx.run<Stamp>({.text = what});
+  ctx.set_state("done");
+  co_return fmt::format("{} {}", stamped->text, decision->payload.bytes);
+}
+
+pawl::Workflow<std::string> parent(pawl::Context& ctx, int children) {
+  std::vector<std::string> results;
+  for (int at = 0; at < children; ++at) {
+    auto child = ctx.start_child<std::string>("Leaf", fmt::format("leaf {}", at));
+    const auto result = co_await child;
+    results.push_back(result.has_value() ? *result : "failed");
+  }
+  co_return fmt::format("{}", fmt::join(results, ", "));
+}
+
+pawl::Workflow<std::string> leaf(pawl::Context& ctx, std::string text) {
+  const auto stamped = co_await ctx.run<Stamp>({.text = text});
+  co_return stamped->text;
+}
+
+}  // namespace workers_shapes
+
+namespace pawl {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace workers_shapes;
+
+constexpr const char* kTenant = "acme";
+
+class Workers : public ::testing::Test {
+ protected:
+  static test::PostgresServer& server() {
+    static test::PostgresServer one;
+    return one;
+  }
+
+  Workers() { use_postgres_stores(); }
+
+  struct Serves {
+    bool workflows = true;
+    bool part = true;  // takes a part of the partitions
+  };
+
+  std::unique_ptr<WorkflowRuntime> open(const Serves serves) {
+    WorkflowRuntimeOptions options;
+    options.store = address_;
+    options.lease = 600ms;
+    options.begin_at_once = false;
+    options.log = [](const LogLine&) {};
+    auto opened = WorkflowRuntime::open(options);
+    if (!opened) throw std::runtime_error(opened.error().message);
+    auto runtime = std::make_unique<WorkflowRuntime>(std::move(*opened));
+    if (serves.workflows) {
+      runtime->register_workflow("Approval", &approval).value();
+      runtime->register_workflow("Parent", &parent).value();
+      runtime->register_workflow("Leaf", &leaf).value();
+      runtime
+          ->register_action<Stamp>([this](Stamp::Parameters p) {
+            ++stamps_;
+            std::this_thread::sleep_for(stamp_takes_.load());
+            return Stamp::Result{p.text + "!"};
+          })
+          .value();
+    }
+    if (serves.part) runtime->begin();
+    return runtime;
+  }
+
+  std::string sql(const std::string& text) const { return server().ask(address_, text); }
+
+  void wait_for_owners(const int count) const {
+    while (sql("SELECT count(DISTINCT owner) FILTER (WHERE expires_at > clock_timestamp()) || ' ' "
+               "|| count(*) FILTER (WHERE owner IS NULL OR expires_at < clock_timestamp()) "
+               "FROM workflow_partitions") != fmt::format("{} 0", count)) {
+      std::this_thread::sleep_for(10ms);
+    }
+  }
+
+  static std::string result_of(WorkflowRuntime& runtime, const std::string& id) {
+    const auto ended =
+        runtime.wait_for_workflow_completion<std::string>(id, {.tenant = kTenant, .wait_max = 60s});
+    if (!ended) return ended.error().message;
+    return ended->result.value_or(ended->status);
+  }
+
+  const std::string address_ = server().new_database_address();
+  std::atomic<int> stamps_ = 0;
+  std::atomic<std::chrono::milliseconds> stamp_takes_ = 0ms;
+};
+
+// rule: 10
+TEST_F(Workers, AnExecutionIsReachedFromAnywhere) {
+  const auto first = open({});
+  const auto second = open({});
+  const auto client = open({.workflows = false, .part = false});
+  wait_for_owners(2);
+  for (int at = 0; at < 16; ++at) {
+    const std::string id = fmt::format("order-{}", at);
+    WorkflowRuntime& starts = at % 3 == 0 ? *first : at % 3 == 1 ? *second : *client;
+    const auto started = starts.start_workflow("Approval", std::string("ham"),
+                                               {.tenant = kTenant, .execution_id = id});
+    ASSERT_TRUE(started) << started.error().message;
+    EXPECT_EQ(*started, id);
+    const auto again = client->start_workflow("Approval", std::string("ham"),
+                                              {.tenant = kTenant, .execution_id = id});
+    ASSERT_TRUE(again) << again.error().message;
+    const auto other = client->start_workflow("Approval", std::string("jam"),
+                                              {.tenant = kTenant, .execution_id = id});
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, ErrorCode::already_exists);
+
+    const auto told = client->submit_event(id, "Decide", std::string("yes"),
+                                           {.tenant = kTenant, .idempotency_key = "decision"});
+    ASSERT_TRUE(told) << told.error().message;
+    EXPECT_TRUE(told->consumed);
+    EXPECT_EQ(told->execution_id, id);
+    const auto repeated = second->submit_event(id, "Decide", std::string("yes"),
+                                               {.tenant = kTenant, .idempotency_key = "decision"});
+    ASSERT_TRUE(repeated) << repeated.error().message;
+    EXPECT_EQ(repeated->event_id, told->event_id);
+    EXPECT_EQ(result_of(*client, id), "ham! \"yes\"");
+    const auto late = client->submit_event(id, "Decide", std::string("no"), {.tenant = kTenant});
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().code, ErrorCode::execution_ended);
+  }
+  const auto unknown = client->enqueue_event("order-99", "Decide", {.tenant = kTenant});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::unknown_execution);
+  EXPECT_EQ(stamps_, 16);
+}
+
+TEST_F(Workers, AnOperatorsWordReachesTheOwner) {
+  const auto worker = open({});
+  const auto client = open({.workflows = false, .part = false});
+  wait_for_owners(1);
+  const std::string id =
+      client->start_workflow("Approval", std::string("ham"), {.tenant = kTenant}).value();
+  const auto paused = client->pause_workflow(id, {.tenant = kTenant, .by = "ann"});
+  ASSERT_TRUE(paused) << paused.error().message;
+  EXPECT_EQ(paused->status, "paused");
+  const auto told = client->submit_event(id, "Decide", std::string("yes"), {.tenant = kTenant});
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(told->status, "paused");
+  EXPECT_FALSE(told->consumed);
+  EXPECT_EQ(client->resume_workflow(id, {.tenant = kTenant})->status, "running");
+  EXPECT_EQ(result_of(*client, id), "ham! \"yes\"");
+  const auto over = client->cancel_workflow(id, {.tenant = kTenant});
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code, ErrorCode::execution_ended);
+
+  const std::string other =
+      client->start_workflow("Approval", std::string("jam"), {.tenant = kTenant}).value();
+  ASSERT_TRUE(client->cancel_workflow(other, {.tenant = kTenant, .reason = "no more jam"}));
+  EXPECT_EQ(result_of(*client, other), "cancelled");
+}
+
+TEST_F(Workers, ChildrenRunWhereTheyBelong) {
+  const auto first = open({});
+  const auto second = open({});
+  wait_for_owners(2);
+  std::vector<std::string> ids;
+  for (int at = 0; at < 8; ++at) {
+    ids.push_back(first->start_workflow("Parent", 4, {.tenant = kTenant}).value());
+  }
+  for (const std::string& id : ids) {
+    EXPECT_EQ(result_of(*second, id), "leaf 0!, leaf 1!, leaf 2!, leaf 3!");
+  }
+  EXPECT_EQ(stamps_, 32);
+}
+
+// What is under way when workers come and go goes on, and no action is begun twice, since partitions change hands
+// when they are at rest.
+TEST_F(Workers, ComeAndGoWithoutALoss) {
+  stamp_takes_ = 2ms;
+  const auto client = open({.workflows = false, .part = false});
+  std::vector<std::unique_ptr<WorkflowRuntime>> workers;
+  workers.push_back(open({}));
+  wait_for_owners(1);
+  std::atomic<bool> over = false;
+  std::mutex mutex;
+  std::vector<std::string> ids;
+  std::atomic<int> refused = 0;
+  const auto load = [&] {
+    while (!over) {
+      const auto id = client->start_workflow("Approval", std::string("ham"), {.tenant = kTenant});
+      if (!id) {
+        ++refused;
+        ADD_FAILURE() << id.error().message;
+        continue;
+      }
+      const auto told = client->submit_event(*id, "Decide", std::string("yes"),
+                                             {.tenant = kTenant, .wait_max = 30s});
+      EXPECT_TRUE(told) << told.error().message;
+      const std::lock_guard lock(mutex);
+      ids.push_back(*id);
+    }
+  };
+  std::vector<std::thread> clients;
+  for (int at = 0; at < 4; ++at) clients.emplace_back(load);
+  for (const int count : {2, 3, 2, 1, 2}) {
+    if (count > static_cast<int>(workers.size())) {
+      workers.push_back(open({}));
+    } else {
+      workers.erase(workers.begin());  // closes
+    }
+    wait_for_owners(count);
+    std::this_thread::sleep_for(200ms);
+  }
+  over = true;
+  for (std::thread& one : clients) one.join();
+  EXPECT_EQ(refused, 0);
+  EXPECT_GT(ids.size(), 10U);
+  for (const std::string& id : ids) EXPECT_EQ(result_of(*client, id), "ham! \"yes\"");
+  EXPECT_EQ(stamps_, static_cast<int>(ids.size()));
+}
+
+}  // namespace
+}  // namespace pawl
