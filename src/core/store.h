@@ -246,7 +246,7 @@ class Store : public HistorySource {
   virtual void put_mail(MailRequest /*mail*/, std::function<void(Result<MailPut>)> done) {
     done(Error{ErrorCode::internal, "this store belongs to one process", {}});
   }
-  // Of each, by tenant and id; none: unknown.
+  // Of each, by tenant and id, running where its start waits in the inbox; none: unknown.
   virtual Result<std::vector<std::optional<ExecutionStatus>>> statuses(
       const std::vector<std::pair<std::string, std::string>>& executions) {
     return std::vector<std::optional<ExecutionStatus>>(executions.size());

@@ -23,7 +23,7 @@ constexpr std::size_t kLooksAtOnceMax = 1'000;
 constexpr std::chrono::milliseconds kRowPauseMax = 1s;
 constexpr std::chrono::milliseconds kEndPauseMax = 500ms;
 // A start that is durable is told so after that time, although nobody has taken it up yet.
-constexpr auto kStartPatience = 2s;
+constexpr auto kStartPatience = 10s;
 constexpr auto kIdleMax = 100ms;
 
 Error unknown_execution_of(const std::string& tenant, const std::string& id) {

@@ -2,6 +2,10 @@
 //
 //   storm work STORE SEED [finish]  an engine under load, until it is killed; with `finish` it starts
 //                                   nothing new, ends what is open and exits
+//   storm serve STORE               a worker among others, that starts nothing; until it is killed, or
+//                                   ends what is under way on SIGTERM
+//   storm load STORE SEED COUNT     starts so many executions and sends them all of their events, and
+//                                   takes no part in running them; says again what was not acknowledged
 //   storm record FILE               copies its standard input to the file, synced line by line, so
 //                                   that what was acknowledged is known whatever becomes of the worker
 //
@@ -16,6 +20,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -126,32 +131,161 @@ std::string storm_workflow(Script& script) {
   return results + "]";
 }
 
+RuntimeOptions options_of(const std::string& store) {
+  RuntimeOptions options;
+  options.store = store;
+  options.lease = std::chrono::milliseconds(500);
+  options.limits.executions_cached_max = 50;  // so that some are replayed on each wake
+  options.log = [](const LogLine&) {};
+  return options;
+}
+
+void require(const Result<void>& done) {
+  if (!done) {
+    std::cerr << done.error().message << '\n';
+    std::exit(2);
+  }
+}
+
+// Again and again: the server may be away.
+std::unique_ptr<Runtime> open_runtime(const RuntimeOptions& options) {
+  for (int tries = 0;; ++tries) {
+    auto opened = Runtime::open(options);
+    if (opened) return std::move(*opened);
+    if (opened.error().code != ErrorCode::store_unavailable || tries == 600) {
+      std::cerr << opened.error().message << '\n';
+      std::exit(2);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+void register_storm(Runtime& runtime, ScriptHost& host, ActionHost& actions) {
+  host.define("Storm", storm_workflow);
+  ActionDescription action;
+  action.name = "slow";
+  RetryPolicy policy;
+  policy.initial_interval = 5;
+  policy.max_attempts = 10;
+  action.options.retry = policy;
+  require(runtime.register_action(std::move(action), actions));
+  WorkflowDescription workflow;
+  workflow.name = "Storm";
+  require(runtime.register_workflow(std::move(workflow), host));
+}
+
+int serve(const std::string& store) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  ScriptHost host;
+  SlowActions actions;
+  RuntimeOptions options = options_of(store);
+  options.begin_at_once = false;
+  const auto runtime = open_runtime(options);
+  register_storm(*runtime, host, actions);
+  runtime->begin();
+  tell_that_work_begins();
+  int signal = 0;
+  sigwait(&ends, &signal);
+  runtime->close();
+  return 0;
+}
+
+// One that knows nothing of the workflow, and asks until it is told.
+class Load {
+ public:
+  Load(const std::string& store, std::uint64_t seed) : seed_(seed) {
+    RuntimeOptions options = options_of(store);
+    options.begin_at_once = false;
+    runtime_ = open_runtime(options);
+  }
+
+  void run(const int count) {
+    constexpr int kThreads = 64;
+    std::vector<std::thread> clients;
+    for (int at = 0; at < kThreads; ++at) {
+      clients.emplace_back([this, count, at] {
+        for (int number = next_++; number < count; number = next_++) {
+          play(fmt::format("{:x}-{}", seed_, number), seed_ + static_cast<std::uint64_t>(at));
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    runtime_->close();
+  }
+
+ private:
+  // Until it is acknowledged. What can't be right ends the load.
+  template <class T, class Call>
+  T ask(const Call& call) {
+    for (;;) {
+      say(fmt::format("asked {}", ++asked_));
+      std::promise<Result<T>> promise;
+      call([&promise](Result<T> told) { promise.set_value(std::move(told)); });
+      Result<T> told = promise.get_future().get();
+      say(fmt::format("asked {}", --asked_));
+      if (told) return std::move(*told);
+      switch (told.error().code) {
+        case ErrorCode::store_unavailable:
+        case ErrorCode::outcome_unknown:
+        case ErrorCode::overloaded:
+        case ErrorCode::timeout: break;
+        default:
+          std::cerr << to_string(told.error().code) << ": " << told.error().message << '\n';
+          std::_Exit(4);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+
+  void play(const std::string& id, const std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    ask<std::string>([&](auto done) {
+      StartRequest request;
+      request.workflow = "Storm";
+      request.tenant = kTenant;
+      request.execution_id = id;
+      request.input = Payload::json("{}");
+      runtime_->start_workflow(std::move(request), std::move(done));
+    });
+    say("started " + id);
+    for (int step = 0; step < kStepsPerExecution; ++step) {
+      const std::string key = fmt::format("step-{}", step);
+      const auto request = [&] {
+        return EventRequest{
+            kTenant,  id, fmt::format("Step{}", step), Payload::json(std::to_string(step)),
+            "client", key};
+      };
+      if (random() % 2 == 0) {
+        ask<EventReply>([&](auto done) {
+          EventRequest event = request();
+          event.wait_max = 10'000;
+          runtime_->submit_event(std::move(event), std::move(done));
+        });
+      } else {
+        ask<EnqueueReply>([&](auto done) { runtime_->enqueue_event(request(), std::move(done)); });
+      }
+      say(fmt::format("accepted {} {}", id, key));
+    }
+    const auto state = ask<ExecutionState>(
+        [&](auto done) { runtime_->wait_for_completion(kTenant, id, 10'000, std::move(done)); });
+    say(fmt::format("ended {} {}", id, state.status));
+  }
+
+  const std::uint64_t seed_;
+  std::unique_ptr<Runtime> runtime_;
+  std::atomic<int> next_ = 0;
+  std::atomic<int> asked_ = 0;
+};
+
 class Worker {
  public:
   Worker(const std::string& store, const std::uint64_t seed, const bool finish)
       : random_(seed), seed_(seed), finish_(finish) {
-    host_.define("Storm", storm_workflow);
-    RuntimeOptions options;
-    options.store = store;
-    options.lease = std::chrono::milliseconds(500);
-    options.limits.executions_cached_max = 50;  // so that some are replayed on each wake
-    options.log = [](const LogLine&) {};
-    auto opened = Runtime::open(std::move(options));
-    if (!opened) {
-      std::cerr << opened.error().message << '\n';
-      std::exit(2);
-    }
-    runtime_ = std::move(*opened);
-    ActionDescription action;
-    action.name = "slow";
-    RetryPolicy policy;
-    policy.initial_interval = 5;
-    policy.max_attempts = 10;
-    action.options.retry = policy;
-    require(runtime_->register_action(std::move(action), actions_));
-    WorkflowDescription workflow;
-    workflow.name = "Storm";
-    require(runtime_->register_workflow(std::move(workflow), host_));
+    runtime_ = open_runtime(options_of(store));
+    register_storm(*runtime_, host_, actions_);
   }
 
   ~Worker() { runtime_->close(); }
@@ -189,13 +323,6 @@ class Worker {
   }
 
  private:
-  static void require(const Result<void>& done) {
-    if (!done) {
-      std::cerr << done.error().message << '\n';
-      std::exit(2);
-    }
-  }
-
   void asked(const int change) { say(fmt::format("asked {}", asked_ += change)); }
 
   // Executions that have not ended.
@@ -303,6 +430,16 @@ int main(const int argc, char** const argv) {
     pawl::testing::Worker worker(arguments[1], std::stoull(arguments[2]), finish);
     pawl::testing::tell_that_work_begins();
     worker.work();
+    return 0;
+  }
+  if (arguments.size() == 2 && arguments[0] == "serve") {
+    pawl::use_postgres_stores();
+    return pawl::testing::serve(arguments[1]);
+  }
+  if (arguments.size() == 4 && arguments[0] == "load") {
+    pawl::use_postgres_stores();
+    pawl::testing::Load load(arguments[1], std::stoull(arguments[2]));
+    load.run(std::stoi(arguments[3]));
     return 0;
   }
   std::cerr << "usage: storm work STORE SEED [finish] | storm record FILE\n";

@@ -13,53 +13,20 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
-#include <map>
-#include <memory>
 #include <random>
-#include <set>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "core/store.h"
 #include "postgres/store/postgres_store.h"
-#include "store/memory_store.h"
 #include "store/sqlite_store.h"
-#include "tests/support/four_ways.h"
 #include "tests/support/paths.h"
 #include "tests/support/postgres_server.h"
-#include "tests/support/script_host.h"
+#include "tests/support/storm.h"
 #include "tests/support/temporary_folder.h"
 
 namespace pawl::testing {
 namespace {
-
-constexpr const char* kTenant = "storm";
-
-class NoReports final : public CommitSink {
- public:
-  void commits_finished(const std::vector<CommitOutcome>&) override {}
-};
-
-pid_t spawn(const std::vector<std::string>& arguments, const int input, const int output) {
-  const pid_t child = fork();
-  if (child != 0) return child;
-  if (input >= 0) dup2(input, STDIN_FILENO);
-  if (output >= 0) dup2(output, STDOUT_FILENO);
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  execv(argv[0], argv.data());
-  _exit(127);
-}
-
-int wait_for(const pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
-}
 
 class Storm {
  public:
@@ -153,53 +120,6 @@ class Storm {
   pid_t recorder_ = -1;
 };
 
-struct Acknowledged {
-  std::set<std::string> started;
-  std::set<std::pair<std::string, std::string>> events;             // execution, key
-  std::map<std::pair<std::string, Position>, std::string> results;  // as first seen
-  int kills = 0;
-  int kills_with_actions = 0;  // that met attempts under way
-  int kills_with_calls = 0;    // that met calls not yet answered
-};
-
-Acknowledged read_log(const std::string& path) {
-  Acknowledged all;
-  std::ifstream log(path);
-  std::string line;
-  int running = 0;
-  int asked = 0;
-  while (std::getline(log, line)) {
-    std::istringstream words(line);
-    std::string kind;
-    std::string id;
-    words >> kind >> id;
-    if (kind == "started") {
-      all.started.insert(id);
-    } else if (kind == "accepted") {
-      std::string key;
-      words >> key;
-      all.events.emplace(id, key);
-    } else if (kind == "seen") {
-      Position position = 0;
-      std::string result;
-      words >> position >> result;
-      const auto [known, fresh] = all.results.try_emplace({id, position}, result);
-      EXPECT_EQ(known->second, result) << id << " at " << position << " changed while it stormed";
-    } else if (kind == "running") {
-      running = std::stoi(id);
-    } else if (kind == "asked") {
-      asked = std::stoi(id);
-    } else if (kind == "killed") {
-      ++all.kills;
-      all.kills_with_actions += running > 0 ? 1 : 0;
-      all.kills_with_calls += asked > 0 ? 1 : 0;
-      running = 0;
-      asked = 0;
-    }
-  }
-  return all;
-}
-
 // How many kills: enough to mean something in the time that a test run has; all of them with
 // PAWL_STORM_KILLS.
 int kills_wanted() {
@@ -230,64 +150,6 @@ Acknowledged kill_many(Storm& storm, const int kills, const std::int64_t span_ma
   EXPECT_GT(acknowledged.started.size(), 0U);
   EXPECT_GT(acknowledged.events.size(), 0U);
   return acknowledged;
-}
-
-void expect_all_of(const Acknowledged& acknowledged, Store& store) {
-  NoReports sink;
-  store.start(sink);
-
-  // Everything in the store, as one set of data that is checked like that of any story.
-  MemoryStoreData data;
-  ExecutionQuery query;
-  query.tenant = kTenant;
-  query.limit = 1'000;
-  for (;;) {
-    const auto page = store.list_executions(query).value();
-    if (page.empty()) break;
-    for (const ExecutionRecord& record : page) {
-      auto found = store.load_execution(record.ref, kWholeHistory).value();
-      ASSERT_TRUE(found);
-      EXPECT_TRUE(found->inbox.empty()) << record.execution_id << " has events that wait";
-      for (ActionResultRecord& result : store.action_results(record.ref).value()) {
-        data.results.emplace(std::tuple{record.ref, result.position, result.generation},
-                             std::move(result));
-      }
-      data.by_id.emplace(std::pair{record.tenant, record.execution_id}, record.ref);
-      data.executions.emplace(record.ref, MemoryStoreData::Execution{std::move(found->record),
-                                                                     std::move(found->history)});
-    }
-    query.before = page.back().ref;
-  }
-  const auto fault = find_fault(data);
-  EXPECT_FALSE(fault) << *fault;
-
-  for (const auto& [ref, execution] : data.executions) {
-    EXPECT_EQ(execution.record.status, ExecutionStatus::completed) << execution.record.execution_id;
-    EXPECT_EQ(execution.record.state, "done");
-  }
-  for (const std::string& id : acknowledged.started) {
-    EXPECT_TRUE(data.by_id.contains({kTenant, id})) << id << " was acknowledged and is gone";
-  }
-  for (const auto& [id, key] : acknowledged.events) {
-    const auto ref = data.by_id.find({kTenant, id});
-    ASSERT_NE(ref, data.by_id.end()) << id;
-    const auto row = store.find_inbox(ref->second, key).value();
-    ASSERT_TRUE(row) << id << " " << key << " was acknowledged and is gone";
-    int received = 0;
-    for (const HistoryEvent& event : data.executions.at(ref->second).history) {
-      const bool same = event.type == EventType::event_received &&
-                        event.attributes.find(row->event_id) != std::string::npos;
-      received += same ? 1 : 0;
-    }
-    EXPECT_EQ(received, 1) << id << " " << key;
-  }
-  for (const auto& [where, result] : acknowledged.results) {
-    const ExecutionRef ref = data.by_id.at({kTenant, where.first});
-    const auto row = data.results.find({ref, where.second, 0});
-    ASSERT_NE(row, data.results.end()) << where.first << " at " << where.second;
-    EXPECT_EQ(row->second.result.bytes, result) << where.first << " at " << where.second;
-  }
-  store.close();
 }
 
 // rule: 1

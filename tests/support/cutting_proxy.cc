@@ -66,7 +66,7 @@ void CuttingProxy::accept_all() {
   while (!closing_) {
     pollfd waiting{listener_, POLLIN, 0};
     if (::poll(&waiting, 1, kLookMs) <= 0) continue;
-    const int client = ::accept(listener_, nullptr, nullptr);
+    const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     const int upstream = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_in address = loopback(upstream_port_);
     if (::connect(upstream, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
@@ -82,6 +82,7 @@ void CuttingProxy::accept_all() {
 void CuttingProxy::serve(const int client, const int upstream) {
   std::array<char, 65'536> buffer;
   bool cut = false;
+  const int cut_before = cut_before_;
   const auto pass_on = [&](const int from, const int to) {
     const ssize_t got = ::recv(from, buffer.data(), buffer.size(), 0);
     if (got <= 0) return false;
@@ -99,7 +100,7 @@ void CuttingProxy::serve(const int client, const int upstream) {
     }
     return send_all(to, bytes);
   };
-  while (!closing_) {
+  while (!closing_ && cut_before == cut_before_) {
     std::array<pollfd, 2> ends{pollfd{client, POLLIN, 0}, pollfd{upstream, POLLIN, 0}};
     if (::poll(ends.data(), ends.size(), kLookMs) < 0) break;
     if (ends[0].revents != 0 && !pass_on(client, upstream)) break;

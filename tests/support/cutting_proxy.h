@@ -8,7 +8,8 @@
 
 namespace pawl::test {
 
-// A connection that breaks: a proxy on the loopback that cuts, once, when what the client sends has a text.
+// A connection that breaks: a proxy on the loopback that cuts, once, when what the client sends has a
+// text, or when it is told to.
 class CuttingProxy {
  public:
   explicit CuttingProxy(int port);
@@ -20,6 +21,8 @@ class CuttingProxy {
   int cuts() const { return cuts_; }
   // The next time. What has the text is delivered or not, and the answer is lost.
   void cut_at(std::string text, bool delivered);
+  // All connections that there are, now.
+  void cut_all() { ++cut_before_; }
 
  private:
   void accept_all();
@@ -30,6 +33,7 @@ class CuttingProxy {
   int port_ = 0;
   std::atomic<bool> closing_ = false;
   std::atomic<int> cuts_ = 0;
+  std::atomic<int> cut_before_ = 0;  // how often all were
   std::thread acceptor_;
 
   std::mutex mutex_;

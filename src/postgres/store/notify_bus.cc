@@ -22,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAnswerMax = 30s;
+constexpr auto kAnswerMax = 5s;
 constexpr auto kListenMax = 1s;
 constexpr auto kPauseAfterFailure = 200ms;
 constexpr auto kCloseMax = 500ms;

@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAnswerMax = 30s;
+constexpr auto kAnswerMax = 5s;
 constexpr std::chrono::milliseconds kPauseMin = 20ms;
 constexpr std::chrono::milliseconds kPauseMax = 500ms;
 

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAnswerMax = 30s;
+constexpr auto kAnswerMax = 10s;
 
 // A row that this version cannot have written. Caught at the edge of the class.
 struct UnreadableRow {
@@ -114,10 +114,14 @@ constexpr PgStatement kMail{
     " AND e.partition = p.partition AND e.id > $2::bigint ORDER BY e.id LIMIT $3::bigint) r) mail "
     "ORDER BY id LIMIT $3::bigint"};
 constexpr PgStatement kStatuses{
+    // One whose start is still to be taken up is on its way.
     "statuses",
-    "SELECT x.status FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(tenant, id, at) "
-    "LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.id ORDER BY "
-    "u.at"};
+    "SELECT coalesce(x.status, CASE WHEN EXISTS (SELECT FROM workflow_event_processing s WHERE "
+    "s.execution = 0 AND s.tenant = u.tenant AND s.execution_id = u.id AND s.kind = 'start' AND "
+    "s." INBOX_OPEN
+    ") THEN 'running' END) FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(tenant, id, "
+    "at) LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.id "
+    "ORDER BY u.at"};
 constexpr PgStatement kSettledMail{
     "settled_mail",
     "SELECT " INBOX_COLUMNS

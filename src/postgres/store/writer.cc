@@ -17,7 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAnswerMax = 30s;
+// A connection that says nothing for so long, or for the time of the lease, is as good as lost.
+constexpr std::chrono::milliseconds kAnswerMax = 2s;
 constexpr auto kPauseMin = 20ms;
 constexpr auto kPauseMax = 500ms;
 // For how long it is tried to find out whether a commit took place whose answer was lost.
@@ -261,7 +262,7 @@ PgOutcome<void> PostgresWriter::connect() {
        // What is reported as durable is; a stricter setting stays.
        "SELECT set_config('synchronous_commit', 'on', false) "
        "WHERE current_setting('synchronous_commit') = 'off'"},
-      all_statements(), kAnswerMax);
+      all_statements(), std::max(kAnswerMax, options_.lease));
 }
 
 void PostgresWriter::roll_back() {
