@@ -7,6 +7,10 @@
 #include "flat_reader.h"
 #include "store_check.h"
 
+#ifdef PAWL_WITH_POSTGRES
+#include <pawl/postgres.h>
+#endif
+
 namespace {
 
 Napi::Value define_site(const Napi::CallbackInfo& info) {
@@ -26,6 +30,13 @@ Napi::Value check_graph(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+#ifdef PAWL_WITH_POSTGRES
+  pawl::use_postgres_stores();
+  constexpr bool kPostgres = true;
+#else
+  constexpr bool kPostgres = false;
+#endif
+  exports.Set("hasPostgres", Napi::Boolean::New(env, kPostgres));
   exports.Set("Engine", pawl::node::Engine::define(env));
   exports.Set("Client", pawl::node::ClientObject::define(env));
   exports.Set("Database", pawl::node::DatabaseObject::define(env));

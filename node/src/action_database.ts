@@ -27,6 +27,14 @@ export interface ActionDatabase {
   attempt(task: DatabaseTask, work: (transaction: Knex.Transaction) => Promise<string>): Promise<string>;
 }
 
+/** @internal The database of the store, for database actions that say no other one. */
+export interface StoreOwnDatabase extends ActionDatabase {
+  /** For what users do outside of actions, such as creating their tables. */
+  readonly knex: Knex;
+  /** Nothing is begun any more; resolves when what is under way has ended, or after that time. */
+  close(waitMs: number): Promise<void>;
+}
+
 /** @internal The handler has committed or rolled back by itself. */
 export class TransactionEndedError extends Error {
   readonly retryable = false;

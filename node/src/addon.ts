@@ -17,7 +17,7 @@ export type Refusal = [code: number, message: string];
 
 /** `call` is the number under which Bridge.settle reports. Absent texts are ''. */
 export interface NativeEngine {
-  open(call: number, store: string, limits: FlatWriter, watchdogMs: number): void;
+  open(call: number, store: string, limits: FlatWriter, watchdogMs: number, leaseMs: number): void;
   /** Takes up what was under way: once what it needs is registered. */
   begin(): void;
   registerWorkflow(
@@ -135,6 +135,8 @@ export interface NativeDatabase {
 }
 
 interface Addon {
+  /** It was built with what stores in PostgreSQL need. */
+  hasPostgres: boolean;
   /** An SQLite file. */
   Database: new (filename: string) => NativeDatabase;
   Client: new () => NativeClient;

@@ -1,7 +1,7 @@
 import { loadAddon, type NativeClient } from './addon.js';
 import { hasTags, reviveParsed } from './codec.js';
 import type { WorkflowDefinition } from './definition.js';
-import { errorFromCode, InvalidArgumentError } from './errors.js';
+import { errorFromCode } from './errors.js';
 import { checkName } from './names.js';
 import { checkOptions } from './options.js';
 import {
@@ -27,6 +27,7 @@ import {
   type EventSubmission,
   type StartWorkflowOptions,
 } from './requests.js';
+import { checkSqliteAddress } from './store_address.js';
 
 function ignore(): void {}
 
@@ -131,9 +132,9 @@ export class WorkflowClient {
  * Rejects with a StoreError if there is no such file, it can't be read, or it is of another version.
  */
 export async function openClient(store: string): Promise<WorkflowClient> {
-  if (typeof store !== 'string') throw new InvalidArgumentError("openClient takes a store: 'sqlite:FILE'");
+  const file = checkSqliteAddress('openClient', store, 'A client beside PostgreSQL is not there yet');
   const native = new (loadAddon().Client)();
-  const [code, message, subject] = JSON.parse(await native.open(store)) as [number, string, string];
+  const [code, message, subject] = JSON.parse(await native.open(file)) as [number, string, string];
   if (code !== 0) throw errorFromCode(code, message, subject);
   return new WorkflowClient(native);
 }

@@ -1,6 +1,7 @@
 import { loadAddon } from './addon.js';
 import { errorFromCode, InvalidArgumentError } from './errors.js';
 import { checkOptions } from './options.js';
+import { checkSqliteAddress } from './store_address.js';
 
 /** How far a check goes. */
 export interface IntegrityOptions {
@@ -60,8 +61,8 @@ export function integrityReportFrom(carried: IntegrityReport): IntegrityReport {
  * StoreError where there is no such file, or it is no store, or one of another version.
  */
 export async function checkStore(store: string, options: IntegrityOptions = {}): Promise<IntegrityReport> {
-  if (typeof store !== 'string') throw new InvalidArgumentError("checkStore takes a store: 'sqlite:FILE'");
-  const text = await loadAddon().checkStore(store, findingsMaxOf('checkStore', options));
+  const file = checkSqliteAddress('checkStore', store, "PostgreSQL's own tools check its databases");
+  const text = await loadAddon().checkStore(file, findingsMaxOf('checkStore', options));
   const answer = JSON.parse(text) as [0, IntegrityReport] | [code: number, message: string, subject: string];
   if (answer[0] === 0) return integrityReportFrom(answer[1] as IntegrityReport);
   throw errorFromCode(answer[0], answer[1] as string, answer[2] as string);

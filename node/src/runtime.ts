@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { StoreOwnDatabase } from './action_database.js';
 import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
@@ -10,6 +11,8 @@ import {
   errorFromCode,
   InvalidArgumentError,
   NotDeterministicError,
+  PawlError,
+  StoreError,
   UnknownWorkflowError,
   ValidationError,
 } from './errors.js';
@@ -66,6 +69,8 @@ import {
   type ExecuteActionRequest,
   type RegisteredAction,
 } from './registry.js';
+import { PostgresStoreDatabase } from './postgres_store_database.js';
+import { checkStoreAddress, explained, isPostgres, shownAddress } from './store_address.js';
 import { StoreDatabase } from './store_database.js';
 import { CommandKind, writeActionOptions, type ActionLimits, type ActionRunOptions, type CarriedPayload, type FlatWriter } from './wire.js';
 
@@ -100,8 +105,16 @@ export interface Limits {
 
 /** What getWorkflowRuntime takes. */
 export interface RuntimeOptions {
-  /** 'sqlite:FILE'. Default: PAWL_STORE of the environment, then 'sqlite:pawl.db'. */
+  /**
+   * 'sqlite:FILE', or 'postgresql://USER@HOST:PORT/DATABASE', as libpq takes it. Default: PAWL_STORE of the
+   * environment, then 'sqlite:pawl.db'.
+   */
   store?: string;
+  /**
+   * Of a store in PostgreSQL: so long after its worker was killed, or can't reach the server any more, another one
+   * can take over. From 100 ms on. Default '10s'.
+   */
+  lease?: Duration;
   /** What happens where workflow code reaches outside. Default 'error'. */
   guards?: GuardMode;
   /** Where log lines go. Default: standard error. */
@@ -111,7 +124,7 @@ export interface RuntimeOptions {
   watchdog?: Duration;
   /**
    * The application's database, which database actions write to: a Knex for PostgreSQL, or for an SQLite file of
-   * its own (see openSqliteKnex). Whoever made it ends it, after close(). Default: the store's own database.
+   * its own (see openSqliteKnex). Whoever made it ends it, after close(). Default: the database of the store.
    */
   database?: Knex;
 }
@@ -182,7 +195,7 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-const runtimeOptionNames = ['store', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
+const runtimeOptionNames = ['store', 'lease', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
 
 const limitNames = [
   'payloadBytesMax',
@@ -204,6 +217,10 @@ const transactionMsMaxDefault = 5_000;
 
 const drainDefault: Duration = '5s';
 
+const leaseDefault: Duration = '10s';
+const leaseMsMin = 100;
+const leaseMsMax = 3_600_000;
+
 function ignore(): void {}
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
@@ -214,6 +231,12 @@ function writeLimits(limits: Limits | undefined): FlatWriter {
     if (Number.isSafeInteger(value) && value > 0) return value;
     throw new InvalidArgumentError(`limits.${name} must be a whole number above 0, not ${value}`);
   });
+}
+
+function leaseMsOf(lease: Duration): number {
+  const ms = toMilliseconds(lease, 'options.lease');
+  if (ms >= leaseMsMin && ms <= leaseMsMax) return ms;
+  throw new InvalidArgumentError(`options.lease can be ${leaseMsMin} ms to 1 hour, not ${ms} ms`);
 }
 
 /** Why workflow code can't use the runtime: undefined where no such code runs. */
@@ -241,15 +264,18 @@ export class WorkflowRuntime {
   private readonly limits: FlatWriter;
   private readonly payloadBytesMax: number;
   private readonly watchdogMs: number;
+  private readonly leaseMs: number;
   private readonly log: LogFunction;
   private readonly definitions = new Map<string, WorkflowDefinition>();
   /** Of those definitions. */
   private readonly names = new Set<string>();
   private readonly host: WorkflowHost;
   private readonly runner: ActionRunner;
-  private readonly ownDatabase: StoreDatabase;
+  private readonly ownDatabase: StoreOwnDatabase;
   private readonly calls = new Map<number, Pending>();
   private lastCall = 0;
+  /** It is to process: at once on SQLite. */
+  private isWorker: boolean;
   private engine: NativeEngine | undefined;
   private opening: Promise<NativeEngine> | undefined;
   private closing: Promise<void> | undefined;
@@ -266,12 +292,9 @@ export class WorkflowRuntime {
     }
     this.registry = registry;
     this.options = { ...options, guards };
-    this.store = options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db';
-    if (typeof this.store !== 'string' || !/^sqlite:./.test(this.store)) {
-      throw new InvalidArgumentError(
-        `The store '${String(this.store)}' is none that is known. Write 'sqlite:FILE'`,
-      );
-    }
+    this.store = checkStoreAddress(options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db');
+    this.isWorker = !isPostgres(this.store);
+    this.leaseMs = leaseMsOf(options.lease ?? leaseDefault);
     this.limits = writeLimits(options.limits);
     this.watchdogMs = Math.max(1, toMilliseconds(options.watchdog ?? '10s', 'options.watchdog'));
     this.payloadBytesMax = options.limits?.payloadBytesMax ?? payloadBytesMaxDefault;
@@ -290,11 +313,13 @@ export class WorkflowRuntime {
       (graph) => loadAddon().checkGraph(graph, this.limits),
     );
     this.registerWorkflow(graphWorkflow);
-    this.ownDatabase = new StoreDatabase(
-      this.store,
-      async () => (await this.open()).database(),
-      options.limits?.transactionMsMax ?? transactionMsMaxDefault,
-    );
+    this.ownDatabase = isPostgres(this.store)
+      ? new PostgresStoreDatabase(this.store)
+      : new StoreDatabase(
+          this.store,
+          async () => (await this.open()).database(),
+          options.limits?.transactionMsMax ?? transactionMsMaxDefault,
+        );
     this.runner = new ActionRunner(
       registry,
       this.log,
@@ -310,8 +335,8 @@ export class WorkflowRuntime {
 
   /**
    * The database that database actions write to, for what happens outside of them, such as creating tables:
-   * `options.database`, or that of the store, where tables of yours stand beside those of Pawl. These can be
-   * read there, and not be written.
+   * `options.database`, or that of the store, where tables of yours stand beside those of Pawl. In a file these
+   * can be read, and not be written; in PostgreSQL they are to be left alone, too.
    */
   get database(): Knex {
     const refused = fromWorkflowCode();
@@ -329,11 +354,11 @@ export class WorkflowRuntime {
     checkOptions('getWorkflowRuntime', options, runtimeOptionNames);
     if (options.store !== undefined && options.store !== this.store) {
       throw new AlreadyExistsError(
-        `The runtime of this process has its store at '${this.store}'. Close it before opening ` +
-          `'${String(options.store)}'`,
+        `The runtime of this process has its store at '${shownAddress(this.store)}'. Close it before opening ` +
+          `'${shownAddress(String(options.store))}'`,
       );
     }
-    const { guards, log, limits, watchdog, database } = options;
+    const { guards, log, limits, watchdog, lease, database } = options;
     const watchdogMs = watchdog === undefined ? undefined : toMilliseconds(watchdog, 'options.watchdog');
     const limitsGiven = writeLimits(limits);
     const differs =
@@ -345,9 +370,11 @@ export class WorkflowRuntime {
             ? 'database'
             : watchdogMs !== undefined && Math.max(1, watchdogMs) !== this.watchdogMs
               ? 'watchdog'
-              : limitNames
-                  .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
-                  .find((name) => name !== '');
+              : lease !== undefined && leaseMsOf(lease) !== this.leaseMs
+                ? 'lease'
+                : limitNames
+                    .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
+                    .find((name) => name !== '');
     if (differs === undefined) return;
     throw new AlreadyExistsError(
       `The runtime of this process was made with another '${differs}'. Give it with the first call ` +
@@ -561,12 +588,17 @@ export class WorkflowRuntime {
   }
 
   /**
-   * Opens the store and goes on with what was under way. Other calls do so as well: on SQLite an
-   * open runtime processes by itself.
+   * From now on this process processes: it opens the store, and goes on with what was under way. On SQLite an open
+   * runtime processes by itself, and the first call opens it. On PostgreSQL a process does so once this was called;
+   * before, other calls reject with an InvalidArgumentError.
+   *
+   * Rejects with a StoreError where the store can't be opened: the server can't be reached (`store_unavailable`),
+   * or another worker has it (`store_in_use`), which may be one that was killed, until its lease is over.
    */
   startWorker(): Promise<void> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) return Promise.reject(refused);
+    this.isWorker = true;
     return this.open().then(ignore);
   }
 
@@ -600,6 +632,7 @@ export class WorkflowRuntime {
   async counters(): Promise<EngineCounters> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) throw refused;
+    this.checkWorker();
     return (await this.open()).counters();
   }
 
@@ -702,6 +735,13 @@ export class WorkflowRuntime {
     }
   }
 
+  private checkWorker(): void {
+    if (this.isWorker) return;
+    throw new InvalidArgumentError(
+      'On a store in PostgreSQL the runtime begins with startWorker(). Register what it runs, and await that first',
+    );
+  }
+
   /** A call into the engine: opens it first, settles with its reply. */
   private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
     const refused = fromWorkflowCode();
@@ -714,6 +754,7 @@ export class WorkflowRuntime {
     make: (engine: NativeEngine, call: number) => void | Promise<void>,
   ): Promise<any> {
     this.checkOpen();
+    this.checkWorker();
     return this.callEngine(await this.open(), make);
   }
 
@@ -755,17 +796,25 @@ export class WorkflowRuntime {
   }
 
   private async openOnce(): Promise<NativeEngine> {
-    const { Engine } = loadAddon();
+    const { Engine, hasPostgres } = loadAddon();
+    const postgres = isPostgres(this.store);
+    if (postgres && !hasPostgres) {
+      throw new StoreError(
+        'store_unavailable',
+        `The store '${shownAddress(this.store)}' can't be opened: the addon was built without PostgreSQL. ` +
+          'Run scripts/build_libpq, and build it again',
+      );
+    }
     const engine = new Engine(this.bridge());
     const call = ++this.lastCall;
     try {
       await new Promise((resolve, reject) => {
         this.calls.set(call, { resolve, reject });
-        engine.open(call, this.store, this.limits, this.watchdogMs);
+        engine.open(call, this.store, this.limits, this.watchdogMs, this.leaseMs);
       });
     } catch (error) {
       engine.closeNow();
-      throw error;
+      throw postgres && error instanceof PawlError ? explained(error, this.store) : error;
     }
     this.engine = engine;
     process.on('exit', this.atExit);
@@ -800,7 +849,18 @@ export class WorkflowRuntime {
 
   private async closeEngine(drainMs: number): Promise<void> {
     const end = Date.now() + drainMs;
-    await this.ownDatabase.close(drainMs);
+    // What is begun on a file keeps it from being closed. On a server it is nobody's affair, and actions that the
+    // engine waits for need their connections.
+    const { ownDatabase } = this;
+    if (ownDatabase instanceof StoreDatabase) await ownDatabase.close(drainMs);
+    try {
+      await this.stopEngine(end);
+    } finally {
+      if (!(ownDatabase instanceof StoreDatabase)) await ownDatabase.close(Math.max(0, end - Date.now()));
+    }
+  }
+
+  private async stopEngine(end: number): Promise<void> {
     const engine = await this.opening?.catch(() => undefined);
     if (engine === undefined) return;
     const call = ++this.lastCall;

@@ -1,6 +1,6 @@
-/** The store's own database: where an action's writes and its outcome are one commit. */
+/** The database of a store in a file: where an action's writes and its outcome are one commit. */
 import type { Knex } from 'knex';
-import { TransactionEndedError, type ActionDatabase, type DatabaseTask } from './action_database.js';
+import { TransactionEndedError, type DatabaseTask, type StoreOwnDatabase } from './action_database.js';
 import type { NativeDatabase } from './addon.js';
 import { ClosedError } from './errors.js';
 import { knexOver } from './knex_sqlite.js';
@@ -8,7 +8,7 @@ import { watchNested } from './nested_transactions.js';
 import { SqliteSession, Turns } from './sqlite_session.js';
 
 /** @internal */
-export class StoreDatabase implements ActionDatabase {
+export class StoreDatabase implements StoreOwnDatabase {
   private readonly turns = new Turns();
   private made: Knex | undefined;
   private refusal: Error | undefined;

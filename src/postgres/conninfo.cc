@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <regex>
 #include <utility>
 
 namespace pawl {
@@ -20,21 +21,31 @@ struct ConninfoDelete {
   void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
 };
 
+using Conninfo = std::unique_ptr<PQconninfoOption, ConninfoDelete>;
+
+// libpq tells what it does not understand in its own words, and these have the password where that is in it.
+Error refusal_of(const std::string& conninfo) {
+  static const std::regex user(R"(^(\w+://[^:@]*:).*@)");
+  static const std::regex parameter(R"((password\s*=\s*)('[^']*'|[^&\s]*))", std::regex::icase);
+  const std::string without =
+      std::regex_replace(std::regex_replace(conninfo, user, "$1-@"), parameter, "$1-");
+  char* said = nullptr;
+  const Conninfo parsed(PQconninfoParse(without.c_str(), &said));
+  std::string why = "its password has to be written as in a URL, with %25 for %";
+  if (said != nullptr) why = said;
+  PQfreemem(said);
+  while (why.ends_with('\n')) why.pop_back();
+  return {ErrorCode::invalid_argument,
+          fmt::format("what the database was opened with is not understood: {}", why),
+          {}};
+}
+
 }  // namespace
 
 Result<PostgresParameters> parameters_of(const std::string& conninfo,
                                          const std::vector<std::string>& settings) {
-  char* why = nullptr;
-  const std::unique_ptr<PQconninfoOption, ConninfoDelete> parsed(
-      PQconninfoParse(conninfo.c_str(), &why));
-  if (parsed == nullptr) {
-    Error error{ErrorCode::invalid_argument,
-                fmt::format("what the database was opened with is not understood: {}",
-                            why == nullptr ? "" : why),
-                {}};
-    PQfreemem(why);
-    return error;
-  }
+  const Conninfo parsed(PQconninfoParse(conninfo.c_str(), nullptr));
+  if (parsed == nullptr) return refusal_of(conninfo);
   PostgresParameters parameters;
   const auto set = [&parameters](std::string key, std::string value) {
     parameters.keys.push_back(std::move(key));
