@@ -273,4 +273,4 @@ test('an SQLite file of the application keeps its outcomes too', async (t) => {
 
 // rule: 14
 test('killed between any two steps, a counter in PostgreSQL is what the executions say', async (t) =>
-  countUnderKills(join(temporaryFolder(t), 'store.db'), 15, await server.emptyUrl()));
+  countUnderKills(`sqlite:${join(temporaryFolder(t), 'store.db')}`, 15, await server.emptyUrl()));

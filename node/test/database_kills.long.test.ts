@@ -1,4 +1,4 @@
-// Database actions in processes that are killed a thousand times, on both kinds of databases.
+// Database actions in processes that are killed again and again, on each kind of database.
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { countUnderKills } from './support/killed_counter.js';
@@ -15,8 +15,13 @@ after(() => server?.end());
 
 // rule: 14
 test('a counter in the store is what the executions say', (t) =>
-  countUnderKills(join(temporaryFolder(t), 'counters.db'), kills));
+  countUnderKills(`sqlite:${join(temporaryFolder(t), 'counters.db')}`, kills));
 
 // rule: 14
 test('a counter in PostgreSQL is what the executions say', async (t) =>
-  countUnderKills(join(temporaryFolder(t), 'store.db'), kills, await server.emptyUrl()));
+  countUnderKills(`sqlite:${join(temporaryFolder(t), 'store.db')}`, kills, await server.emptyUrl()));
+
+// rule: 14
+test('a counter in the database of a store in PostgreSQL is what the executions say', async () =>
+  // Each kill is followed by the rest of a lease.
+  countUnderKills(await server.emptyUrl(), kills / 5));

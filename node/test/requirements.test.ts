@@ -70,11 +70,13 @@ const finish = async () => {
   console.log('all asserted');
 };
 `;
+// On a store in PostgreSQL a runtime begins with it; behind the options of those that have some.
+const begin = 'await pawl.getWorkflowRuntime().startWorker();';
 
 const frames: Record<string, Frame> = {
   'basic structure': {
     sign: /\bmyWorkflow\b/,
-    before: tools,
+    before: tools + begin,
     after: `
       const calls = recorder('DoSomething');
       const id = await start(myWorkflow);
@@ -87,7 +89,7 @@ const frames: Record<string, Frame> = {
   },
   'control flow': {
     sign: /\brequireAdditionalApproval\b/,
-    before: `${tools}
+    before: `${tools}${begin}
       interface InvoiceData { amount: number }
       interface Order { items: { id: number }[] }
       const flow = pawl.defineWorkflow('ControlFlow', async ({ actions, data, events }: pawl.WorkflowContext) => {
@@ -113,7 +115,7 @@ const frames: Record<string, Frame> = {
   },
   'parallel execution': {
     sign: /\bvalidateInvoice\b/,
-    before: `${tools}
+    before: `${tools}${begin}
       const flow = pawl.defineWorkflow('Parallel', async ({ actions }: pawl.WorkflowContext) => {
 `,
     after: `
@@ -137,6 +139,7 @@ const frames: Record<string, Frame> = {
     before: `${tools}
       const lines: pawl.LogLine[] = [];
       pawl.getWorkflowRuntime(undefined, { log: (line) => void lines.push(line) });
+      ${begin}
       const flow = pawl.defineWorkflow('Risky', async ({ actions, logger }: pawl.WorkflowContext) => {
 `,
     after: `
@@ -154,7 +157,7 @@ const frames: Record<string, Frame> = {
   },
   metadata: {
     sign: /\bauthor:/,
-    before: `${tools}
+    before: `${tools}${begin}
       const { defineWorkflow } = pawl;
 `,
     after: `
@@ -181,6 +184,7 @@ const frames: Record<string, Frame> = {
       const lines: string[] = [];
       const calls = recorder('UpdateInvoiceStatus');
       pawl.getWorkflowRuntime(undefined, { log: ({ message }) => void lines.push(message) });
+      ${begin}
 `,
     after: `
       const submitted = await reach(executionId, 'submitted');
@@ -202,7 +206,7 @@ const frames: Record<string, Frame> = {
   },
   'action registry': {
     sign: /\bSendInvoiceEmail\b/,
-    before: `${tools}
+    before: `${tools}${begin}
       const { getActionRegistry } = pawl;
       // Keeps what the block asks for, to ask for it again.
       const asked: [string, pawl.ExecuteActionRequest][] = [];
@@ -233,6 +237,7 @@ const frames: Record<string, Frame> = {
     after: `
       const lines: string[] = [];
       pawl.getWorkflowRuntime(undefined, { log: ({ message }) => void lines.push(message) });
+      ${begin}
       for (const [event, state] of [['Approve', 'approved'], ['Reject', 'rejected']] as const) {
         lines.length = 0;
         const id = await start(simpleApprovalWorkflow);
@@ -258,6 +263,7 @@ const frames: Record<string, Frame> = {
         return { name, payload, user_id };
       });
       pawl.getWorkflowRuntime().registerWorkflow(waiting);
+      ${begin}
       await pawl.getWorkflowRuntime().startWorkflow('Waiting', {
         tenant,
         executionId: '${/execution_id: '([^']+)'/.exec(block)![1]}',
@@ -273,7 +279,7 @@ const frames: Record<string, Frame> = {
   },
   'action executor': {
     sign: /\bcreateActionExecutor\(/,
-    before: `${tools}
+    before: `${tools}${begin}
       const { createActionExecutor } = pawl;
       const calls = recorder('CheckStock', 'ChargeCard');
       pawl.getActionRegistry().registerSimpleAction('BookCourier', '', [], async () => {
@@ -306,6 +312,7 @@ const frames: Record<string, Frame> = {
       const url = process.env['PAWL_TEST_POSTGRES'];
       const postgres = url === undefined ? undefined : knexModule({ client: 'pg', connection: url });
       const { database } = pawl.getWorkflowRuntime(pawl.getActionRegistry(), postgres && { database: postgres });
+      ${begin}
       await database.schema.createTable('invoices', (table) => {
         table.string('id').primary();
         table.string('status');
@@ -346,6 +353,7 @@ const frames: Record<string, Frame> = {
 const blocks: Buffer[] = [];
 const files = new Map<string, string>();
 let folder = '';
+let server: Postgres;
 
 function blockWith(sign: RegExp): Buffer {
   const found = blocks.filter((block) => sign.test(block.toString()));
@@ -370,8 +378,9 @@ function readBlocks(): void {
   }
 }
 
-before(() => {
+before(async () => {
   if (skip !== false) return;
+  server = await Postgres.start();
   readBlocks();
   folder = mkdtempSync(join(tmpdir(), 'pawl-requirements-'));
   write('package.json', '{ "type": "module" }');
@@ -418,6 +427,7 @@ before(() => {
 });
 
 after(() => {
+  server?.end();
   if (folder !== '') rmSync(folder, { recursive: true, force: true });
 });
 
@@ -454,7 +464,7 @@ async function run(name: string, store: string, environment: Record<string, stri
   const file = files.get(name)!;
   const running = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), join(folder, file)], {
     cwd: folder,
-    env: { ...process.env, PAWL_STORE: `sqlite:${join(folder, `${store}.db`)}`, ...environment },
+    env: { ...process.env, PAWL_STORE: store, ...environment },
   });
   let output = '';
   for (const stream of [running.stdout, running.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
@@ -463,17 +473,14 @@ async function run(name: string, store: string, environment: Record<string, stri
   assert.match(output, /^all asserted$/m);
 }
 
+const file = (name: string) => `sqlite:${join(folder, `${name}.db`)}`;
+
 for (const name of Object.keys(frames)) {
   // The context's workflow is run by the block that uses the runtime.
   if (frames[name]!.file !== undefined) continue;
-  test(`runs: ${name}`, { skip }, () => run(name, name));
+  test(`runs: ${name}`, { skip }, () => run(name, file(name)));
+  test(`runs on PostgreSQL: ${name}`, { skip }, async () => run(name, await server.emptyUrl()));
 }
 
-test('runs: domain integration, with its invoices in PostgreSQL', { skip }, async () => {
-  const server = await Postgres.start();
-  try {
-    await run('domain integration', 'beside', { PAWL_TEST_POSTGRES: server.url('postgres') });
-  } finally {
-    server.end();
-  }
-});
+test('runs: domain integration, with its invoices in PostgreSQL', { skip }, async () =>
+  run('domain integration', file('beside'), { PAWL_TEST_POSTGRES: await server.emptyUrl() }));

@@ -399,4 +399,4 @@ test('closed in the middle of a transaction, it is done once by the next process
 
 // rule: 14
 test('killed between any two steps, a counter is what the executions say', (t) =>
-  countUnderKills(join(temporaryFolder(t), 'counters.db'), 15));
+  countUnderKills(`sqlite:${join(temporaryFolder(t), 'counters.db')}`, 15));

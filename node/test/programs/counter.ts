@@ -1,10 +1,10 @@
 // Starts executions that increment counters by a database action, and ends what is open; 'all' tells what all came
-// to. The counters are in the store's own database, or in the one that PAWL_TEST_POSTGRES says. Killed by
+// to. The counters are in the database of the store, or in the one that PAWL_TEST_POSTGRES says. Killed by
 // PAWL_CRASH_POINT, or as PAWL_TEST_KILL_AT says: when so many queries of PostgreSQL were sent or answered.
 import knexModule from 'knex';
 import { createActionRegistry, defineWorkflow, getWorkflowRuntime, TransactionIsolationLevel, type WorkflowContext } from 'pawl';
 
-const [, , file, first, count, all] = process.argv;
+const [, , store, first, count, all] = process.argv;
 const registry = createActionRegistry();
 registry.registerAction(
   {
@@ -24,7 +24,8 @@ registry.registerAction(
 const url = process.env['PAWL_TEST_POSTGRES'];
 const postgres = url === undefined ? undefined : knexModule({ client: 'pg', connection: url });
 const runtime = getWorkflowRuntime(registry, {
-  store: `sqlite:${file}`,
+  store: store!,
+  lease: '500ms',
   log: () => {},
   ...(postgres === undefined ? {} : { database: postgres }),
 });
@@ -38,9 +39,10 @@ const { database } = runtime;
 if (!(await database.schema.hasTable('counters'))) {
   await database.raw('CREATE TABLE IF NOT EXISTS counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)');
 }
+await runtime.startWorker();
 let steps = Number(process.env['PAWL_TEST_KILL_AT'] ?? Infinity);
 for (const event of ['query', 'query-response']) {
-  postgres?.on(event, () => {
+  database.on(event, () => {
     if (--steps === 0) process.kill(process.pid, 'SIGKILL');
   });
 }

@@ -21,7 +21,7 @@ registry.registerSimpleAction('Second', '', [], async (_, { idempotencyKey, atte
   if (process.argv[4] === 'hang') await new Promise(() => {});
   return 'two';
 });
-const runtime = getWorkflowRuntime(registry, { store: store!, log: () => {} });
+const runtime = getWorkflowRuntime(registry, { store: store!, lease: '3s', log: () => {} });
 runtime.registerWorkflow(
   defineWorkflow('Survivor', async ({ actions, events, setState, data }: WorkflowContext) => {
     setState('working');

@@ -318,11 +318,13 @@ let runtime: WorkflowRuntime;
 async function open(): Promise<void> {
   runtime = getWorkflowRuntime(registry, {
     store,
+    lease: '500ms',
     log: () => {},
     ...(mode === 'evicted' ? { limits: { executionsCachedMax: 1, historyPageRecordsMax: 4 } } : {}),
   });
   for (const definition of definitions) runtime.registerWorkflow(definition);
   runtime.registerWorkflow(other);
+  await runtime.startWorker();
   await runtime.startWorkflow('Other', { tenant, executionId: 'other' });
 }
 

@@ -5,6 +5,14 @@ import type { TestContext } from 'node:test';
 import { Program } from './program.js';
 import { temporaryFolder } from './runtime.js';
 
+/** Addresses of empty stores, each of its own name. */
+export type Stores = (name: string) => string | Promise<string>;
+
+export function filesOf(t: TestContext): Stores {
+  const folder = temporaryFolder(t);
+  return (name) => `sqlite:${join(folder, `${name}.db`)}`;
+}
+
 export type Endings = Record<string, { status: string; gapless: boolean; [more: string]: unknown }>;
 
 export const crashPoints = ['store.before_begin', 'store.before_commit', 'store.after_commit'];
@@ -15,13 +23,26 @@ export async function tellStories(store: string, mode: string, ...names: string[
   return JSON.parse(program.output) as Endings;
 }
 
+/** How each of the stories ends. */
+export function expectEndings(endings: Endings): void {
+  const expected: Record<string, string> = {
+    breaks: 'failed',
+    cleanup: 'failed',
+    cancelled: 'cancelled',
+    compensated: 'cancelled',
+  };
+  for (const [name, { status, gapless }] of Object.entries(endings)) {
+    assert.equal(status, expected[name] ?? 'completed', name);
+    assert.ok(gapless, name);
+  }
+}
+
 /** Kills at the passes of a crash point that `passes` names, until a telling gets through. */
-export async function sweep(t: TestContext, point: string, passes: Iterable<number>): Promise<number> {
-  const folder = temporaryFolder(t);
-  const expected = await tellStories(`sqlite:${join(folder, 'live.db')}`, 'live');
+export async function sweep(stores: Stores, point: string, passes: Iterable<number>): Promise<number> {
+  const expected = await tellStories(await stores('live'), 'live');
   let kills = 0;
   for (const pass of passes) {
-    const store = `sqlite:${join(folder, `${pass}.db`)}`;
+    const store = await stores(String(pass));
     const killed = Program.run('stories', [store, 'live'], { PAWL_CRASH_POINT: `${point}:${pass}` });
     const { code, signal } = await killed.ended();
     if (code === 0) return kills;

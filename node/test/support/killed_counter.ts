@@ -10,23 +10,23 @@ const storePoints = [
 const queriesPerRun = 40;
 
 /** What ends a process, by the number of those that were killed before. */
-function endOf(kills: number, postgres: string | undefined): Record<string, string> {
-  if (postgres === undefined) {
+function endOf(kills: number, onServer: boolean): Record<string, string> {
+  if (!onServer) {
     return { PAWL_CRASH_POINT: `${storePoints[kills % storePoints.length]}:${1 + (kills * 5) % 7}` };
   }
   if (kills % 5 === 0) return { PAWL_CRASH_POINT: `${storePoints[(kills / 5) % 2]}:${1 + (kills * 3) % 7}` };
   return { PAWL_TEST_KILL_AT: String(1 + (kills * 7) % queriesPerRun) };
 }
 
-/** `file` is the store; the counters are there, or at the URL of a PostgreSQL. */
-export async function countUnderKills(file: string, killsWanted: number, postgres?: string): Promise<void> {
+/** The counters are in the database of the store, or at the URL of a PostgreSQL. */
+export async function countUnderKills(store: string, killsWanted: number, postgres?: string): Promise<void> {
   const environment: Record<string, string> = postgres === undefined ? {} : { PAWL_TEST_POSTGRES: postgres };
   const perProcess = 2;
   let started = 0;
   let kills = 0;
   for (let whole = 0; kills < killsWanted; ) {
-    const program = Program.run('counter', [file, String(started), String(perProcess)], {
-      ...environment, ...endOf(kills + whole, postgres),
+    const program = Program.run('counter', [store, String(started), String(perProcess)], {
+      ...environment, ...endOf(kills + whole, postgres !== undefined || !store.startsWith('sqlite:')),
     });
     const { code, signal } = await program.ended();
     started += perProcess;
@@ -38,7 +38,7 @@ export async function countUnderKills(file: string, killsWanted: number, postgre
     // It had fewer steps than that: the next ends elsewhere.
     assert.ok(++whole <= killsWanted, 'the processes are not killed');
   }
-  const last = Program.run('counter', [file, '0', String(started), 'all'], environment);
+  const last = Program.run('counter', [store, '0', String(started), 'all'], environment);
   assert.deepEqual(await last.ended(), { code: 0, signal: null }, last.output);
   const counted = JSON.parse(last.output) as unknown;
   assert.deepEqual(counted, { executions: started, completed: started, all: 2 * started, own: started });

@@ -1,7 +1,7 @@
 // A PostgreSQL server of a test file's own: in a temporary folder, on a free port of the loopback, stopped at its
 // end by its own pid.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import knexModule, { type Knex } from 'knex';
@@ -17,6 +17,7 @@ function programs(): string {
 
 export class Postgres {
   private databases = 0;
+  private tls = false;
 
   private constructor(
     private readonly folder: string,
@@ -42,8 +43,8 @@ export class Postgres {
     return this.connect(await this.create(), pool);
   }
 
-  url(database: string): string {
-    return `postgres://pawl@127.0.0.1:${this.port}/${database}`;
+  url(database: string, user = 'pawl'): string {
+    return `postgres://${user}@127.0.0.1:${this.port}/${database}`;
   }
 
   /** Of an empty database. */
@@ -66,8 +67,31 @@ export class Postgres {
   }
 
   begin(): void {
-    const options = `-p ${this.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=60`;
+    const options = `-p ${this.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=60${this.tls ? ' -c ssl=on' : ''}`;
     this.run('pg_ctl', '-D', this.data, '-w', '-l', join(this.folder, 'log'), '-o', options, 'start');
+  }
+
+  /** Whose password is asked for over TCP, as that of no other user is. */
+  async addUser(user: string, password: string): Promise<void> {
+    const file = join(this.data, 'pg_hba.conf');
+    writeFileSync(file, `host all ${user} all scram-sha-256\n${readFileSync(file, 'utf8')}`);
+    const admin = this.connect('postgres');
+    await admin.raw(`CREATE USER ${user} PASSWORD '${password}'`);
+    await admin.raw('SELECT pg_reload_conf()');
+    await admin.destroy();
+  }
+
+  /** Takes connections over TLS from its next start on. Gives the file of the certificate that stands for it. */
+  useTls(): string {
+    const [key, certificate] = [join(this.data, 'server.key'), join(this.data, 'server.crt')];
+    this.runProgram([
+      ...['openssl', 'req', '-new', '-x509', '-nodes', '-days', '2', '-newkey', 'rsa:2048', '-subj', '/CN=localhost'],
+      ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', certificate],
+    ]);
+    this.tls = true;
+    const copy = join(this.folder, 'root.crt');
+    copyFileSync(certificate, copy);
+    return copy;
   }
 
   /** As a loss of power, but for the disk's own memory. */
@@ -93,13 +117,17 @@ export class Postgres {
   }
 
   private run(program: string, ...args: string[]): void {
-    const command = [join(programs(), program), ...args];
+    this.runProgram([join(programs(), program), ...args]);
+  }
+
+  /** As the user of the server. */
+  private runProgram(command: string[]): void {
     const [file, ...rest] = process.getuid!() === 0 ? ['runuser', '-u', 'postgres', '--', ...command] : command;
     // A sanitizer that is loaded into the tests is none of the server's.
     const { LD_PRELOAD: _, ...env } = process.env;
     const { status, error } = spawnSync(file!, rest, { cwd: this.folder, stdio: 'ignore', env });
     if (status === 0) return;
     const log = join(this.folder, 'log');
-    throw new Error(`${program} failed (${error ?? status}): ${existsSync(log) ? readFileSync(log, 'utf8') : 'no log'}`);
+    throw new Error(`${command[0]} failed (${error ?? status}): ${existsSync(log) ? readFileSync(log, 'utf8') : 'no log'}`);
   }
 }

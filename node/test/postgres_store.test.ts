@@ -1,0 +1,367 @@
+// A runtime on a store in PostgreSQL, on a real server: how it opens, what it refuses, and what the server's end and
+// the process's leave of it.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, before, test, type TestContext } from 'node:test';
+import {
+  createActionRegistry,
+  defineWorkflow,
+  getWorkflowRuntime,
+  openClient,
+  checkStore,
+  TransactionIsolationLevel,
+  type RuntimeOptions,
+  type WorkflowContext,
+} from 'pawl';
+import { countUnderKills } from './support/killed_counter.js';
+import { closedPort } from './support/ports.js';
+import { Postgres } from './support/postgres.js';
+import { Program } from './support/program.js';
+import { setUp, temporaryFolder, until, type Setting } from './support/runtime.js';
+
+const tenant = 'acme';
+const secret = 'geheim%2Fnis';
+const secretRead = 'geheim/nis';
+
+let server: Postgres;
+before(async () => {
+  server = await Postgres.start();
+  await server.addUser('guarded', secretRead);
+});
+after(() => server?.end());
+
+const echoing = defineWorkflow('Echoing', async ({ actions, events, setState }: WorkflowContext) => {
+  setState('waiting');
+  const { payload } = await events.waitFor('Say');
+  return actions['echo']!({ payload });
+});
+
+/** With a workflow that says what it is told. */
+async function open(t: TestContext, options: RuntimeOptions = {}): Promise<Setting> {
+  const setting = setUp(t, { store: await server.emptyUrl(), lease: '1s', ...options });
+  setting.registry.registerAction({ name: 'Echo', unknown: 'allow' }, ({ payload }) => payload);
+  setting.runtime.registerWorkflow(echoing);
+  return setting;
+}
+
+/** Of a call; nothing that it says has the password. */
+async function refusalOf(call: () => unknown): Promise<{ name: string; code: string; message: string }> {
+  try {
+    await call();
+  } catch (error) {
+    const { name, code, message, stack } = error as Error & { code: string };
+    assert.doesNotMatch(`${message} ${stack}`, /geheim/);
+    return { name, code, message };
+  }
+  assert.fail('it is not refused');
+}
+
+async function say({ runtime }: Setting, executionId: string, payload: unknown) {
+  await runtime.startWorkflow(echoing, { tenant, executionId, initialData: undefined });
+  await runtime.submitEvent({
+    execution_id: executionId, event_name: 'Say', payload, tenant, idempotency_key: executionId,
+  });
+  return (await runtime.waitForWorkflowCompletion(executionId, tenant)).result;
+}
+
+test('begins with startWorker, and not before', async (t) => {
+  const setting = await open(t);
+  const { runtime } = setting;
+  for (const early of [
+    () => runtime.startWorkflow('Echoing', { tenant }),
+    () => runtime.listExecutions({ tenant }),
+    () => runtime.counters(),
+  ]) {
+    const { name, message } = await refusalOf(early);
+    assert.equal(name, 'InvalidArgumentError');
+    assert.match(message, /startWorker\(\)/);
+  }
+  await runtime.startWorker();
+  await runtime.startWorker();
+  assert.equal(await say(setting, 'e-1', 'word'), 'word');
+  const history = await runtime.getHistory('e-1', tenant);
+  assert.deepEqual(history.map(({ sequence }) => sequence), history.map((_, i) => i + 1));
+  const { executions } = await runtime.listExecutions({ tenant });
+  assert.deepEqual(executions.map(({ executionId }) => executionId), ['e-1']);
+  await setting.reopen();
+  setting.runtime.registerWorkflow(echoing);
+  await setting.runtime.startWorker();
+  assert.equal((await setting.runtime.getExecutionState('e-1', tenant)).result, 'word');
+});
+
+test('startWorker is harmless on SQLite, and the lease too', async (t) => {
+  const setting = await open(t, { store: `sqlite:${join(temporaryFolder(t), 'pawl.db')}` });
+  await setting.runtime.startWorker();
+  assert.equal(await say(setting, 'e-1', 1), 1);
+});
+
+test('options that make no sense are refused, without the password', async (t) => {
+  const registry = createActionRegistry();
+  for (const lease of ['99ms', '2h', 'soon'] as const) {
+    await assert.rejects(async () => getWorkflowRuntime(registry, { store: 'postgresql:///x', lease }), /lease/);
+  }
+  for (const store of ['mysql://me:geheim@there/x', 'postgresql:me:geheim@there', 'host=x password=geheim', 'there']) {
+    const { code, message } = await refusalOf(() => getWorkflowRuntime(registry, { store }));
+    assert.equal(code, 'invalid_argument');
+    assert.match(message, /'sqlite:FILE' or 'postgresql:/);
+  }
+  const { runtime } = await open(t, { store: server.url('postgres', 'me:geheim') });
+  const other = await refusalOf(() => getWorkflowRuntime(undefined, { store: server.url('other', 'me:geheim') }));
+  assert.match(other.message, /me:…@/);
+  assert.equal((await refusalOf(() => getWorkflowRuntime(undefined, { lease: '7s' }))).code, 'already_exists');
+  for (const call of [
+    () => openClient(server.url('postgres', 'me:geheim')),
+    () => checkStore(server.url('postgres', 'me:geheim')),
+  ]) {
+    assert.match((await refusalOf(call)).message, /sqlite:FILE/);
+  }
+  await runtime.close();
+});
+
+test('an address that leads nowhere says so, and what to do, without the password', async (t) => {
+  const silent = createServer((socket) => socket.end('what do you want?\n')).listen(0, '127.0.0.1');
+  t.after(() => silent.close());
+  await new Promise((resolve) => silent.once('listening', resolve));
+  const { port } = silent.address() as { port: number };
+  const cases: [store: string, code: string, says: RegExp][] = [
+    [`postgresql://me:${secret}@127.0.0.1:${await closedPort()}/x`, 'store_unavailable', /refused.*me:…@.*Start the/s],
+    [`postgresql://me:${secret}@127.0.0.1:${port}/x`, 'store_unavailable', /protocol|unexpected|invalid|lost/],
+    [`postgresql://me:${secret}@nowhere.invalid/x`, 'store_unavailable', /name of the host/],
+    [server.url('postgres', 'guarded:geheimer'), 'store_unavailable', /password authentication failed.*Check its user/s],
+    [server.url('postgres', 'guarded'), 'store_unavailable', /password.*Check its user/s],
+    [server.url('missing', `pawl:${secret}`), 'store_unavailable', /"missing" does not exist.*Create the database/s],
+    [server.url('postgres', 'pawl:geheim%zz'), 'invalid_argument', /%25/],
+    [`${server.url('postgres', `pawl:${secret}`)}?nonsense=1`, 'invalid_argument', /nonsense/],
+    [`${server.url('postgres', `pawl:${secret}`)}?sslmode=require`, 'store_unavailable', /SSL.*sslmode/s],
+  ];
+  for (const [store, code, says] of cases) {
+    const { runtime, lines } = await open(t, { store });
+    const refusal = await refusalOf(() => runtime.startWorker());
+    assert.equal(refusal.code, code, refusal.message);
+    assert.match(refusal.message, says);
+    await runtime.close();
+    assert.doesNotMatch(JSON.stringify(lines), /geheim/);
+  }
+});
+
+test('a password in the address opens the door; whoever may create nothing is told', async (t) => {
+  const database = (await server.emptyUrl()).split('/').at(-1)!;
+  const admin = server.connect(database);
+  t.after(() => admin.destroy());
+  await admin.raw('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+  const setting = await open(t, { store: server.url(database, `guarded:${secret}`) });
+  const { code, message } = await refusalOf(() => setting.runtime.startWorker());
+  assert.equal(code, 'store_unavailable');
+  assert.match(message, /permission denied.*Give this user CREATE/s);
+  await admin.raw('GRANT CREATE ON SCHEMA public TO guarded');
+  // The same runtime tries again.
+  await setting.runtime.startWorker();
+  assert.equal(await say(setting, 'e-1', 1), 1);
+});
+
+test('a server that is down at the start: refused, and opened once it is there', async (t) => {
+  const own = await Postgres.start();
+  t.after(() => own.end());
+  const store = await own.emptyUrl();
+  own.stop();
+  const setting = await open(t, { store });
+  assert.equal((await refusalOf(() => setting.runtime.startWorker())).code, 'store_unavailable');
+  own.begin();
+  await setting.runtime.startWorker();
+  assert.equal(await say(setting, 'e-1', 1), 1);
+  await setting.runtime.close();
+});
+
+// rule: 1
+test('a server that ends in mid-run and comes back: what was acknowledged is there', async (t) => {
+  const own = await Postgres.start();
+  t.after(() => own.end());
+  const setting = await open(t, { store: await own.emptyUrl() });
+  const { runtime } = setting;
+  await runtime.startWorker();
+  let acknowledged = 0;
+  let restarts = 0;
+  const clients = Array.from({ length: 8 }, async (_, client) => {
+    for (let n = 0; restarts < 3 || n % 5 !== 0; n++) {
+      const id = `e-${client}-${n}`;
+      // One whose answer is lost asks again, under the same names.
+      await until(
+        async () => {
+          try {
+            return await say(setting, id, n);
+          } catch (error) {
+            assert.match((error as { code: string }).code, /^(store_unavailable|outcome_unknown)$/, String(error));
+            return undefined;
+          }
+        },
+        (said) => said === n,
+      );
+      acknowledged++;
+    }
+    return client;
+  });
+  for (const mode of ['immediate', 'fast', 'immediate'] as const) {
+    const before = acknowledged;
+    await until(() => acknowledged, (now) => now > before + 20);
+    own.stop(mode);
+    own.begin();
+    restarts++;
+  }
+  await Promise.all(clients);
+  let completed = 0;
+  let cursor: string | undefined;
+  do {
+    const page = await runtime.listExecutions({ tenant, limit: 1000, ...(cursor === undefined ? {} : { cursor }) });
+    for (const { status, executionId } of page.executions) {
+      assert.equal(status, 'completed', executionId);
+      completed++;
+    }
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+  assert.equal(completed, acknowledged);
+  const admin = own.connect('test_1');
+  const [{ gaps }] = (await admin.raw(
+    'SELECT count(*)::int AS gaps FROM (SELECT execution FROM workflow_events GROUP BY execution ' +
+      'HAVING max(sequence) <> count(*)) AS gapped',
+  )).rows;
+  await admin.destroy();
+  assert.equal(gaps, 0);
+});
+
+// rule: 14
+test('the store has one worker; one that was killed is followed by another, after its lease', async (t) => {
+  const journal = join(temporaryFolder(t), 'journal');
+  const store = await server.emptyUrl();
+  const lines = () => readFileSync(journal, 'utf8').trim().split('\n');
+  const first = Program.run('serve', [store, journal, 'hang', 'start wf-1']);
+  await first.says('ready');
+  await until(lines, (all) => all.some((line) => line.includes(' second ')));
+  const second = await open(t, { store });
+  const { code, message } = await refusalOf(() => second.runtime.startWorker());
+  assert.equal(code, 'store_in_use');
+  assert.match(message, /until its lease is over/);
+  await second.runtime.close();
+  first.process.kill('SIGKILL');
+  assert.deepEqual(await first.ended(), { code: null, signal: 'SIGKILL' });
+
+  const third = Program.run('serve', [store, journal, 'go', 'finish wf-1']);
+  await third.says('ready');
+  third.process.kill('SIGKILL');
+  await third.ended();
+  const ended = JSON.parse(third.output.split('\n')[0]!) as { status: string; result: unknown };
+  assert.equal(ended.status, 'completed', third.output);
+  assert.deepEqual(ended.result, ['one', 'two', 'three']);
+  const keys = lines().map((line) => line.split(' ').slice(1, 3).join(' '));
+  assert.equal(keys.filter((key) => key.startsWith('first')).length, 1, 'what had ended does not run again');
+  const seconds = keys.filter((key) => key.startsWith('second'));
+  assert.equal(seconds.length, 2);
+  assert.equal(seconds[0], seconds[1], 'under its key');
+});
+
+test('every way out of a process is clean', async () => {
+  const store = await server.emptyUrl();
+  const exits = Program.run('open', [store, 'exit']);
+  assert.deepEqual(await exits.ended(), { code: 3, signal: null }, exits.output);
+  const throws = Program.run('open', [store, 'throw']);
+  assert.deepEqual(await throws.ended(), { code: 1, signal: null }, throws.output);
+  assert.match(throws.output, /Error: uncaught/);
+  const closes = Program.run('open', [store, 'close']);
+  assert.deepEqual(await closes.ended(), { code: 0, signal: null }, closes.output);
+});
+
+// --- the database of the store
+
+/** With an account that an action takes from, in the database of the store. */
+async function withAccount(t: TestContext, handler: (transaction: any, attempt: number) => unknown): Promise<Setting> {
+  const setting = await open(t);
+  const { runtime, registry } = setting;
+  await runtime.database.schema.createTable('accounts', (table) => {
+    table.string('id').primary();
+    table.integer('cents').notNullable();
+  });
+  await runtime.database('accounts').insert({ id: 'a', cents: 500 });
+  registry.registerAction(
+    {
+      name: 'Take', isolation: TransactionIsolationLevel.SERIALIZABLE, retry: { maxAttempts: 3, initialInterval: 1 },
+    },
+    async (_, { transaction, attempt }) => {
+      await transaction('accounts').where('id', 'a').decrement('cents', 100);
+      return handler(transaction, attempt);
+    },
+  );
+  runtime.registerWorkflow(defineWorkflow('Taking', async ({ actions }: WorkflowContext) => actions['take']!()));
+  await runtime.startWorker();
+  return setting;
+}
+
+// rule: 14
+test('a database action writes to the database of the store: with its outcome, in one commit', async (t) => {
+  const { runtime } = await withAccount(t, async (transaction, attempt) => {
+    if (attempt < 3) throw new Error('not yet');
+    return (await transaction.raw('SHOW transaction_isolation')).rows[0].transaction_isolation;
+  });
+  const id = await runtime.startWorkflow('Taking', { tenant });
+  const { result } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.equal(result, 'serializable');
+  const { database } = runtime;
+  assert.equal((await database('accounts').first()).cents, 400);
+  const rows = await database('pawl_action_results').select('action_name', 'execution_id', 'result');
+  assert.deepEqual(rows, [{ action_name: 'take', execution_id: id, result: '"serializable"' }]);
+  await runtime.close();
+  await assert.rejects(async () => database('accounts').first(), { code: 'closed' });
+});
+
+// rule: 14
+test('what is under way when the runtime closes is waited for, and is done once', async (t) => {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  let began = false;
+  const setting = await withAccount(t, async (transaction) => {
+    began = true;
+    await held;
+    return (await transaction('accounts').first()).cents;
+  });
+  const id = await setting.runtime.startWorkflow('Taking', { tenant });
+  await until(() => began, (yes) => yes);
+  const closing = setting.runtime.close({ drain: '1m' });
+  release();
+  await closing;
+  const runtime = await setting.reopen();
+  runtime.registerWorkflow(defineWorkflow('Taking', async ({ actions }: WorkflowContext) => actions['take']!()));
+  await runtime.startWorker();
+  assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 400);
+  assert.equal((await runtime.database('accounts').first()).cents, 400);
+});
+
+// rule: 14
+test('a counter in the database of the store is what the executions say, whatever was killed', async () =>
+  countUnderKills(await server.emptyUrl(), 12));
+
+// --- TLS, with the OpenSSL of the addon beside that of Node.js
+
+test('over TLS: the engine and the database of the store, each with its own', async (t) => {
+  const own = await Postgres.start();
+  t.after(() => own.end());
+  const root = own.useTls();
+  own.stop();
+  own.begin();
+  const address = await own.emptyUrl();
+  const setting = await open(t, { store: `${address}?sslmode=verify-full&sslrootcert=${encodeURIComponent(root)}` });
+  await setting.runtime.startWorker();
+  assert.equal(await say(setting, 'e-1', 1), 1);
+  const admin = setting.runtime.database;
+  const sessions = (await admin.raw(
+    'SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = current_database()',
+  )).rows;
+  assert.deepEqual(sessions, [{ ssl: true }]);
+  await setting.runtime.close();
+
+  const wrong = await open(t, {
+    store: `${address}?sslmode=verify-full&sslrootcert=${encodeURIComponent(join(temporaryFolder(t), 'none'))}`,
+  });
+  const { message } = await refusalOf(() => wrong.runtime.startWorker());
+  assert.match(message, /certificate.*sslrootcert/s);
+  await wrong.runtime.close();
+});
