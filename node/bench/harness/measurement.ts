@@ -1,7 +1,7 @@
 import type { WorkflowRuntime } from 'pawl';
 import { closedLoop, type Operation } from './load.js';
 import { quantiles, report, Usage, type Figures } from './report.js';
-import type { Acknowledged, StoreFile } from './store_file.js';
+import type { Acknowledged, Store } from './store.js';
 import type { Run } from './workload.js';
 
 const warmUpMin = 16;
@@ -37,9 +37,14 @@ export async function measure(
  * The end of a run: the store, closed by now, is counted and deleted, and the line printed. Its size is divided
  * by all units that are in it.
  */
-export function finish(store: StoreFile, acknowledged: Acknowledged, units: number, figures: Figures): void {
-  const disk_bytes_each = store.bytes() / units;
-  store.check(acknowledged);
-  store.remove();
-  report({ ...figures, disk_bytes_each });
+export async function finish(
+  store: Store,
+  acknowledged: Acknowledged,
+  units: number,
+  figures: Figures,
+): Promise<void> {
+  const disk_bytes_each = (await store.bytes()) / units;
+  await store.check(acknowledged);
+  await store.remove();
+  report({ ...figures, disk_bytes_each }, store.kind);
 }

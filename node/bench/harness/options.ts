@@ -15,6 +15,7 @@ const options = {
   concurrency: { type: 'string' },
   n: { type: 'string' },
   folder: { type: 'string' },
+  store: { type: 'string' },
   lose: { type: 'string' },
 } as const;
 
@@ -30,11 +31,11 @@ function parse(args: string[]) {
   try {
     return parseArgs({ args, options, allowPositionals: false }).values;
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}; there are --concurrency, --n and --folder`);
+    throw new UsageError(`${(error as Error).message}; there are --concurrency, --n, --folder and --store`);
   }
 }
 
-/** Reads `WORKLOAD [--concurrency C] [--n N] [--folder DIR]`. What is not said is as in the workload's cases. */
+/** Reads `WORKLOAD [--concurrency C] [--n N] [--folder DIR] [--store postgresql://…]`. What is not said is as in the workload's cases. */
 export function parseRun([name, ...args]: string[], workloads: Workload[]): { run: Run; workload: Workload } {
   const workload = workloads.find((known) => known.name === name);
   if (workload === undefined) {
@@ -50,6 +51,9 @@ export function parseRun([name, ...args]: string[], workloads: Workload[]): { ru
     throw new UsageError(`${workload.name} takes no other --concurrency than ${first.concurrency}`);
   }
   const usual = workload.cases.find((one) => one.concurrency === concurrency) ?? workload.cases.at(-1)!;
+  if (values.store !== undefined && !/^postgres(ql)?:\/\//.test(values.store)) {
+    throw new UsageError(`--store takes postgresql://…; a file lies in --folder`);
+  }
   const folder = values.folder ?? folderDefault;
   try {
     // Not recursive: Node.js 20 tries for ever where a file system refuses.
@@ -64,6 +68,7 @@ export function parseRun([name, ...args]: string[], workloads: Workload[]): { ru
       concurrency,
       n: values.n === undefined ? usual.n : number('n', values.n, countMax),
       folder,
+      server: values.store ?? '',
       lose: values.lose ?? '',
     },
   };
@@ -74,6 +79,8 @@ export function help(workloads: Workload[]): string {
   return `Measures the TypeScript package on an SQLite store; pawl_bench --help tells what the lines mean.
 
   node --import tsx bench/main.ts WORKLOAD [--concurrency C] [--n N] [--folder DIR]
+  node --import tsx bench/main.ts WORKLOAD [--concurrency C] [--n N] --store postgresql://USER@HOST/DATABASE
+                        on a store in PostgreSQL: in a database of its own, made through that one
   node --import tsx bench/main.ts --list
 
 The rows are counted by pawl_bench, which PAWL_BENCH names (${pawlBench()}).

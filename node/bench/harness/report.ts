@@ -60,8 +60,8 @@ export class Usage {
   }
 }
 
-export function report({ workload, ...figures }: Figures): void {
-  const line = { workload, host: 'ts', store: 'sqlite', ...figures };
+export function report({ workload, ...figures }: Figures, store: string): void {
+  const line = { workload, host: 'ts', store, ...figures };
   const round = (_: string, value: unknown) => (typeof value === 'number' ? rounded(value) : value);
   console.log(JSON.stringify(line, round));
 }

@@ -1,5 +1,5 @@
 import { createActionRegistry, getWorkflowRuntime, type WorkflowDefinition, type WorkflowRuntime } from 'pawl';
-import type { StoreFile } from './store_file.js';
+import type { Store } from './store.js';
 
 export const tenant = 'bench';
 
@@ -10,7 +10,7 @@ declare module 'pawl' {
 }
 
 /** With the workflow, and the action that most workloads run: it does nothing. */
-export function open(store: StoreFile, workflow: WorkflowDefinition<any, any, any>): WorkflowRuntime {
+export async function open(store: Store, workflow: WorkflowDefinition<any, any, any>): Promise<WorkflowRuntime> {
   const registry = createActionRegistry({ builtIns: false });
   registry.registerSimpleAction(
     'benchStep',
@@ -20,6 +20,7 @@ export function open(store: StoreFile, workflow: WorkflowDefinition<any, any, an
   );
   const runtime = getWorkflowRuntime(registry, { store: store.address });
   runtime.registerWorkflow(workflow);
+  await runtime.startWorker();
   return runtime;
 }
 

@@ -6,6 +6,8 @@ export interface Run {
   /** In the workload's unit. */
   n: number;
   folder: string;
+  /** An address of PostgreSQL, for a store there; empty: it is a file in the folder. */
+  server: string;
   /** For the test of the suite: a row of this table is deleted before the rows are counted. */
   lose: string;
 }

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { finish, measure } from '../harness/measurement.js';
 import { awaitCompletion, open, submit, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const workflow = defineWorkflow('Approval', async ({ actions, events }) => {
@@ -18,8 +18,8 @@ export const approval: Workload = {
   cases: [{ concurrency: 64, n: 30_000 }],
   anyConcurrency: true,
   async run(run) {
-    const store = new StoreFile(run);
-    const runtime = open(store, workflow);
+    const store = await makeStore(run);
+    const runtime = await open(store, workflow);
     const { figures, operations } = await measure(run, runtime, 'workflows', async (number) => {
       const decision = number % 2 === 0 ? 'Approve' : 'Reject';
       const id = await runtime.startWorkflow('Approval', { tenant });
@@ -29,6 +29,6 @@ export const approval: Workload = {
     });
     await runtime.close();
     const both = 2 * operations;
-    finish(store, { completed: operations, actions: both, events: both }, operations, figures);
+    await finish(store, { completed: operations, actions: both, events: both }, operations, figures);
   },
 };

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { finish, measure } from '../harness/measurement.js';
 import { open, submit, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const workflow = defineWorkflow('Ticks', async ({ events }) => {
@@ -14,13 +14,13 @@ export const event: Workload = {
   cases: [{ concurrency: 1, n: 2_000 }],
   anyConcurrency: true,
   async run(run) {
-    const store = new StoreFile(run);
-    const runtime = open(store, workflow);
+    const store = await makeStore(run);
+    const runtime = await open(store, workflow);
     const id = await runtime.startWorkflow('Ticks', { tenant });
     const { figures, operations } = await measure(run, runtime, 'events', async () => {
       await submit(runtime, id, 'Tick');
     });
     await runtime.close();
-    finish(store, { running: 1, events: operations }, operations, figures);
+    await finish(store, { running: 1, events: operations }, operations, figures);
   },
 };

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { finish, measure } from '../harness/measurement.js';
 import { awaitCompletion, open, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const actionsEach = 100;
@@ -17,8 +17,8 @@ export const fanOut: Workload = {
   cases: [{ concurrency: 16, n: 300_000 }],
   anyConcurrency: true,
   async run(run) {
-    const store = new StoreFile(run);
-    const runtime = open(store, workflow);
+    const store = await makeStore(run);
+    const runtime = await open(store, workflow);
     const { figures, operations } = await measure(
       run,
       runtime,
@@ -31,6 +31,6 @@ export const fanOut: Workload = {
     );
     await runtime.close();
     const actions = actionsEach * operations;
-    finish(store, { completed: operations, actions }, actions, figures);
+    await finish(store, { completed: operations, actions }, actions, figures);
   },
 };

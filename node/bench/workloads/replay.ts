@@ -3,7 +3,7 @@ import { closedLoop } from '../harness/load.js';
 import { finish } from '../harness/measurement.js';
 import { forgetPeakRss, Usage } from '../harness/report.js';
 import { open, submit, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const recordsOfTick = 3; // EventReceived, DataSet, WaitStarted
@@ -22,9 +22,9 @@ export const replay: Workload = {
   cases: [{ concurrency: 1, n: 300_000 }],
   anyConcurrency: false,
   async run(run) {
-    const store = new StoreFile(run);
+    const store = await makeStore(run);
     const ticks = Math.max(1, Math.floor(run.n / recordsOfTick));
-    let runtime = open(store, workflow);
+    let runtime = await open(store, workflow);
     const id = await runtime.startWorkflow('Ticks', { tenant });
     await closedLoop(0, ticks, growingClients, async () => {
       await submit(runtime, id, 'Tick');
@@ -32,13 +32,13 @@ export const replay: Workload = {
     await runtime.close();
 
     forgetPeakRss();
-    runtime = open(store, workflow);
+    runtime = await open(store, workflow);
     const { sequence } = await runtime.getExecutionState(id, tenant);
     const usage = new Usage();
     await submit(runtime, id, 'Tick');
     const figures = usage.figures(run, sequence, 'records');
     if ((await runtime.counters()).replays !== 1) throw new Error('it was not replayed');
     await runtime.close();
-    finish(store, { running: 1, events: ticks + 1 }, sequence, figures);
+    await finish(store, { running: 1, events: ticks + 1 }, sequence, figures);
   },
 };

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { finish, measure } from '../harness/measurement.js';
 import { open, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const workflow = defineWorkflow('Waiting', async ({ events }) => {
@@ -14,12 +14,12 @@ export const start: Workload = {
   cases: [{ concurrency: 256, n: 100_000 }],
   anyConcurrency: true,
   async run(run) {
-    const store = new StoreFile(run);
-    const runtime = open(store, workflow);
+    const store = await makeStore(run);
+    const runtime = await open(store, workflow);
     const { figures, operations } = await measure(run, runtime, 'starts', async () => {
       await runtime.startWorkflow('Waiting', { tenant });
     });
     await runtime.close();
-    finish(store, { running: operations }, operations, figures);
+    await finish(store, { running: operations }, operations, figures);
   },
 };

@@ -1,7 +1,7 @@
 import { defineWorkflow } from 'pawl';
 import { finish, measure } from '../harness/measurement.js';
 import { awaitCompletion, open, tenant } from '../harness/runtime.js';
-import { StoreFile } from '../harness/store_file.js';
+import { makeStore } from '../harness/store.js';
 import type { Workload } from '../harness/workload.js';
 
 const workflow = defineWorkflow('ThreeStep', async ({ input, actions }) => {
@@ -19,13 +19,13 @@ export const threeStep: Workload = {
   ],
   anyConcurrency: true,
   async run(run) {
-    const store = new StoreFile(run);
-    const runtime = open(store, workflow);
+    const store = await makeStore(run);
+    const runtime = await open(store, workflow);
     const { figures, operations } = await measure(run, runtime, 'workflows', async () => {
       const id = await runtime.startWorkflow('ThreeStep', { tenant, initialData: 36 });
       await awaitCompletion(runtime, id, 42);
     });
     await runtime.close();
-    finish(store, { completed: operations, actions: 3 * operations }, operations, figures);
+    await finish(store, { completed: operations, actions: 3 * operations }, operations, figures);
   },
 };
