@@ -40,5 +40,9 @@ exports.use = async function use(pawl, how) {
     await runtime.close();
     rmSync(folder, { recursive: true, force: true });
   }
+  // The addon has what it takes to look for a server, whatever the machine has.
+  const elsewhere = pawl.getWorkflowRuntime(registry, { store: 'postgresql://me@127.0.0.1:1/none?sslmode=require' });
+  await assert.rejects(elsewhere.startWorker(), { code: 'store_unavailable', message: /Connection refused/ });
+  await elsewhere.close();
   console.log(`pawl, ${how}, Node.js ${process.version}: an execution completed`);
 };
