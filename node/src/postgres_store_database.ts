@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { DatabaseTask, StoreOwnDatabase } from './action_database.js';
 import { ClosedError, StoreError } from './errors.js';
 import { KnexDatabase } from './knex_database.js';
+import type { LogFunction } from './log.js';
 
 const connectionsMax = 10;
 
@@ -32,7 +33,10 @@ export class PostgresStoreDatabase implements StoreOwnDatabase {
   private made: Knex | undefined;
   private refusal: Error | undefined;
 
-  constructor(private readonly store: string) {}
+  constructor(
+    private readonly store: string,
+    private readonly log: LogFunction,
+  ) {}
 
   get knex(): Knex {
     this.made ??= this.make();
@@ -52,10 +56,14 @@ export class PostgresStoreDatabase implements StoreOwnDatabase {
   }
 
   private make(): Knex {
+    const tell = (message: unknown) =>
+      this.log({ level: 'warn', message: `The database of the store: ${String(message)}`, details: [], at: Date.now() });
     const made = loadKnex()({
       client: 'pg',
       connection: { application_name: 'pawl', connectionString: connectionString(this.store), keepAlive: true },
       pool: { min: 0, max: connectionsMax },
+      // Of connections that were lost, mostly, which it makes anew.
+      log: { warn: tell, error: tell },
     });
     const client = made.client as { acquireConnection: () => Promise<unknown> };
     const acquire = client.acquireConnection.bind(client);

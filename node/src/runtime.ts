@@ -314,7 +314,7 @@ export class WorkflowRuntime {
     );
     this.registerWorkflow(graphWorkflow);
     this.ownDatabase = isPostgres(this.store)
-      ? new PostgresStoreDatabase(this.store)
+      ? new PostgresStoreDatabase(this.store, this.log)
       : new StoreDatabase(
           this.store,
           async () => (await this.open()).database(),

@@ -339,6 +339,55 @@ test('what is under way when the runtime closes is waited for, and is done once'
 test('a counter in the database of the store is what the executions say, whatever was killed', async () =>
   countUnderKills(await server.emptyUrl(), 12));
 
+// rules: 14, 15
+test('a server that ends while database actions run: each is done once', async (t) => {
+  const own = await Postgres.start();
+  t.after(() => own.end());
+  const { runtime, registry } = await open(t, { store: await own.emptyUrl() });
+  await runtime.database.raw('CREATE TABLE counters(id text PRIMARY KEY, n integer NOT NULL)');
+  let attempts = 0;
+  registry.registerAction(
+    {
+      name: 'Count', isolation: TransactionIsolationLevel.READ_COMMITTED,
+      retry: { maxAttempts: 1000, initialInterval: 10, maxInterval: 100 },
+    },
+    async (_, { transaction, executionId }) => {
+      attempts++;
+      for (const id of [executionId, 'all']) {
+        await transaction('counters').insert({ id, n: 1 }).onConflict('id').merge({ n: transaction.raw('counters.n + 1') });
+      }
+    },
+  );
+  runtime.registerWorkflow(
+    defineWorkflow('Counting', async ({ actions }: WorkflowContext) => {
+      for (let n = 0; n < 5; n++) await actions['count']!();
+    }),
+  );
+  await runtime.startWorker();
+  const ids = Array.from({ length: 40 }, (_, n) => `c-${n}`);
+  await Promise.all(ids.map((executionId) => runtime.startWorkflow('Counting', { tenant, executionId })));
+  for (let restart = 0; restart < 2; restart++) {
+    const before = attempts;
+    await until(() => attempts, (now) => now > before + 20);
+    own.stop('immediate');
+    own.begin();
+  }
+  for (const id of ids) {
+    const ended = await until(
+      () => runtime.waitForWorkflowCompletion(id, tenant).catch((error: { code: string }) => {
+        assert.match(error.code, /^(store_unavailable|outcome_unknown)$/, String(error));
+        return undefined;
+      }),
+      (state) => state !== undefined,
+    );
+    assert.equal(ended!.status, 'completed', JSON.stringify(ended!.error));
+  }
+  const rows = await runtime.database('counters').orderBy('id');
+  assert.deepEqual(rows.filter(({ id, n }) => id !== 'all' && n !== 5), []);
+  assert.equal(rows.find(({ id }) => id === 'all').n, 5 * ids.length);
+  await runtime.close();
+});
+
 // --- TLS, with the OpenSSL of the addon beside that of Node.js
 
 test('over TLS: the engine and the database of the store, each with its own', async (t) => {
