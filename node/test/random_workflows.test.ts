@@ -2,12 +2,11 @@
 // comes to what a second reading of its steps, which knows no engine, says. PAWL_SEED=n repeats one.
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { randomStory } from './programs/random_story.js';
-import { crashPoints, tellStories, type Endings } from './support/crashes.js';
+import { crashPoints, filesOf, tellStories, type Endings } from './support/crashes.js';
+import { Postgres } from './support/postgres.js';
 import { Program } from './support/program.js';
-import { temporaryFolder } from './support/runtime.js';
 
 const given = process.env['PAWL_SEED'];
 const seeds =
@@ -27,14 +26,12 @@ function expectAsTold(endings: Endings, how: string): void {
 for (const mode of ['live', 'crowd', 'evicted', 'restarted']) {
   // rule: 2
   test(`random workflows, ${mode}: as a reading without an engine has it`, async (t) => {
-    const endings = await tellStories(`sqlite:${join(temporaryFolder(t), 'told.db')}`, mode, ...names);
+    const endings = await tellStories(await filesOf(t)('told'), mode, ...names);
     expectAsTold(endings, mode);
   });
 }
 
-// rule: 1
-test('random workflows, killed again and again: as if nothing had happened', async (t) => {
-  const store = `sqlite:${join(temporaryFolder(t), 'told.db')}`;
+async function tellUnderKills(store: string): Promise<void> {
   let kills = 0;
   for (let n = 0; n < 6; n++) {
     const point = `${crashPoints[randomInt(crashPoints.length)]}:${randomInt(1, 40)}`;
@@ -48,4 +45,19 @@ test('random workflows, killed again and again: as if nothing had happened', asy
   }
   assert.ok(kills > 0);
   expectAsTold(await tellStories(store, 'live', ...names), `killed ${kills} times`);
+}
+
+// rule: 1
+test('random workflows, killed again and again: as if nothing had happened', async (t) =>
+  tellUnderKills(await filesOf(t)('told')));
+
+// rules: 1, 2
+test('random workflows on PostgreSQL: the same, killed and restarted', async () => {
+  const server = await Postgres.start();
+  try {
+    await tellUnderKills(await server.emptyUrl());
+    expectAsTold(await tellStories(await server.emptyUrl(), 'restarted', ...names), 'restarted');
+  } finally {
+    server.end();
+  }
 });
