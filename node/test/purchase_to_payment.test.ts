@@ -1,12 +1,11 @@
 // The purchases of the example, each branch of it, told live, replayed, evicted, and killed at every crash point: they
 // end as the example says, and the money adds up.
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { samples } from '../../examples/ts/purchase-to-payment/purchase_to_payment.js';
-import { crashPoints } from './support/crashes.js';
+import { crashPoints, filesOf } from './support/crashes.js';
+import { Postgres } from './support/postgres.js';
 import { Program } from './support/program.js';
-import { temporaryFolder } from './support/runtime.js';
 
 const delivered = samples.filter(({ outcome }) => outcome === 'delivered');
 const centsOf = ({ order }: (typeof samples)[number]) =>
@@ -27,30 +26,44 @@ async function tell(store: string, mode: string, environment: Record<string, str
   return { program, ended: await program.ended() };
 }
 
+function expectAsInTheExample({ program, ended }: Awaited<ReturnType<typeof tell>>): void {
+  assert.deepEqual(ended, { code: 0, signal: null }, program.output);
+  assert.deepEqual(JSON.parse(program.output), expected);
+}
+
+async function tellUnderKills(store: string, point: string): Promise<void> {
+  let kills = 0;
+  for (;;) {
+    const told = await tell(store, 'live', { PAWL_CRASH_POINT: `${point}:${2 + (kills % 5) * 3}` });
+    if (told.ended.signal !== 'SIGKILL') {
+      expectAsInTheExample(told);
+      break;
+    }
+    assert.ok(++kills < 200, 'it does not get through');
+  }
+  assert.ok(kills > 0);
+}
+
 for (const mode of ['live', 'evicted', 'restarted']) {
   // rules: 2, 12, 14
   test(`purchases, ${mode}`, async (t) => {
-    const { program, ended } = await tell(`sqlite:${join(temporaryFolder(t), 'purchases.db')}`, mode);
-    assert.deepEqual(ended, { code: 0, signal: null }, program.output);
-    assert.deepEqual(JSON.parse(program.output), expected);
+    expectAsInTheExample(await tell(await filesOf(t)('purchases'), mode));
   });
 }
 
 for (const point of [...crashPoints, 'database.begun', 'database.before_commit', 'database.after_commit']) {
   // rules: 1, 2, 14
-  test(`purchases, killed again and again at ${point}`, async (t) => {
-    const store = `sqlite:${join(temporaryFolder(t), 'purchases.db')}`;
-    let kills = 0;
-    for (;;) {
-      const { program, ended } = await tell(store, 'live', { PAWL_CRASH_POINT: `${point}:${2 + (kills % 5) * 3}` });
-      if (ended.signal === 'SIGKILL') {
-        assert.ok(++kills < 200, 'it does not get through');
-        continue;
-      }
-      assert.deepEqual(ended, { code: 0, signal: null }, program.output);
-      assert.deepEqual(JSON.parse(program.output), expected);
-      break;
-    }
-    assert.ok(kills > 0);
-  });
+  test(`purchases, killed again and again at ${point}`, async (t) =>
+    tellUnderKills(await filesOf(t)('purchases'), point));
 }
+
+// rules: 1, 2, 14
+test('purchases on PostgreSQL, restarted, and killed again and again', async () => {
+  const server = await Postgres.start();
+  try {
+    expectAsInTheExample(await tell(await server.emptyUrl(), 'restarted'));
+    await tellUnderKills(await server.emptyUrl(), 'store.after_commit');
+  } finally {
+    server.end();
+  }
+});

@@ -22,11 +22,13 @@ const other = defineWorkflow('Other', async ({ events }: WorkflowContext) => {
 async function open(): Promise<WorkflowRuntime> {
   const runtime = getWorkflowRuntime(registry, {
     store,
+    lease: '500ms',
     log: () => {},
     ...(mode === 'evicted' ? { limits: { executionsCachedMax: 1, historyPageRecordsMax: 4 } } : {}),
   });
   runtime.registerWorkflow(purchaseToPayment);
   runtime.registerWorkflow(other);
+  await runtime.startWorker();
   await createTables(runtime);
   await runtime.startWorkflow('Other', { tenant, executionId: 'other' });
   return runtime;
