@@ -111,8 +111,8 @@ export interface RuntimeOptions {
    */
   store?: string;
   /**
-   * Of a store in PostgreSQL: so long after its worker was killed, or can't reach the server any more, another one
-   * can take over. From 100 ms on. Default '10s'.
+   * Of a store in PostgreSQL: so long after a worker was killed, or can't reach the server any more, the others take
+   * over what it had. From 100 ms on. Default '10s'.
    */
   lease?: Duration;
   /** What happens where workflow code reaches outside. Default 'error'. */
@@ -275,7 +275,6 @@ export class WorkflowRuntime {
   private readonly calls = new Map<number, Pending>();
   private lastCall = 0;
   /** It is to process: at once on SQLite. */
-  private isWorker: boolean;
   private engine: NativeEngine | undefined;
   private opening: Promise<NativeEngine> | undefined;
   private closing: Promise<void> | undefined;
@@ -293,7 +292,6 @@ export class WorkflowRuntime {
     this.registry = registry;
     this.options = { ...options, guards };
     this.store = checkStoreAddress(options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db');
-    this.isWorker = !isPostgres(this.store);
     this.leaseMs = leaseMsOf(options.lease ?? leaseDefault);
     this.limits = writeLimits(options.limits);
     this.watchdogMs = Math.max(1, toMilliseconds(options.watchdog ?? '10s', 'options.watchdog'));
@@ -589,17 +587,16 @@ export class WorkflowRuntime {
 
   /**
    * From now on this process processes: it opens the store, and goes on with what was under way. On SQLite an open
-   * runtime processes by itself, and the first call opens it. On PostgreSQL a process does so once this was called;
-   * before, other calls reject with an InvalidArgumentError.
+   * runtime processes by itself, and the first call opens it. On PostgreSQL this makes it one of the workers, which
+   * share the executions among them, and take over those of a worker that is gone. A process that does not call it
+   * starts executions, sends events and reads all the same: they are run where a worker owns them.
    *
-   * Rejects with a StoreError where the store can't be opened: the server can't be reached (`store_unavailable`),
-   * or another worker has it (`store_in_use`), which may be one that was killed, until its lease is over.
+   * Rejects with a StoreError where the store can't be opened (`store_unavailable`, `store_in_use`, `store_invalid`).
    */
-  startWorker(): Promise<void> {
+  async startWorker(): Promise<void> {
     const refused = fromWorkflowCode();
-    if (refused !== undefined) return Promise.reject(refused);
-    this.isWorker = true;
-    return this.open().then(ignore);
+    if (refused !== undefined) throw refused;
+    (await this.open()).begin();
   }
 
   /**
@@ -632,7 +629,6 @@ export class WorkflowRuntime {
   async counters(): Promise<EngineCounters> {
     const refused = fromWorkflowCode();
     if (refused !== undefined) throw refused;
-    this.checkWorker();
     return (await this.open()).counters();
   }
 
@@ -735,13 +731,6 @@ export class WorkflowRuntime {
     }
   }
 
-  private checkWorker(): void {
-    if (this.isWorker) return;
-    throw new InvalidArgumentError(
-      'On a store in PostgreSQL the runtime begins with startWorker(). Register what it runs, and await that first',
-    );
-  }
-
   /** A call into the engine: opens it first, settles with its reply. */
   private call(make: (engine: NativeEngine, call: number) => void | Promise<void>): Promise<any> {
     const refused = fromWorkflowCode();
@@ -754,7 +743,6 @@ export class WorkflowRuntime {
     make: (engine: NativeEngine, call: number) => void | Promise<void>,
   ): Promise<any> {
     this.checkOpen();
-    this.checkWorker();
     return this.callEngine(await this.open(), make);
   }
 
@@ -830,7 +818,8 @@ export class WorkflowRuntime {
       writeActionOptions(none, undefined);
       this.check(engine.registerAction('pawl.run', 'Handlers that are written in workflow code', none, true));
       for (const definition of this.definitions.values()) this.tellWorkflow(engine, definition, false);
-      engine.begin();
+      // On a server it is startWorker() that takes a part in the work.
+      if (!postgres) engine.begin();
     } catch (error) {
       // Half of what was registered must not go on alone.
       this.release();
