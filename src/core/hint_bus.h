@@ -59,6 +59,16 @@ class HintSink {
   virtual void hints_missed() = 0;
 };
 
+// Since the bus was opened.
+struct HintBusCounters {
+  std::uint64_t published = 0;     // hints that the server has taken
+  std::uint64_t dropped = 0;       // hints, answers and dead letters that it has not
+  std::uint64_t received = 0;      // hints that were handed to the sink
+  std::uint64_t acknowledged = 0;  // hints whose acknowledgement the server has taken
+  std::uint64_t reconnects = 0;
+  std::string trouble;  // why it does not work now; empty: it does. No password is in it
+};
+
 // Hints that wait to be published; more are dropped, and the sweep has their rows.
 inline constexpr std::size_t kHintsQueuedMax = 65'536;
 
@@ -77,6 +87,7 @@ class HintBus {
   virtual void publish_dead(DeadLetter letter) = 0;
   // What came of them is committed.
   virtual void acknowledge(std::vector<HintReceipt> receipts) = 0;
+  virtual HintBusCounters counters() const { return {}; }
   // Gives what is queued a moment to go out, then stops; the sink is called no more. Idempotent.
   virtual void close() = 0;
 };
