@@ -10,7 +10,7 @@ install(DIRECTORY include/pawl DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
 set(pawl_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pawl)
 install(EXPORT pawl-targets NAMESPACE pawl:: DESTINATION ${pawl_cmake_dir})
 # A dependency of a part is looked for only by who asks for it: find_package(pawl COMPONENTS postgres).
-foreach(part postgres http)
+foreach(part postgres http redis)
   if(TARGET pawl_${part})
     install(TARGETS pawl_${part} EXPORT pawl-${part}-targets
             ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

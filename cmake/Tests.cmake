@@ -1,8 +1,8 @@
 # All C++ tests are one binary, pawl_tests: one link, and a filter picks what to run.
 find_package(GTest REQUIRED)
 enable_testing()
-if(NOT (PAWL_POSTGRES AND PAWL_HTTP))
-  message(FATAL_ERROR "The tests need PAWL_POSTGRES and PAWL_HTTP: or configure with -DPAWL_TESTS=OFF")
+if(NOT (PAWL_POSTGRES AND PAWL_HTTP AND PAWL_REDIS))
+  message(FATAL_ERROR "The tests need PAWL_POSTGRES, PAWL_HTTP and PAWL_REDIS: or configure with -DPAWL_TESTS=OFF")
 endif()
 
 file(GLOB_RECURSE pawl_tests_sources CONFIGURE_DEPENDS tests/*_test.cc)
@@ -19,7 +19,7 @@ configure_file(tests/support/paths.cc.in ${PROJECT_BINARY_DIR}/paths.cc @ONLY)
 add_library(pawl_test_support STATIC ${PROJECT_BINARY_DIR}/paths.cc ${pawl_support_sources})
 target_include_directories(pawl_test_support PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
 target_link_libraries(pawl_test_support
-  PUBLIC pawl::pawl pawl::postgres pawl::http pawl_options pawl_sqlite3 GTest::gmock GTest::gtest)
+  PUBLIC pawl::pawl pawl::postgres pawl::http pawl::redis pawl_options pawl_sqlite3 GTest::gmock GTest::gtest)
 
 add_executable(pawl_tests ${pawl_unit_tests} ${pawl_tests_sources})
 target_link_libraries(pawl_tests PRIVATE pawl_test_support GTest::gmock_main)
