@@ -130,12 +130,7 @@ bool HintReader::connect() {
 }
 
 RedisOutcome<void> HintReader::step() {
-  take_up_served();
-  std::set<int> served;
-  {
-    const std::lock_guard lock(mutex_);
-    served = served_;
-  }
+  const std::set<int> served = take_up_served();
   std::set<int> added;
   std::set_difference(served.begin(), served.end(), reading_.begin(), reading_.end(),
                       std::inserter(added, added.end()));
@@ -171,12 +166,13 @@ RedisOutcome<void> HintReader::step() {
   return read();
 }
 
-void HintReader::take_up_served() {
+std::set<int> HintReader::take_up_served() {
   const std::lock_guard lock(mutex_);
   news_ = false;
   // What was removed and added again meanwhile is new.
   for (const int partition : removed_) reading_.erase(partition);
   receipts_.forget(std::exchange(removed_, {}));
+  return served_;
 }
 
 // Behind a flush, or where nobody ever served a partition. A new group begins with the first entry: nothing that

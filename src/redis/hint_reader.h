@@ -64,7 +64,7 @@ class HintReader {
   RedisOutcome<void> step();
   bool wait_for_partitions();
   bool wait_for_room();
-  void take_up_served();
+  std::set<int> take_up_served();
   RedisOutcome<void> make_groups(const std::set<int>& partitions);
   RedisOutcome<bool> claim(const std::set<int>& partitions);
   RedisOutcome<std::map<int, Deliveries>> count_deliveries(const Entries& claimed);

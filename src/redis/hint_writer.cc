@@ -104,12 +104,15 @@ void HintWriter::run() {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock,
-                    [this] { return closing_ || interrupt_ || !batch_.is_empty() || has_work(); });
+      // Connected also where there is nothing to do: what is wrong shows early.
+      changed_.wait(lock, [this] {
+        return closing_ || interrupt_ || !connection_.is_connected() || !batch_.is_empty() ||
+               has_work();
+      });
       if (connection_.is_given_up() || (closing_ && batch_.is_empty() && !has_work())) break;
     }
-    if (!connection_.is_connected() && !connect()) {
-      connection_.pause(backoff_.next());
+    if (!connection_.is_connected()) {
+      if (!connect()) connection_.pause(backoff_.next());
       continue;
     }
     if (batch_.is_empty()) take_batch();
@@ -137,6 +140,7 @@ bool HintWriter::connect() {
     state_.set_trouble(BusPart::writer, connected.error().message);
     return false;
   }
+  state_.set_trouble(BusPart::writer, {});
   if (std::exchange(connected_once_, true)) ++state_.reconnects;
   return true;
 }

@@ -151,6 +151,10 @@ Result<RedisAddress> parse_redis_address(const std::string_view text) {
   std::string_view options = text.substr(slashes + 3);
   std::string_view path = cut(options, '?');
   std::string_view hosts = cut(path, '/');
+  // A password with a '/' or '?' in it: a piece of it would pass for something that may be shown.
+  if (path.find('@') != std::string_view::npos || options.find('@') != std::string_view::npos) {
+    return wrong("an '@' stands behind the hosts");
+  }
   if (const std::size_t at = hosts.rfind('@'); at != std::string_view::npos) {
     if (auto error = read_user(hosts.substr(0, at), address)) return *error;
     hosts.remove_prefix(at + 1);

@@ -76,7 +76,9 @@ TEST(RedisAddress, what_is_wrong_is_said_without_a_password) {
                                  "redis+sentinel://u:secret@h,i",
                                  "redis+sentinel://u:secret@h/m/db",
                                  "redis+sentinel://h/m?sentinel_user=secret",
-                                 "redis://u:secret@[::1"}) {
+                                 "redis://u:secret@[::1",
+                                 "redis+sentinel://u:12/secret@h/m",
+                                 "redis://u:12/34?secret@h"}) {
     const auto address = parse_redis_address(text);
     ASSERT_FALSE(address) << text;
     EXPECT_EQ(address.error().code, ErrorCode::invalid_argument);

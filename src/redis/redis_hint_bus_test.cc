@@ -56,11 +56,18 @@ class Worker final : public HintSink {
   RedisHintBus& bus() { return *bus_; }
   void serve(std::vector<int> partitions) { bus_->serve(std::move(partitions)); }
   void publish(const int partition, const std::string& execution) {
+    ++published_;
     bus_->publish({{partition, "acme", execution}});
   }
+  // What it published has gone out, or never will.
+  bool is_idle() {
+    const HintBusCounters counters = bus_->counters();
+    return counters.published + counters.dropped >= published_;
+  }
   // Those named, and that they are all is for the caller to look at.
-  bool gets(const std::vector<std::string>& executions) {
-    return waits([&] {
+  bool gets(const std::vector<std::string>& executions,
+            const std::chrono::seconds patience = kPatience) {
+    return waits(patience, [&] {
       for (const std::string& wanted : executions) {
         bool found = false;
         for (const HintReceived& one : hints_) found |= one.hint.execution_id == wanted;
@@ -70,13 +77,13 @@ class Worker final : public HintSink {
     });
   }
   bool gets_count(const std::size_t count) {
-    return waits([&] { return hints_.size() >= count; });
+    return waits(kPatience, [&] { return hints_.size() >= count; });
   }
   bool gets_answers(const std::size_t count) {
-    return waits([&] { return answers_.size() >= count; });
+    return waits(kPatience, [&] { return answers_.size() >= count; });
   }
   bool misses(const int times = 1) {
-    return waits([&] { return missed_ >= times; });
+    return waits(kPatience, [&] { return missed_ >= times; });
   }
   std::vector<std::string> executions() {
     const std::lock_guard lock(mutex_);
@@ -125,9 +132,9 @@ class Worker final : public HintSink {
   }
 
  private:
-  bool waits(const std::function<bool()>& condition) {
+  bool waits(const std::chrono::seconds patience, const std::function<bool()>& condition) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, kPatience, condition);
+    return changed_.wait_for(lock, patience, condition);
   }
 
   std::mutex mutex_;
@@ -135,6 +142,7 @@ class Worker final : public HintSink {
   std::vector<HintReceived> hints_;
   std::vector<AnswerHint> answers_;
   int missed_ = 0;
+  std::uint64_t published_ = 0;  // of the test's thread
   std::unique_ptr<RedisHintBus> bus_;
 };
 
@@ -154,21 +162,26 @@ bool is_empty(const RedisServer& redis, const int partition) {
       [&] { return length(redis, partition) == 0 && pending(redis, partition) == 0; });
 }
 
-// A hint gets from one to the other, now.
+// A hint gets from one to the other, now. What was lost on the way is sent again.
 void expect_passage(Worker& from, Worker& to, const int partition) {
   static int counter = 0;
-  const std::string execution = fmt::format("passage-{}", ++counter);
   const auto until = std::chrono::steady_clock::now() + kPatience;
-  // What was lost on the way is nothing to wait for.
-  do {
+  while (std::chrono::steady_clock::now() < until) {
+    const std::string execution = fmt::format("passage-{}", ++counter);
     from.publish(partition, execution);
-    std::this_thread::sleep_for(20ms);
-    for (const std::string& one : to.executions()) {
-      if (one == execution) return;
-    }
-  } while (std::chrono::steady_clock::now() < until);
+    if (to.gets({execution}, 1s)) return;
+  }
   FAIL() << "no hint gets through: " << from.bus().counters().trouble << "; "
          << to.bus().counters().trouble;
+}
+
+// Nothing is under way any more, and all is acknowledged.
+void settle(const RedisServer& redis, Worker& from, Worker& to, const int partition) {
+  ASSERT_TRUE(holds_in_time([&] {
+    to.acknowledge();
+    return from.is_idle() && length(redis, partition) == 0 && pending(redis, partition) == 0;
+  }));
+  to.forget();
 }
 
 // ---- where hints go
@@ -310,9 +323,7 @@ TEST(RedisHintBus, what_comes_when_it_is_not_served_any_more_goes_to_the_next_ow
   Worker next(redis.address(), "next");
   former.serve({1});
   expect_passage(sender, former, 1);
-  former.acknowledge();
-  ASSERT_TRUE(is_empty(redis, 1));
-  former.forget();
+  settle(redis, sender, former, 1);
   // All three reach the server at once: the hint, and that nobody waits for it any more.
   redis.freeze();
   sender.publish(1, "late");
@@ -568,9 +579,7 @@ TEST_P(CutConnections, cost_no_hint_and_no_acknowledgement) {
   Worker owner(fmt::format("redis://127.0.0.1:{}", proxy.port()), "owner");
   owner.serve({1});
   expect_passage(owner, owner, 1);
-  owner.acknowledge();
-  ASSERT_TRUE(is_empty(redis, 1));
-  owner.forget();
+  settle(redis, owner, owner, 1);
   proxy.cut_at(command, delivered);
   for (const char* const name : {"a", "b"}) {
     owner.publish(1, name);
@@ -731,6 +740,25 @@ TEST_F(RedisOverTls, a_server_may_ask_for_a_certificate) {
   EXPECT_TRUE(is_refused(address("127.0.0.1", ca), "TLS"));
   Worker owner(address("127.0.0.1", fmt::format("{}&cert={}&key={}", ca,
                                                 certificates_.certificate(), certificates_.key())),
+               "owner");
+  owner.serve({1});
+  owner.publish(1, "a");
+  EXPECT_TRUE(owner.gets({"a"}));
+}
+
+TEST_F(RedisOverTls, sentinels_and_their_master_have_passwords_of_their_own) {
+  std::vector<std::string> all = settings(certificates_, tls_port_, false);
+  all.emplace_back("requirepass of-master");
+  const RedisServer master(all);
+  const int sentinel_port = free_port();
+  all = settings(certificates_, sentinel_port, false);
+  all.insert(all.end(), {"tls-replication yes", "requirepass of-sentinel",
+                         fmt::format("sentinel monitor orders 127.0.0.1 {} 1", tls_port_),
+                         "sentinel auth-pass orders of-master"});
+  const RedisServer sentinel(all, true);
+  Worker owner(fmt::format("rediss+sentinel://:of-master@127.0.0.1:{}/orders/1?ca={}&"
+                           "sentinel_password=of-sentinel",
+                           sentinel_port, certificates_.authority()),
                "owner");
   owner.serve({1});
   owner.publish(1, "a");

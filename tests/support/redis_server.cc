@@ -23,6 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kStartMax = 60s;
+constexpr int kAskTries = 20;
 constexpr const char* kServer = "/usr/bin/redis-server";
 
 std::string text_of(const std::string& file) {
@@ -119,11 +120,17 @@ std::string RedisServer::ask(const std::vector<std::string>& command) const {
   RedisConnection connection;
   RedisCommands commands;
   commands.add(command);
-  connection
-      .connect({"127.0.0.1", port_}, {.password = password_, .sentinel = sentinel_}, kStartMax)
-      .value();
-  const auto answers = connection.run(commands, kStartMax);
-  return text_of(answers.value().front());
+  // A server that changes its role throws out whoever is connected.
+  for (int tries = 1;; ++tries) {
+    const auto connected = connection.connect(
+        {"127.0.0.1", port_}, {.password = password_, .sentinel = sentinel_}, kStartMax);
+    if (connected) {
+      const auto answers = connection.run(commands, kStartMax);
+      if (answers) return text_of(answers->front());
+    }
+    if (tries == kAskTries) throw std::runtime_error("the server does not answer");
+    std::this_thread::sleep_for(50ms);
+  }
 }
 
 int RedisServer::ask_number(const std::vector<std::string>& command) const {
