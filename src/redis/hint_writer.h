@@ -38,7 +38,7 @@ inline constexpr std::size_t kDeadErrorBytesMax = 4'096;
 // W * (kHintsBetweenLooks + kHintsPerBatchMax) entries.
 inline constexpr std::int64_t kStreamHintsMax = 10'000;
 inline constexpr int kHintsBetweenLooks = 256;
-inline constexpr std::chrono::milliseconds kFullLookEvery{1'000};
+inline constexpr std::chrono::milliseconds kFullLookEvery{100};
 
 // Any thread, and nothing waits for the server.
 class HintWriter {

@@ -28,7 +28,7 @@ using namespace pawl;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kPerPublish = 64;
-constexpr std::size_t kUnderWayMax = 16'384;
+constexpr std::size_t kUnderWayMax = 8'192;  // a stream takes 10,000
 
 // Acknowledges what comes.
 class Owner final : public HintSink {
