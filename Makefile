@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/node/node_modules/.bin:$(PATH)
 JOBS ?= $(shell nproc)
 PRESET ?= release
 
-.PHONY: help demo build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check \
+.PHONY: help demo demo-cluster build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check \
 	bench-curves bench-peers model docs package clean bootstrap
 
 help: ## list these commands
@@ -15,6 +15,10 @@ help: ## list these commands
 
 demo: bootstrap addon dist ## install what is missing, build, and run the invoice approval
 	@scripts/demo
+
+demo-cluster: addon dist ## three workers on PostgreSQL and Redis, 5,000 orders; a worker and Redis are killed
+	@scripts/bootstrap test
+	@scripts/demo_cluster
 
 build: bootstrap dist ## build everything (PRESET=debug, clang, … for another preset)
 	@cmake --preset $(PRESET) > /dev/null

@@ -233,8 +233,9 @@ class Store : public HistorySource {
 
   // With one partition, whoever has the store open owns it.
   virtual int partitions() const { return 1; }
-  // From now on this worker takes its part of the partitions; the sink is told. Before that it has none.
-  virtual void take_part() {}
+  // From now on this worker takes its part of the partitions; the sink is told. Before that it has none. While
+  // `works`, which is asked on a thread of the store, says no, it renews nothing: who can't work keeps nothing.
+  virtual void take_part(std::function<bool()> /*works*/) {}
   // Nothing of it is under way here any more.
   virtual void give_back(PartitionLease /*left*/) {}
   // Its name, unlike that of any other that lives.

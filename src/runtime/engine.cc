@@ -28,6 +28,12 @@ constexpr std::size_t kInputsPerTurn = 32;
 constexpr std::size_t kCommitsHereMax = 4;
 constexpr std::chrono::hours kDrainMax(24 * 365);  // as good as for ever, and far from overflows
 
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
 
 }  // namespace
@@ -72,12 +78,20 @@ void Engine::start_thread() {
 }
 
 void Engine::begin() {
-  if (bus_) return store_->take_part();
+  if (bus_) return store_->take_part([this] { return is_working(); });
   start_thread();
   readers_.post([this] { resume(std::nullopt); });
 }
 
 // ---- whose executions are run here
+
+// Workflow code that does not come back holds up this thread, or that of its host.
+bool Engine::is_working() const {
+  const std::int64_t patience = options_.lease.count() / 2;
+  const std::int64_t now = steady_ms();
+  const auto hangs = [&](const std::int64_t since) { return since != 0 && now - since > patience; };
+  return !hangs(busy_since_) && !hangs(owed_since_);
+}
 
 void Engine::own(const PartitionLease& lease, const bool owned) {
   std::vector<int> all;
@@ -502,13 +516,17 @@ void Engine::run() {
       at_most =
           std::chrono::milliseconds(std::clamp<DurationMs>(*tick - clock_.now(), 0, kSleepMaxMs));
     }
+    busy_since_ = 0;
     if (!mailbox_->take(inputs, at_most)) return;
+    busy_since_ = bus_ ? steady_ms() : 0;
+    const std::size_t owed_before = activations_owed_;
     for (Input& input : inputs) {
       if (const auto* const outcome = std::get_if<CommitOutcome>(&input)) keep_snapshots(*outcome);
       if (std::holds_alternative<ExecutionLoaded>(input) ||
           std::holds_alternative<PageLoaded>(input)) {
         --loads_;
       }
+      if (std::holds_alternative<ActivationResult>(input)) --activations_owed_;
       if (auto* const drain = std::get_if<DrainRequested>(&input)) {
         carry_out(batch);  // the hosts have all that they are ever handed
         drain->withdrawn = hold_actions();
@@ -525,7 +543,13 @@ void Engine::run() {
       if (!step.evictions.empty()) carry_out(batch);
       append(batch, step);
     }
+    if (activations_owed_ < owed_before) owed_since_ = 0;
     carry_out_all(batch);
+    if (activations_owed_ == 0) {
+      owed_since_ = 0;
+    } else if (owed_since_ == 0) {
+      owed_since_ = steady_ms();
+    }
     const ShardCounters counters = shard_.counters();
     activations_ = counters.activations;
     replays_ = counters.replays;
@@ -623,6 +647,7 @@ void Engine::carry_out(Outputs& out) {
                                        store_->find_action_result(wanted.tenant, wanted.user_key)});
     });
   }
+  activations_owed_ += out.activations.size();
   // In order, in runs of one host.
   for (std::size_t from = 0; from < out.activations.size();) {
     const HostId host = out.activations[from].host;

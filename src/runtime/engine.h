@@ -90,6 +90,7 @@ class Engine final : public CommitSink {
   void notice_drained();
   bool owes_replies() const;
   void start_thread();
+  bool is_working() const;
   void resume(std::optional<int> partition);
   void own(const PartitionLease& lease, bool owned);
   std::string new_execution_id(const std::string& tenant);
@@ -156,6 +157,12 @@ class Engine final : public CommitSink {
   std::atomic<std::uint64_t> executions_cached_ = 0;
   std::atomic<std::uint64_t> state_records_read_ = 0;
   std::atomic<std::uint64_t> snapshots_made_ = 0;
+
+  // Since when the thread has been busy with what it took from the mailbox, and since when hosts owe the results of
+  // activations without having given any, in milliseconds of a steady clock; 0: they are not.
+  std::atomic<std::int64_t> busy_since_ = 0;
+  std::atomic<std::int64_t> owed_since_ = 0;
+  std::size_t activations_owed_ = 0;  // on thread_ only
 
   std::unique_ptr<Elsewhere> elsewhere_;  // where there is a bus
   std::thread thread_;

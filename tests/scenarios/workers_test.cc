@@ -50,6 +50,14 @@ pawl::Workflow<std::string> parent(pawl::Context& ctx, int children) {
   co_return fmt::format("{}", fmt::join(results, ", "));
 }
 
+// The first time, its code does not come back for a long time.
+inline std::atomic<int> sleeps = 0;
+pawl::Workflow<std::string> sleepy(pawl::Context& ctx, std::string text) {
+  const auto stamped = co_await ctx.run<Stamp>({.text = text});
+  if (sleeps++ == 0) std::this_thread::sleep_for(std::chrono::seconds(3));
+  co_return stamped->text;
+}
+
 pawl::Workflow<std::string> leaf(pawl::Context& ctx, std::string text) {
   const auto stamped = co_await ctx.run<Stamp>({.text = text});
   co_return stamped->text;
@@ -92,6 +100,7 @@ class Workers : public ::testing::Test {
       runtime->register_workflow("Approval", &approval).value();
       runtime->register_workflow("Parent", &parent).value();
       runtime->register_workflow("Leaf", &leaf).value();
+      runtime->register_workflow("Sleepy", &sleepy).value();
       runtime
           ->register_action<Stamp>([this](Stamp::Parameters p) {
             ++stamps_;
@@ -204,6 +213,20 @@ TEST_F(Workers, ChildrenRunWhereTheyBelong) {
     EXPECT_EQ(result_of(*second, id), "leaf 0!, leaf 1!, leaf 2!, leaf 3!");
   }
   EXPECT_EQ(stamps_, 32);
+}
+
+// What it decides when it comes back is refused: another worker has decided.
+TEST_F(Workers, OneWhoseCodeDoesNotComeBackLosesItsPartitions) {
+  const auto stopped = open({});
+  wait_for_owners(1);
+  const std::string id =
+      stopped->start_workflow("Sleepy", std::string("ham"), {.tenant = kTenant}).value();
+  while (sleeps == 0) std::this_thread::sleep_for(1ms);
+  const auto other = open({});
+  EXPECT_EQ(result_of(*other, id), "ham!");
+  EXPECT_EQ(sleeps, 2);
+  wait_for_owners(2);
+  EXPECT_EQ(result_of(*stopped, id), "ham!");
 }
 
 // What is under way when workers come and go goes on, and no action is begun twice, since partitions change hands

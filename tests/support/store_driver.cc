@@ -9,7 +9,7 @@ namespace pawl {
 void StoreDriver::attach(Store& store, const std::optional<int> partitions) {
   store_ = &store;
   if (store.worker().empty()) return;
-  store.take_part();
+  store.take_part([] { return true; });
   wait_for_partitions(static_cast<std::size_t>(partitions.value_or(store.partitions())));
 }
 

@@ -92,8 +92,9 @@ void Membership::start(CommitSink& sink) {
   thread_ = std::thread([this] { run(); });
 }
 
-void Membership::take_part() {
+void Membership::take_part(std::function<bool()> works) {
   const std::lock_guard lock(mutex_);
+  works_ = std::move(works);
   serving_ = true;
   serving_changed_ = true;
   wake_.notify_all();
@@ -147,10 +148,12 @@ PgOutcome<void> Membership::tend() {
   }
   bool serving = false;
   bool show_now = false;
+  std::function<bool()> works;
   std::vector<PartitionLease> left;
   {
     const std::lock_guard lock(mutex_);
     serving = serving_;
+    works = works_;
     show_now = std::exchange(serving_changed_, false);
     left.swap(left_);
   }
@@ -162,7 +165,7 @@ PgOutcome<void> Membership::tend() {
       return released;
     }
   }
-  if (works_ && !works_()) return {};
+  if (works && !works()) return {};
   if (now - renewed_at_ >= options_.lease / 3) {
     if (auto renewed = renew(); !renewed) return renewed;
     renewed_at_ = now;

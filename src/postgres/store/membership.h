@@ -43,12 +43,11 @@ class Membership {
   // Puts the worker's row there. Once, before the others.
   Result<void> enter();
   void start(CommitSink& sink);
-  void take_part();
+  // See Store::take_part().
+  void take_part(std::function<bool()> works);
   void give_back(PartitionLease left);
   // Somebody found that it is another's.
   void lose(PartitionLease lost);
-  // While it says no, nothing is renewed: who does not work keeps nothing. Before start().
-  void when_asked_whether_it_works(std::function<bool()> works) { works_ = std::move(works); }
   // Numbers are running out.
   void hurry();
   // Renews no more, and gives back all that is left. Idempotent.
@@ -74,7 +73,6 @@ class Membership {
   LeaseRows rows_;
   Leases& leases_;
   PostgresNumbers& numbers_;
-  std::function<bool()> works_;
   CommitSink* sink_ = nullptr;
   std::chrono::steady_clock::time_point renewed_at_{};
   std::chrono::steady_clock::time_point shown_at_{};
@@ -83,6 +81,7 @@ class Membership {
   std::mutex mutex_;
   std::condition_variable wake_;
   // Guarded by mutex_.
+  std::function<bool()> works_;
   bool serving_ = false;
   bool serving_changed_ = false;
   bool hurry_ = false;

@@ -71,7 +71,7 @@ class PostgresStore final : public Store {
   InboxId next_inbox_id() override { return numbers_.next_inbox(); }
 
   int partitions() const override { return partitions_; }
-  void take_part() override { membership_.take_part(); }
+  void take_part(std::function<bool()> works) override { membership_.take_part(std::move(works)); }
   void give_back(const PartitionLease left) override { membership_.give_back(left); }
   std::string worker() const override { return options_.worker; }
   void put_mail(MailRequest mail, std::function<void(Result<MailPut>)> done) override {
