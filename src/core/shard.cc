@@ -35,6 +35,8 @@ void Outputs::clear() {
   elsewhere.clear();
   answers.clear();
   hints.clear();
+  hints_settled.clear();
+  dead_letters.clear();
   partitions_left.clear();
   logs.clear();
 }
@@ -60,6 +62,8 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.elsewhere, step.elsewhere);
   move_over(batch.answers, step.answers);
   move_over(batch.hints, step.hints);
+  move_over(batch.hints_settled, step.hints_settled);
+  move_over(batch.dead_letters, step.dead_letters);
   move_over(batch.partitions_left, step.partitions_left);
   move_over(batch.logs, step.logs);
 }
@@ -89,6 +93,7 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   hand_keyed();
   run_ready();
   leave_partitions();
+  settle_old_hints();
   evict_surplus();
   look_for_mail();
   if (now_ >= timer_load_at_ && !draining_) {
@@ -107,6 +112,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
   if (!patience_ends_.empty()) offer(patience_ends_.begin()->first);
   if (leaving_ > 0) offer(leave_look_at_);
+  if (!hinted_since_.empty()) offer(later(hinted_since_.front().first, kHintKeptMs));
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);
@@ -305,7 +311,7 @@ void Shard::release(Held held) {
   for (LogLine& line : held.logs) out_->logs.push_back(std::move(line));
   for (const TimerRecord& timer : held.timers) timers_.arm(timer);
   for (const InboxId id : held.mail_settled) {
-    mail_.erase(id);
+    forget_mail(id);
     if (mail_look_out_) mail_settled_meanwhile_.insert(id);
   }
   for (AnswerHint& answer : held.answers) out_->answers.push_back(std::move(answer));

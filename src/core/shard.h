@@ -170,6 +170,12 @@ struct PageLoaded {
 // wrote.
 struct MailPosted {};
 
+// The same, with for whom. Each is acknowledged when what it told of is settled for good, or soon, where that has to
+// wait: see Outputs::hints_settled.
+struct HintsArrived {
+  std::vector<HintReceived> hints;
+};
+
 struct MailLoaded {
   Result<std::vector<InboxRecord>> mail = std::vector<InboxRecord>{};  // by id
 };
@@ -219,7 +225,7 @@ using Input =
                  MailLoaded, TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
                  ActionRegistered, DrainRequested, Tick, ActivationResult, ActionBegun,
                  ActionHeartbeat, ActionOutcome, CommitOutcome, ActionCompletionGiven,
-                 PartitionTaken, PartitionWanted, PartitionLost>;
+                 PartitionTaken, PartitionWanted, PartitionLost, HintsArrived>;
 
 // ---- outputs
 
@@ -296,6 +302,8 @@ struct Outputs {
   std::vector<CallElsewhere> elsewhere;
   std::vector<AnswerHint> answers;  // to those who sent mail from elsewhere, and wait
   std::vector<Hint> hints;          // mail was sent to executions of other workers
+  std::vector<HintReceipt> hints_settled;
+  std::vector<DeadLetter> dead_letters;
   std::vector<PartitionLease> partitions_left;
   std::vector<LogLine> logs;
 
@@ -306,6 +314,8 @@ struct Outputs {
 void append(Outputs& batch, Outputs& step);
 
 inline constexpr int kMailLoadedAtOnce = 256;
+// An event whose hint was handed to so many workers, none of which settled it, is what ends them: it is set aside.
+inline constexpr int kHintDeliveriesMax = 5;
 
 struct ShardOptions {
   // Of the store. All are owned from the beginning, or, where it is shared, those that are taken.
@@ -450,6 +460,7 @@ class Shard {
   void on(ExecutionLoaded input);
   void on(PageLoaded input);
   void on(const MailPosted& input);
+  void on(HintsArrived input);
   void on(MailLoaded input);
   void on(TimersLoaded input);
   void on(InboxFound input);
@@ -576,6 +587,9 @@ class Shard {
   void settle_mail(InboxId id, const std::optional<Error>& error, std::string answer = {},
                    std::vector<InboxRecord> sent = {});
   std::vector<AnswerHint> answers_in(const Transition& transition) const;
+  void settle_hints(const std::string& key);
+  void settle_old_hints();
+  bool set_aside(InboxRecord& row);
   // Whether somebody elsewhere waits for what comes of it.
   bool is_awaited(InboxId mail) const;
   void refuse_start(const StartRequested& start, const Error& error, std::string_view status);
@@ -797,8 +811,21 @@ class Shard {
   struct Mail {
     int partition = 0;
     std::string reply_to;  // the worker whose caller waits for the answer
+    std::string receiver;  // by tenant and id
   };
   std::map<InboxId, Mail> mail_;
+  void know_mail(const InboxRecord& row, int partition);
+  std::map<InboxId, Mail>::iterator forget_mail(std::map<InboxId, Mail>::iterator mail);
+  void forget_mail(InboxId id);
+  // What hints told of that are not acknowledged, by receiver.
+  struct Hinted {
+    std::vector<HintReceipt> receipts;
+    int mail = 0;        // known, and not settled
+    int deliveries = 0;  // the most of one of them
+    bool looked = false; // a look into the store was begun since the last came
+  };
+  std::unordered_map<std::string, Hinted> hinted_;
+  std::deque<std::pair<Timestamp, std::string>> hinted_since_;  // oldest first
   std::set<InboxId> mail_settled_meanwhile_;
   bool mail_wanted_ = false;  // look from the first
   bool mail_look_out_ = false;

@@ -19,6 +19,10 @@
 
 namespace pawl {
 
+// A hint is acknowledged after that time, whatever became of what it told of: one that waits must not keep its stream
+// from being trimmed.
+inline constexpr DurationMs kHintKeptMs = 2'000;
+
 Error unknown_execution(std::string_view tenant, std::string_view execution_id);
 
 // Of a replay that is read page by page: the next one is handed over when no more steps than these are left

@@ -271,7 +271,7 @@ Queue<Shard::Work> Shard::in_order(StoredExecution& stored, Queue<Work> work) {
     const int partition = partition_of(stored.record.ref);
     const bool rests = draining_ || !takes(partition);
     if (!waits_here && (rests || mail_.contains(id) || is_kept_back(row))) continue;
-    mail_.try_emplace(id, Mail{partition, row.reply_to});
+    know_mail(row, partition);
     auto wanted = work_of(std::move(row));
     if (!wanted) {
       settle_mail(id, wanted.error());

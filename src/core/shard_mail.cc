@@ -26,6 +26,86 @@ constexpr DurationMs kMailLookAgainMs = 100;   // after something went wrong
 
 void Shard::on(const MailPosted&) { mail_wanted_ = true; }
 
+void Shard::on(HintsArrived input) {
+  mail_wanted_ = true;
+  for (HintReceived& received : input.hints) {
+    if (received.receipt == 0) continue;
+    // It is another's by now: he has looked when he took it.
+    if (!takes(received.hint.partition)) {
+      out_->hints_settled.push_back(received.receipt);
+      continue;
+    }
+    std::string key = execution_key(received.hint.tenant, received.hint.execution_id);
+    Hinted& hinted = hinted_[key];
+    hinted.receipts.push_back(received.receipt);
+    hinted.deliveries = std::max(hinted.deliveries, received.deliveries);
+    hinted.looked = false;
+    hinted_since_.emplace_back(now_, std::move(key));
+  }
+}
+
+// What it told of is settled, or was never there.
+void Shard::settle_hints(const std::string& key) {
+  const auto hinted = hinted_.find(key);
+  if (hinted == hinted_.end()) return;
+  std::vector<HintReceipt>& receipts = hinted->second.receipts;
+  out_->hints_settled.insert(out_->hints_settled.end(), receipts.begin(), receipts.end());
+  hinted_.erase(hinted);
+}
+
+void Shard::settle_old_hints() {
+  while (!hinted_since_.empty() && later(hinted_since_.front().first, kHintKeptMs) <= now_) {
+    settle_hints(hinted_since_.front().second);
+    hinted_since_.pop_front();
+  }
+}
+
+void Shard::know_mail(const InboxRecord& row, const int partition) {
+  Mail mail{partition, row.reply_to, execution_key(row.tenant, row.execution_id)};
+  const auto hinted = hinted_.find(mail.receiver);
+  if (!mail_.try_emplace(row.id, std::move(mail)).second) return;
+  if (hinted != hinted_.end()) ++hinted->second.mail;
+}
+
+std::map<InboxId, Shard::Mail>::iterator Shard::forget_mail(
+    const std::map<InboxId, Mail>::iterator mail) {
+  const auto hinted = hinted_.find(mail->second.receiver);
+  if (hinted != hinted_.end() && hinted->second.mail > 0 && --hinted->second.mail == 0 &&
+      hinted->second.looked) {
+    settle_hints(mail->second.receiver);
+  }
+  return mail_.erase(mail);
+}
+
+void Shard::forget_mail(const InboxId id) {
+  if (const auto mail = mail_.find(id); mail != mail_.end()) forget_mail(mail);
+}
+
+// The first of those for an execution whose hints were handed to too many workers, who all ended before it was
+// settled. True: it is failed, with its payload kept for whoever looks into it.
+bool Shard::set_aside(InboxRecord& row) {
+  const std::string key = execution_key(row.tenant, row.execution_id);
+  const auto hinted = hinted_.find(key);
+  if (hinted == hinted_.end() || hinted->second.deliveries <= kHintDeliveriesMax) return false;
+  const int attempts = std::exchange(hinted->second.deliveries, 0);
+  Error error{ErrorCode::internal,
+              fmt::format("it was handed to {} workers, and none of them came to its end", attempts),
+              row.event_id};
+  ExecutionRecord about;
+  about.tenant = row.tenant;
+  about.execution_id = row.execution_id;
+  log_engine(LogLevel::error,
+             fmt::format("Event '{}' ({}) is set aside: {}", row.event_name, row.event_id,
+                         error.message),
+             about);
+  const int partition = partition_for(row.tenant, row.execution_id);
+  out_->dead_letters.push_back(DeadLetter{partition, row.id, row.tenant, row.execution_id,
+                                          row.event_name, attempts, error.message});
+  know_mail(row, partition);
+  settle_mail(row.id, error);
+  return true;
+}
+
 void Shard::look_for_mail() {
   if (draining_ || mail_look_out_ || mail_.size() >= kMailKnownMax) return;
   if (!mail_look_after_) {
@@ -37,6 +117,7 @@ void Shard::look_for_mail() {
     }
   }
   mail_look_out_ = true;
+  for (auto& [key, hinted] : hinted_) hinted.looked = true;
   out_->mail_loads.push_back(LoadMail{*mail_look_after_});
 }
 
@@ -55,6 +136,12 @@ void Shard::on(MailLoaded input) {
   for (InboxRecord& row : *input.mail) {
     if (!mail_.contains(row.id) && !settled.contains(row.id)) deliver_mail(std::move(row));
   }
+  if (!complete) return;
+  std::vector<std::string> without;
+  for (const auto& [key, hinted] : hinted_) {
+    if (hinted.looked && hinted.mail == 0) without.push_back(key);
+  }
+  for (const std::string& key : without) settle_hints(key);
 }
 
 void Shard::post(std::vector<InboxRecord> mail) {
@@ -82,11 +169,11 @@ bool Shard::is_kept_back(const InboxRecord& row) const {
 
 void Shard::deliver_mail(InboxRecord row) {
   const int partition = partition_for(row.tenant, row.execution_id);
-  if (!takes(partition) || is_kept_back(row)) return;
+  if (!takes(partition) || is_kept_back(row) || set_aside(row)) return;
   const InboxId id = row.id;
   const std::string tenant = row.tenant;
   const std::string execution_id = row.execution_id;
-  mail_.insert_or_assign(id, Mail{partition, row.reply_to});
+  know_mail(row, partition);
   auto work = work_of(std::move(row));
   if (!work) return settle_mail(id, work.error());
   if (auto* const start = std::get_if<StartRequested>(&*work)) return on(std::move(*start));
@@ -208,7 +295,10 @@ std::vector<InboxId> Shard::mail_in(const Transition& transition) const {
 }
 
 void Shard::return_mail(const InboxId id) {
-  if (mail_.erase(id) != 0) mail_look_at_ = now_ + std::max(kMailLookAgainMs, reload_delay_);
+  const auto mail = mail_.find(id);
+  if (mail == mail_.end()) return;
+  mail_.erase(mail);  // its hint still counts
+  mail_look_at_ = now_ + std::max(kMailLookAgainMs, reload_delay_);
 }
 
 void Shard::return_mail_of(const Execution& execution) {
@@ -236,12 +326,12 @@ bool Shard::leave_in_inbox(Execution& execution, const EventSubmitted& event,
                     record.execution_id, options_.limits.events_buffered_max),
         record);
   }
-  mail_.erase(event.mail);
+  forget_mail(event.mail);
   // Those behind it must not overtake it.
   erase_if(execution.work, [this](const Work& work) {
     const auto* const behind = std::get_if<EventSubmitted>(&work);
     if (behind == nullptr || behind->mail == 0) return false;
-    mail_.erase(behind->mail);
+    forget_mail(behind->mail);
     return true;
   });
   return true;

@@ -2,6 +2,7 @@
 // or lost from one moment to the next. What is asked for elsewhere is passed on.
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <utility>

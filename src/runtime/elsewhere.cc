@@ -239,12 +239,7 @@ void Elsewhere::answers_arrived(std::vector<AnswerHint> answers) {
 }
 
 void Elsewhere::hints_arrived(std::vector<HintReceived> hints) {
-  std::vector<HintReceipt> receipts;
-  for (const HintReceived& hint : hints) {
-    if (hint.receipt != 0) receipts.push_back(hint.receipt);
-  }
-  ways_.look_for_mail();
-  if (!receipts.empty()) bus_.acknowledge(std::move(receipts));
+  ways_.take_hints(std::move(hints));
 }
 
 void Elsewhere::hints_missed() { ways_.look_for_mail(); }

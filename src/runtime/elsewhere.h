@@ -30,6 +30,7 @@ class Elsewhere final : public HintSink {
     std::function<void(Reply)> answer;
     // There may be something in the inbox of what is owned here.
     std::function<void()> look_for_mail;
+    std::function<void(std::vector<HintReceived>)> take_hints;
   };
   Elsewhere(Store& store, HintBus& bus, Clock& clock, Ways ways);
   ~Elsewhere() override { close(); }

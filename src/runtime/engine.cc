@@ -62,7 +62,10 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
     elsewhere_ = std::make_unique<Elsewhere>(
         *store_, *bus_, clock_,
         Elsewhere::Ways{[this](Reply reply) { answer(std::move(reply)); },
-                        [this] { look_for_mail(); }});
+                        [this] { look_for_mail(); },
+                        [this](std::vector<HintReceived> hints) {
+                          mailbox_->post(HintsArrived{std::move(hints)});
+                        }});
     start_thread();
   }
   store_->start(*this);
@@ -673,6 +676,8 @@ void Engine::carry_out(Outputs& out) {
   for (CallElsewhere& call : out.elsewhere) elsewhere_->take(std::move(call));
   if (!out.hints.empty()) bus_->publish(std::move(out.hints));
   if (!out.answers.empty()) bus_->publish_answers(std::move(out.answers));
+  if (!out.hints_settled.empty()) bus_->acknowledge(std::move(out.hints_settled));
+  for (DeadLetter& letter : out.dead_letters) bus_->publish_dead(std::move(letter));
   for (const PartitionLease& left : out.partitions_left) store_->give_back(left);
   for (const LogLine& line : out.logs) options_.log(line);
   out.clear();
