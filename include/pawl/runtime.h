@@ -77,6 +77,9 @@ struct RuntimeOptions {
   // Of a store that several processes can open: so long after one was killed, or can't reach the store any more,
   // another one takes over what it had. At least 100 ms.
   std::chrono::milliseconds lease = std::chrono::seconds(10);
+  // Of such a store: what wakes the others, redis://… after use_redis_hints(); see pawl/redis.h. Empty: PostgreSQL
+  // itself, by NOTIFY. A server that is away costs time and nothing else.
+  std::string redis;
 };
 
 struct StartRequest {

@@ -144,6 +144,7 @@ void Engine::open(const Napi::CallbackInfo& info) {
   options.begin_at_once = false;
   options.limits = FlatReader(info.Env(), info[2]).limits();
   options.lease = std::chrono::milliseconds(integer_of(info, 4));
+  options.redis = text_of(info, 5);
   options.log = [thread = thread_](const LogLine& line) {
     std::string text;
     append_log_line(text, line);

@@ -9,6 +9,9 @@
 
 #ifdef PAWL_WITH_POSTGRES
 #include <pawl/postgres.h>
+#ifdef PAWL_WITH_REDIS
+#include <pawl/redis.h>
+#endif
 #endif
 
 namespace {

@@ -115,6 +115,12 @@ export interface RuntimeOptions {
    * over what it had. From 100 ms on. Default '10s'.
    */
   lease?: Duration;
+  /**
+   * Of a store in PostgreSQL: what wakes the other processes, 'redis://[USER:PASSWORD@]HOST[:PORT]', 'rediss://…' with
+   * TLS, or 'redis+sentinel://HOST,HOST…/MASTER'. What it carries are hints: a Redis that is away or was emptied costs
+   * time and nothing else. Default: PAWL_REDIS of the environment, then PostgreSQL's own NOTIFY.
+   */
+  redis?: string;
   /** What happens where workflow code reaches outside. Default 'error'. */
   guards?: GuardMode;
   /** Where log lines go. Default: standard error. */
@@ -195,7 +201,7 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-const runtimeOptionNames = ['store', 'lease', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
+const runtimeOptionNames = ['store', 'lease', 'redis', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
 
 const limitNames = [
   'payloadBytesMax',
@@ -265,6 +271,7 @@ export class WorkflowRuntime {
   private readonly payloadBytesMax: number;
   private readonly watchdogMs: number;
   private readonly leaseMs: number;
+  private readonly redis: string;
   private readonly log: LogFunction;
   private readonly definitions = new Map<string, WorkflowDefinition>();
   /** Of those definitions. */
@@ -293,6 +300,8 @@ export class WorkflowRuntime {
     this.options = { ...options, guards };
     this.store = checkStoreAddress(options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db');
     this.leaseMs = leaseMsOf(options.lease ?? leaseDefault);
+    this.redis = options.redis ?? process.env['PAWL_REDIS'] ?? '';
+    if (typeof this.redis !== 'string') throw new InvalidArgumentError(`options.redis must be a text: 'redis://HOST'`);
     this.limits = writeLimits(options.limits);
     this.watchdogMs = Math.max(1, toMilliseconds(options.watchdog ?? '10s', 'options.watchdog'));
     this.payloadBytesMax = options.limits?.payloadBytesMax ?? payloadBytesMaxDefault;
@@ -356,7 +365,7 @@ export class WorkflowRuntime {
           `'${shownAddress(String(options.store))}'`,
       );
     }
-    const { guards, log, limits, watchdog, lease, database } = options;
+    const { guards, log, limits, watchdog, lease, redis, database } = options;
     const watchdogMs = watchdog === undefined ? undefined : toMilliseconds(watchdog, 'options.watchdog');
     const limitsGiven = writeLimits(limits);
     const differs =
@@ -368,7 +377,9 @@ export class WorkflowRuntime {
             ? 'database'
             : watchdogMs !== undefined && Math.max(1, watchdogMs) !== this.watchdogMs
               ? 'watchdog'
-              : lease !== undefined && leaseMsOf(lease) !== this.leaseMs
+              : redis !== undefined && redis !== this.redis
+                ? 'redis'
+                : lease !== undefined && leaseMsOf(lease) !== this.leaseMs
                 ? 'lease'
                 : limitNames
                     .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
@@ -798,7 +809,7 @@ export class WorkflowRuntime {
     try {
       await new Promise((resolve, reject) => {
         this.calls.set(call, { resolve, reject });
-        engine.open(call, this.store, this.limits, this.watchdogMs, this.leaseMs);
+        engine.open(call, this.store, this.limits, this.watchdogMs, this.leaseMs, this.redis);
       });
     } catch (error) {
       engine.closeNow();

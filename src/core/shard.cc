@@ -112,7 +112,7 @@ std::optional<Timestamp> Shard::next_tick() const {
   if (!wait_deadlines_.empty()) offer(std::get<0>(*wait_deadlines_.begin()));
   if (!patience_ends_.empty()) offer(patience_ends_.begin()->first);
   if (leaving_ > 0) offer(leave_look_at_);
-  if (!hinted_since_.empty()) offer(later(hinted_since_.front().first, kHintKeptMs));
+  if (!hinted_since_.empty()) offer(hinted_since_.front().first + kHintKeptMs);
   if (draining_) return next;
   offer(timers_.next());
   if (!detached_retries_.empty()) offer(detached_retries_.begin()->first);

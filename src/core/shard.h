@@ -820,9 +820,9 @@ class Shard {
   // What hints told of that are not acknowledged, by receiver.
   struct Hinted {
     std::vector<HintReceipt> receipts;
-    int mail = 0;        // known, and not settled
-    int deliveries = 0;  // the most of one of them
-    bool looked = false; // a look into the store was begun since the last came
+    int mail = 0;         // known, and not settled
+    int deliveries = 0;   // the most of one of them
+    bool looked = false;  // a look into the store was begun since the last came
   };
   std::unordered_map<std::string, Hinted> hinted_;
   std::deque<std::pair<Timestamp, std::string>> hinted_since_;  // oldest first

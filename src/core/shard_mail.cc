@@ -54,7 +54,7 @@ void Shard::settle_hints(const std::string& key) {
 }
 
 void Shard::settle_old_hints() {
-  while (!hinted_since_.empty() && later(hinted_since_.front().first, kHintKeptMs) <= now_) {
+  while (!hinted_since_.empty() && hinted_since_.front().first + kHintKeptMs <= now_) {
     settle_hints(hinted_since_.front().second);
     hinted_since_.pop_front();
   }
@@ -88,16 +88,17 @@ bool Shard::set_aside(InboxRecord& row) {
   const auto hinted = hinted_.find(key);
   if (hinted == hinted_.end() || hinted->second.deliveries <= kHintDeliveriesMax) return false;
   const int attempts = std::exchange(hinted->second.deliveries, 0);
-  Error error{ErrorCode::internal,
-              fmt::format("it was handed to {} workers, and none of them came to its end", attempts),
-              row.event_id};
+  Error error{
+      ErrorCode::internal,
+      fmt::format("it was handed to {} workers, and none of them came to its end", attempts),
+      row.event_id};
   ExecutionRecord about;
   about.tenant = row.tenant;
   about.execution_id = row.execution_id;
-  log_engine(LogLevel::error,
-             fmt::format("Event '{}' ({}) is set aside: {}", row.event_name, row.event_id,
-                         error.message),
-             about);
+  log_engine(
+      LogLevel::error,
+      fmt::format("Event '{}' ({}) is set aside: {}", row.event_name, row.event_id, error.message),
+      about);
   const int partition = partition_for(row.tenant, row.execution_id);
   out_->dead_letters.push_back(DeadLetter{partition, row.id, row.tenant, row.execution_id,
                                           row.event_name, attempts, error.message});

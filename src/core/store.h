@@ -240,6 +240,8 @@ class Store : public HistorySource {
   virtual void give_back(PartitionLease /*left*/) {}
   // Its name, unlike that of any other that lives.
   virtual std::string worker() const { return {}; }
+  // Of the store: the same by whatever address it was opened.
+  virtual std::string identity() const { return {}; }
 
   // Puts it into the inbox, synced, together with what else is put there meanwhile; calls back on a thread of
   // the store, which must not wait. Errors: unknown_execution, execution_ended, store_unavailable,

@@ -79,6 +79,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   below.drain = options.drain;
   below.begin_at_once = options.begin_at_once;
   below.lease = options.lease;
+  below.redis = options.redis;
   PoolOptions pool;
   pool.threads = options.action_threads;
   pool.abandoned_threads_max = options.abandoned_threads_max;

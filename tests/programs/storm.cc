@@ -6,6 +6,7 @@
 //                                   ends what is under way on SIGTERM
 //   storm load STORE SEED COUNT     starts so many executions and sends them all of their events, and
 //                                   takes no part in running them; says again what was not acknowledged
+//                                   Both with hints over Redis, where PAWL_REDIS has its address.
 //   storm record FILE               copies its standard input to the file, synced line by line, so
 //                                   that what was acknowledged is known whatever becomes of the worker
 //
@@ -38,6 +39,7 @@
 #include <vector>
 
 #include "pawl/postgres.h"
+#include "pawl/redis.h"
 #include "pawl/runtime.h"
 #include "tests/support/script_host.h"
 
@@ -137,6 +139,7 @@ RuntimeOptions options_of(const std::string& store) {
   options.lease = std::chrono::milliseconds(500);
   options.limits.executions_cached_max = 50;  // so that some are replayed on each wake
   options.log = [](const LogLine&) {};
+  if (const char* const redis = std::getenv("PAWL_REDIS")) options.redis = redis;
   return options;
 }
 
@@ -427,6 +430,7 @@ int main(const int argc, char** const argv) {
   if (arguments.size() >= 3 && arguments[0] == "work") {
     const bool finish = arguments.size() == 4 && arguments[3] == "finish";
     pawl::use_postgres_stores();
+    pawl::use_redis_hints();
     pawl::testing::Worker worker(arguments[1], std::stoull(arguments[2]), finish);
     pawl::testing::tell_that_work_begins();
     worker.work();
@@ -434,10 +438,12 @@ int main(const int argc, char** const argv) {
   }
   if (arguments.size() == 2 && arguments[0] == "serve") {
     pawl::use_postgres_stores();
+    pawl::use_redis_hints();
     return pawl::testing::serve(arguments[1]);
   }
   if (arguments.size() == 4 && arguments[0] == "load") {
     pawl::use_postgres_stores();
+    pawl::use_redis_hints();
     pawl::testing::Load load(arguments[1], std::stoull(arguments[2]));
     load.run(std::stoi(arguments[3]));
     return 0;

@@ -1,6 +1,6 @@
-// Three workers that share nothing but PostgreSQL, under load, while whatever can break does: workers are killed, or
-// stopped for longer than their lease and continued, or told to end; connections are cut; the server is stopped at
-// once and started. At the end all that was acknowledged is true, and every execution has ended.
+// Three workers that share nothing but PostgreSQL, and Redis in some, under load, while whatever can break does: workers
+// are killed, or stopped for longer than their lease and continued, or told to end; connections are cut; PostgreSQL is
+// stopped at once and started; Redis is emptied, or killed and started. At the end all that was acknowledged is true, and every execution has ended.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -25,6 +25,7 @@
 #include "tests/support/cutting_proxy.h"
 #include "tests/support/paths.h"
 #include "tests/support/postgres_server.h"
+#include "tests/support/redis_server.h"
 #include "tests/support/storm.h"
 #include "tests/support/temporary_folder.h"
 
@@ -35,7 +36,8 @@ using namespace std::chrono_literals;
 
 class ClusterStorm {
  public:
-  ClusterStorm() {
+  explicit ClusterStorm(const bool with_redis) {
+    if (with_redis) redis_ = std::make_unique<test::RedisServer>();
     server_.new_database_address();
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
@@ -47,8 +49,8 @@ class ClusterStorm {
 
   // False: it has not come to its end.
   bool run(const int executions, const int faults_max, const std::chrono::seconds patience) {
-    const pid_t load =
-        spawn({program_, "load", address(), "7", std::to_string(executions)}, -1, log_);
+    const pid_t load = spawn({program_, "load", address(), "7", std::to_string(executions)}, -1,
+                             log_, redis_address());
     const auto until = std::chrono::steady_clock::now() + patience;
     int status = 0;
     while (waitpid(load, &status, WNOHANG) == 0) {
@@ -81,11 +83,13 @@ class ClusterStorm {
   std::string direct_address() const { return server_.conninfo("test_1"); }
 
  private:
+  std::string redis_address() const { return redis_ ? redis_->address() : std::string{}; }
+
   // One that is at work. What it says of its attempts is nobody's.
   pid_t spawn_worker() const {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    const pid_t worker = spawn({program_, "serve", address()}, ends[1], nowhere_);
+    const pid_t worker = spawn({program_, "serve", address()}, ends[1], nowhere_, redis_address());
     close(ends[1]);
     char byte = 0;
     while (read(ends[0], &byte, 1) < 0 && errno == EINTR) {
@@ -102,7 +106,7 @@ class ClusterStorm {
       fmt::print("{:3} {:6.1f} s  {:42} {}\n", faults_, at.count(), what, in_flight());
       std::fflush(stdout);
     };
-    switch (random_() % 6) {
+    switch (random_() % (redis_ ? 8 : 6)) {
       case 0:
       case 1:
         tell("a worker is killed");
@@ -125,6 +129,16 @@ class ClusterStorm {
       case 4:
         tell("all connections are cut");
         proxy_.cut_all();
+        break;
+      case 6:
+        tell("Redis is emptied");
+        redis_->ask({"FLUSHALL"});
+        break;
+      case 7:
+        tell("Redis is killed, and starts");
+        redis_->stop();
+        std::this_thread::sleep_for(std::chrono::milliseconds(random_() % 1'000));
+        redis_->start();
         break;
       default:
         tell("PostgreSQL stops at once, and starts");
@@ -154,6 +168,7 @@ class ClusterStorm {
   TemporaryFolder folder_;
   test::PostgresServer server_{{"fsync=on"}};
   test::CuttingProxy proxy_{server_.port()};
+  std::unique_ptr<test::RedisServer> redis_;
   const std::string program_ = test::program_dir() + "/storm";
   std::array<pid_t, 3> workers_{};
   const int nowhere_ = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -164,8 +179,9 @@ class ClusterStorm {
   const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 
-void storm(const int executions, const int faults, const std::chrono::seconds patience) {
-  ClusterStorm cluster;
+void storm(const bool with_redis, const int executions, const int faults,
+           const std::chrono::seconds patience) {
+  ClusterStorm cluster(with_redis);
   ASSERT_TRUE(cluster.run(executions, faults, patience)) << "it did not come to its end";
   const Acknowledged acknowledged = read_log(cluster.log_path());
   EXPECT_EQ(acknowledged.started.size(), static_cast<std::size_t>(executions));
@@ -178,14 +194,12 @@ void storm(const int executions, const int faults, const std::chrono::seconds pa
 }
 
 // rule: 1
-TEST(ClusterStorm, NothingIsLostWhateverBreaks) {
-  const char* const faults = std::getenv("PAWL_F");
-  storm(600, faults ? std::atoi(faults) : 15, 240s);
-}
+TEST(ClusterStorm, NothingIsLostWhateverBreaks) { storm(false, 600, 15, 240s); }
+TEST(ClusterStorm, NothingIsLostWithRedis) { storm(true, 600, 15, 240s); }
 
 TEST(ClusterStormLong, NothingIsLostOfTwentyThousand) {
   const char* const wanted = std::getenv("PAWL_CLUSTER_STORM");
-  storm(wanted == nullptr ? 20'000 : std::atoi(wanted), 1'000'000, 3'000s);
+  storm(true, wanted == nullptr ? 20'000 : std::atoi(wanted), 1'000'000, 3'000s);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,9 +23,11 @@ class NoReports final : public CommitSink {
 
 }  // namespace
 
-pid_t spawn(const std::vector<std::string>& arguments, const int input, const int output) {
+pid_t spawn(const std::vector<std::string>& arguments, const int input, const int output,
+            const std::string& redis) {
   const pid_t child = fork();
   if (child != 0) return child;
+  if (!redis.empty()) setenv("PAWL_REDIS", redis.c_str(), 1);
   if (input >= 0) dup2(input, STDIN_FILENO);
   if (output >= 0) dup2(output, STDOUT_FILENO);
   std::vector<char*> argv;

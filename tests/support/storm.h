@@ -16,8 +16,9 @@ namespace pawl::testing {
 
 inline constexpr const char* kStormTenant = "storm";
 
-// A child with these standard input and output; -1: as they are here.
-pid_t spawn(const std::vector<std::string>& arguments, int input, int output);
+// A child with these standard input and output (-1: as they are here), and PAWL_REDIS, unless that is empty.
+pid_t spawn(const std::vector<std::string>& arguments, int input, int output,
+            const std::string& redis = {});
 // Its status, as waitpid gives it.
 int wait_for(pid_t child);
 

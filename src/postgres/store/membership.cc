@@ -30,6 +30,7 @@ constexpr PgStatement kShow{
     "show",
     "INSERT INTO workflow_workers AS w (worker, serving) VALUES ($1::text, $2::boolean) "
     "ON CONFLICT (worker) DO UPDATE SET serving = $2::boolean, seen_at = clock_timestamp()"};
+constexpr PgStatement kIdentity{"identity", "SELECT id::text FROM workflow_store"};
 constexpr PgStatement kLeave{"leave", "DELETE FROM workflow_workers WHERE worker = $1::text"};
 // Those that nobody will ask for any more.
 constexpr PgStatement kForget{
@@ -69,7 +70,8 @@ const std::vector<PgStatement>& Membership::statements() {
     std::vector<PgStatement> some = LeaseRows::statements();
     some.insert(some.end(), PostgresNumbers::statements().begin(),
                 PostgresNumbers::statements().end());
-    for (const PgStatement& one : {kEnter, kShow, kLeave, kForget, kWorkers, kPartitions, kBackend})
+    for (const PgStatement& one :
+         {kEnter, kIdentity, kShow, kLeave, kForget, kWorkers, kPartitions, kBackend})
       some.push_back(one);
     return some;
   }();
@@ -78,8 +80,11 @@ const std::vector<PgStatement>& Membership::statements() {
 
 Result<void> Membership::enter() {
   pipeline_->add(kEnter.name, PgParameters().add_text(options_.worker));
-  if (const auto entered = pipeline_->run(); !entered) {
-    return error_of(entered.error(), "entering the worker");
+  pipeline_->add(kIdentity.name);
+  const auto entered = pipeline_->run();
+  if (!entered) return error_of(entered.error(), "entering the worker");
+  if (PQntuples(entered->back().get()) != 0) {
+    identity_ = PgRow(entered->back().get(), 0).text(0);
   }
   if (const auto taken = numbers_.take_block(*pipeline_); !taken) {
     return error_of(taken.error(), "taking numbers of inbox rows");

@@ -42,6 +42,8 @@ class Membership {
 
   // Puts the worker's row there. Once, before the others.
   Result<void> enter();
+  // Of the store; once it has entered.
+  const std::string& identity() const { return identity_; }
   void start(CommitSink& sink);
   // See Store::take_part().
   void take_part(std::function<bool()> works);
@@ -73,6 +75,7 @@ class Membership {
   LeaseRows rows_;
   Leases& leases_;
   PostgresNumbers& numbers_;
+  std::string identity_;
   CommitSink* sink_ = nullptr;
   std::chrono::steady_clock::time_point renewed_at_{};
   std::chrono::steady_clock::time_point shown_at_{};

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/hint_bus_kind.h"
 #include "core/store_kind.h"
 #include "pawl/postgres.h"
 #include "postgres/conninfo.h"
@@ -75,7 +76,14 @@ Result<OpenedStore> open(const RuntimeOptions& options) {
   wanted.lease = options.lease;
   auto store = open_postgres_store(std::move(wanted));
   if (!store) return store.error();
-  auto bus = make_notify_bus(std::move(*parameters), (*store)->worker());
+  std::unique_ptr<HintBus> bus;
+  if (options.redis.empty()) {
+    bus = make_notify_bus(std::move(*parameters), (*store)->worker());
+  } else {
+    auto opened = open_hint_bus({options.redis, (*store)->identity(), (*store)->worker()});
+    if (!opened) return opened.error();
+    bus = std::move(*opened);
+  }
   return OpenedStore{std::move(*store), std::make_unique<PostgresSide>(), std::move(bus)};
 }
 

@@ -74,6 +74,7 @@ class PostgresStore final : public Store {
   void take_part(std::function<bool()> works) override { membership_.take_part(std::move(works)); }
   void give_back(const PartitionLease left) override { membership_.give_back(left); }
   std::string worker() const override { return options_.worker; }
+  std::string identity() const override { return membership_.identity(); }
   void put_mail(MailRequest mail, std::function<void(Result<MailPut>)> done) override {
     postman_.put(std::move(mail), std::move(done));
   }

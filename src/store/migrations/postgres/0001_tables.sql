@@ -210,6 +210,13 @@ CREATE TABLE workflow_state_snapshots(
   PRIMARY KEY (execution, sequence)
 );
 
+-- Which store it is, by whatever address somebody gets there: one row.
+CREATE TABLE workflow_store(
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO workflow_store DEFAULT VALUES;
+
 CREATE FUNCTION workflow_payload(payload bytea, encoding smallint) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT CASE WHEN encoding = 0 THEN convert_from(payload, 'UTF8') ELSE encode(payload, 'base64') END $$;
