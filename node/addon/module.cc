@@ -39,6 +39,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 #else
   constexpr bool kPostgres = false;
 #endif
+#ifdef PAWL_WITH_REDIS
+  pawl::use_redis_hints();
+#endif
   exports.Set("hasPostgres", Napi::Boolean::New(env, kPostgres));
   exports.Set("Engine", pawl::node::Engine::define(env));
   exports.Set("Client", pawl::node::ClientObject::define(env));

@@ -424,6 +424,8 @@ export class WorkflowRuntime {
    * registered or of `options.version`; by definition, of that one, whose input then types
    * `initialData`.
    *
+   * On PostgreSQL a process that has registered none starts those of the workers; one that none of them has waits.
+   *
    * Rejects with an UnknownWorkflowError if that is not registered, an AlreadyExistsError if the
    * `executionId` is taken by a start with another input, a PayloadError if `initialData` can't be
    * carried, an InvalidArgumentError for options that make no sense, and a StoreError if the store
@@ -445,13 +447,15 @@ export class WorkflowRuntime {
         );
       }
       const version = fields[startVersionField];
-      if (!this.names.has(workflow)) {
+      // A process that has none of the code leaves it to the workers.
+      const elsewhere = isPostgres(this.store) && ![...this.names].some((name) => !name.startsWith('pawl.'));
+      if (!this.names.has(workflow) && !elsewhere) {
         const meant = didYouMean(workflow, [...this.names]);
         throw new UnknownWorkflowError(
           `No workflow '${workflow}' is registered${meant || '. Call registerWorkflow first'}`,
         );
       }
-      if (definition !== undefined && !this.definitions.has(`${workflow}\0${version}`)) {
+      if (definition !== undefined && !elsewhere && !this.definitions.has(`${workflow}\0${version}`)) {
         throw new UnknownWorkflowError(
           `Workflow '${workflow}' is registered, but not with version ${version}. Call ` +
             `registerWorkflow with the definition first`,

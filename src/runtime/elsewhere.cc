@@ -25,6 +25,7 @@ constexpr std::chrono::milliseconds kEndPauseMax = 500ms;
 // A start that is durable is told so after that time, although nobody has taken it up yet.
 constexpr auto kStartPatience = 10s;
 constexpr auto kIdleMax = 100ms;
+constexpr auto kLookGap = 5ms;
 
 Error unknown_execution_of(const std::string& tenant, const std::string& id) {
   return {ErrorCode::unknown_execution,
@@ -175,6 +176,7 @@ void Elsewhere::send(ActionCompletionGiven call) {
 
 void Elsewhere::send(CompletionAwaited call) {
   const std::lock_guard lock(mutex_);
+  asked_ = true;
   ends_.push_back(EndAwaited{call.request, std::move(call.tenant), std::move(call.execution_id),
                              call.deadline, SteadyClock::now(), 10ms});
   wake_.notify_all();
@@ -191,6 +193,7 @@ void Elsewhere::await(const InboxId row, Waiting waiting) {
       waiting.since = SteadyClock::now();
       waiting.look_at = waiting.since + waiting.pause;
       waiting_.insert_or_assign(row, std::move(waiting));
+      asked_ = true;
       wake_.notify_all();
       return;
     }
@@ -228,6 +231,7 @@ void Elsewhere::answers_arrived(std::vector<AnswerHint> answers) {
         early_.insert_or_assign(answer.row, std::move(answer.answer));
       } else if (answer.answer.empty() && waiting->second.kind != Kind::start) {
         waiting->second.look_at = {};  // it was too long for the bus
+        asked_ = true;
         wake_.notify_all();
       } else {
         told.emplace_back(std::move(waiting->second), std::move(answer.answer));
@@ -249,7 +253,14 @@ void Elsewhere::hints_missed() { ways_.look_for_mail(); }
 void Elsewhere::run() {
   std::unique_lock lock(mutex_);
   while (!closing_) {
-    wake_.wait_for(lock, kIdleMax);
+    SteadyTime next = SteadyClock::now() + kIdleMax;
+    for (const auto& [row, waiting] : waiting_) next = std::min(next, waiting.look_at);
+    for (const EndAwaited& end : ends_) next = std::min(next, end.look_at);
+    // Those that are asked for meanwhile are looked at together.
+    next = std::max(next, SteadyClock::now() + kLookGap);
+    wake_.wait_until(lock, next, [this] {
+      return closing_ || !completions_.empty() || std::exchange(asked_, false);
+    });
     if (closing_) break;
     std::vector<ActionCompletionGiven> completions = std::exchange(completions_, {});
     lock.unlock();

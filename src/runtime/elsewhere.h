@@ -99,7 +99,8 @@ class Elsewhere final : public HintSink {
       early_;  // answers that came before it was known that the row is there
   std::vector<EndAwaited> ends_;
   std::vector<ActionCompletionGiven>
-      completions_;  // to be sent, once it is known for whom they are
+      completions_;     // to be sent, once it is known for whom they are
+  bool asked_ = false;  // something is to be looked at that was not there before
   bool closing_ = false;
   std::thread thread_;
 };

@@ -29,7 +29,9 @@ interface Worker {
 
 async function work(name: string, env: NodeJS.ProcessEnv): Promise<Worker> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'orders.ts'], { cwd: here, env, stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(child.stdout!, 'data');
+  const ended = once(child, 'exit').then(() => Promise.reject(new Error(`${name} ended before it was at work`)));
+  await Promise.race([once(child.stdout!, 'data'), ended]);
+  ended.catch(() => undefined);
   return { name: `${name} (pid ${child.pid})`, process: child };
 }
 
@@ -50,6 +52,7 @@ async function wholeAgain(database: Database, owners: number): Promise<void> {
   }
 }
 
+const workers: Worker[] = [];
 const progress = { started: 0, paid: 0, done: 0 };
 
 async function play(runtime: WorkflowRuntime, number: number): Promise<void> {
@@ -76,13 +79,16 @@ const reached = async (done: number) => {
 heading('The servers');
 const database = await Database.start(folder);
 const redis = await Redis.start();
-process.once('exit', () => database.end());
+process.once('exit', () => {
+  for (const { process: child } of workers) child.kill('SIGKILL');
+  void redis.kill();
+  database.end();
+});
 say(`PostgreSQL at ${database.url}`);
 say(`Redis at ${redis.url}`);
 
 heading('Three workers, and a client that has none of their code');
 const env = { ...process.env, PAWL_STORE: database.url, PAWL_REDIS: redis.url };
-const workers: Worker[] = [];
 for (const name of ['worker 1', 'worker 2', 'worker 3']) workers.push(await work(name, env));
 await wholeAgain(database, 3);
 for (const { name } of workers) say(name);

@@ -49,6 +49,16 @@ constexpr PgStatement kPut{
     "k.execution = x.execution AND k.execution > 0 AND k.idempotency_key = u.key)) "
     "ORDER BY u.id ON CONFLICT DO NOTHING RETURNING id"};
 
+// Those under whose key another one came before: its row may have been taken into a history, and with that out of the
+// index that tells of it, while this one was put there. The owner refuses it; the first one's answer is what counts.
+constexpr PgStatement kFirst{
+    "first_of_key",
+    "SELECT u.id, k.id, k.event_id, k.status, k.answer "
+    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS u(id, tenant, execution_id, "
+    "key) JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.execution_id "
+    "JOIN workflow_event_processing k ON k.execution = x.execution AND k.execution > 0 AND "
+    "k.idempotency_key = u.key AND k.id <> u.id"};
+
 // Why they are not there.
 constexpr PgStatement kWhy{
     "why_no_mail",
@@ -60,12 +70,13 @@ constexpr PgStatement kWhy{
     "LEFT JOIN LATERAL (SELECT * FROM (SELECT * FROM workflow_event_processing a WHERE "
     "a.execution = x.execution AND a.execution > 0 AND a.idempotency_key = u.key UNION ALL "
     "SELECT * FROM workflow_event_processing b WHERE b.execution = 0 AND b.tenant = u.tenant AND "
-    "b.execution_id = u.execution_id AND b.idempotency_key = u.key) both_kinds LIMIT 1) k ON true"};
+    "b.execution_id = u.execution_id AND b.idempotency_key = u.key) both_kinds "
+    "ORDER BY execution DESC LIMIT 1) k ON true"};
 
 #undef INBOX_OPEN
 
 const std::vector<PgStatement>& all_statements() {
-  static const std::vector<PgStatement> all{kNumbers, kPut, kWhy};
+  static const std::vector<PgStatement> all{kNumbers, kPut, kFirst, kWhy};
   return all;
 }
 
@@ -75,6 +86,16 @@ Error unknown(const InboxRecord& row) {
   return {ErrorCode::unknown_execution,
           fmt::format("There is no execution '{}' in tenant '{}'.", row.execution_id, row.tenant),
           row.execution_id};
+}
+
+// Id, event, status and answer of one that was there, from that column on.
+MailPut put_before(const PgRow& row, const int column) {
+  MailPut put{row.integer(column), row.text(column + 1), false, {}, {}};
+  const auto status = inbox_status_from(row.view(column + 2));
+  if (status == InboxStatus::completed || status == InboxStatus::failed) {
+    put.answer = row.text(column + 3);
+  }
+  return put;
 }
 
 }  // namespace
@@ -243,12 +264,28 @@ PgOutcome<void> PostgresPostman::insert(const Letters& letters) {
                                .add_array(reply_to.bytes())
                                .add_array(at.bytes())
                                .add_array(known.bytes()));
+  const bool keyed = std::any_of(letters.begin(), letters.end(), [](const Letter* const letter) {
+    return !letter->mail.row.idempotency_key.empty();
+  });
+  if (keyed) {
+    pipeline_.add(kFirst.name, PgParameters()
+                                   .add_array(id.bytes())
+                                   .add_array(tenant.bytes())
+                                   .add_array(execution.bytes())
+                                   .add_array(key.bytes()));
+  }
   crash_point("mail.before_commit");
   const auto answers = pipeline_.run();
   if (!answers) return answers.error();
   crash_point("mail.after_commit");
   std::unordered_map<InboxId, Letter*> open;
   for (Letter* const letter : letters) open.emplace(letter->mail.row.id, letter);
+  const PGresult* const first = keyed ? answers->back().get() : nullptr;
+  for (int place = 0; first != nullptr && place < PQntuples(first); ++place) {
+    const PgRow row(first, place);
+    const auto letter = open.extract(row.integer(0));
+    if (!letter.empty()) settle(*letter.mapped(), put_before(row, 1));
+  }
   const PGresult* const put = answers->front().get();
   for (int row = 0; row < PQntuples(put); ++row) {
     const auto letter = open.extract(PgRow(put, row).integer(0));
@@ -293,10 +330,7 @@ PgOutcome<void> PostgresPostman::look_up(const Letters& letters) {
       // By the first time, whose answer was lost.
       settle(letter, MailPut{sent.id, sent.event_id, true, {}, {}});
     } else if (!row.is_null(3)) {
-      MailPut put{row.integer(3), row.text(4), false, {}, {}};
-      const auto known = inbox_status_from(row.view(5));
-      if (known == InboxStatus::completed || known == InboxStatus::failed) put.answer = row.text(6);
-      settle(letter, std::move(put));
+      settle(letter, put_before(row, 3));
     } else if (!status) {
       settle(letter, unknown(sent));
     } else if (!letter.mail.to_known) {
