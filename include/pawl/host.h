@@ -391,6 +391,10 @@ struct ActionTask {
   int generation = 0;             // one more with each retry of its execution
   std::uint64_t seed = 0;         // of its execution
   std::string parameters_digest;  // of one that runs outside of any execution
+  // Of a store that several workers share: in which partition the execution is, and in which epoch of that it was
+  // handed out.
+  int partition = 0;
+  std::int64_t epoch = 0;
 };
 
 // The first three are those of the task.

@@ -15,6 +15,7 @@ struct Armed {
   std::mutex mutex;
   std::string name;          // empty: the environment arms none
   std::uint64_t passes = 0;  // left before it kills
+  int signal = SIGKILL;
   std::function<void(std::string_view)> handler;
 
   Armed() {
@@ -23,6 +24,11 @@ struct Armed {
       return;
     }
     std::string_view spec{text};
+    constexpr std::string_view kStop = ":stop";
+    if (spec.ends_with(kStop)) {
+      spec.remove_suffix(kStop.size());
+      signal = SIGSTOP;
+    }
     passes = 1;
     if (const auto colon = spec.rfind(':'); colon != std::string_view::npos) {
       const auto count = spec.substr(colon + 1);
@@ -56,7 +62,7 @@ void pass_crash_point(const std::string_view name) {
     state.handler(name);
   }
   if (name == state.name && --state.passes == 0) {
-    std::raise(SIGKILL);
+    std::raise(state.signal);
   }
 }
 

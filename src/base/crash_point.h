@@ -4,8 +4,8 @@
 // where it stands: "store.before_commit".
 //
 // Armed by the environment: PAWL_CRASH_POINT="name" or "name:n" makes the process kill itself
-// (SIGKILL) at the nth pass of that place; or by a test, with a handler. Otherwise a pass costs one
-// relaxed load.
+// (SIGKILL) at the nth pass of that place, "name:n:stop" stop itself (SIGSTOP); or by a test, with a
+// handler. Otherwise a pass costs one relaxed load.
 
 #include <atomic>
 #include <functional>

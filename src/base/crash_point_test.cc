@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -51,6 +55,27 @@ TEST(CrashPointDeathTest, EnvironmentKillsAtTheNthPass) {
         std::exit(0);
       },
       testing::ExitedWithCode(0), "");
+  unsetenv("PAWL_CRASH_POINT");
+}
+
+TEST(CrashPointDeathTest, EnvironmentStopsInsteadOfKilling) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  setenv("PAWL_CRASH_POINT", "test.here:1:stop", 1);
+  EXPECT_EXIT(
+      {
+        // Somebody lets it go on.
+        const pid_t self = getpid();
+        if (fork() == 0) {
+          usleep(100'000);
+          kill(self, SIGCONT);
+          _exit(0);
+        }
+        const auto begun = std::chrono::steady_clock::now();
+        crash_point("test.here");
+        const auto stopped = std::chrono::steady_clock::now() - begun;
+        std::exit(stopped > std::chrono::milliseconds(50) ? 3 : 4);
+      },
+      testing::ExitedWithCode(3), "");
   unsetenv("PAWL_CRASH_POINT");
 }
 

@@ -80,6 +80,8 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.in_place = action.options.in_place;
   task.generation = action.generation;
   task.seed = execution.fold.seed();
+  task.partition = partition_of(record.ref);
+  task.epoch = stream_of(record.ref).epoch;
   hand_out(*registered, std::move(made));
 }
 

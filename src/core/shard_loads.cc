@@ -11,6 +11,7 @@
 #include "core/completion_token.h"
 #include "core/shard.h"
 #include "core/shard_execution.h"
+#include "model/failure_codec.h"
 
 namespace pawl {
 namespace {
@@ -303,9 +304,11 @@ void Shard::take_ahead(Execution& execution, std::vector<ActionResultRecord> ahe
     if (found == execution.fold.actions().end()) continue;
     const PendingAction& action = found->second;
     if (action.generation != result->generation) continue;
+    std::variant<Payload, Failure> outcome = std::move(result->result);
+    if (!result->succeeded) outcome = decode_failure(result->error_json);
     // Whichever attempt it was: it may have ended after it was given up.
     execution.work.push_front(AttemptFinished{execution.fold.ref(), result->position,
-                                              action.attempts_failed + 1, std::move(result->result),
+                                              action.attempts_failed + 1, std::move(outcome),
                                               AttemptFinished::Of::action});
   }
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <unordered_set>
 
 #include "base/duration.h"
 #include "base/name.h"
@@ -619,6 +620,15 @@ void Engine::carry_out(Outputs& out) {
     return action_hosts_[id];
   };
   for (const Evict& evict : out.evictions) workflow_host(evict.host)->evict(evict.execution);
+  // What is given up is broken off before the commit that says so: its row may be waited for there, and no COMMIT
+  // of its own is to follow. What begins with this very batch is told behind its begin.
+  std::unordered_set<AttemptId> begin_here;
+  if (!out.aborts.empty()) {
+    for (const RunAction& run : out.actions) begin_here.insert(run.task->id);
+  }
+  for (const AbortAction& abort : out.aborts) {
+    if (!begin_here.contains(abort.attempt)) action_host(abort.host)->abort(abort.attempt);
+  }
   if (!out.commits.empty()) {
     watch_growth(out.commits);
     store_->commit(std::move(out.commits));
@@ -670,7 +680,7 @@ void Engine::carry_out(Outputs& out) {
     action_host(host)->run(std::move(run), mailbox_);
   }
   for (const AbortAction& abort : out.aborts) {
-    action_host(abort.host)->abort(abort.attempt);
+    if (begin_here.contains(abort.attempt)) action_host(abort.host)->abort(abort.attempt);
   }
   for (Reply& reply : out.replies) answer(std::move(reply));
   for (CallElsewhere& call : out.elsewhere) elsewhere_->take(std::move(call));
