@@ -124,6 +124,14 @@ class Database {
                                                  const TransactionWork& work);
   // Rolls back what is open; sessions are told at their next use. The store's own is closed with it.
   virtual void close() = 0;
+
+  // For attempts whose transactions take place over connections of another library, in the database of a store that
+  // several workers share: under which name this one owns executions, in the epoch that the task says. Before
+  // COMMIT is sent commit_begins() has to be called, then a look at whether the attempt is still wanted; and
+  // commit_ended() when it is known what became of it.
+  virtual std::string worker() const { return {}; }
+  virtual void commit_begins(const ActionTask& /*task*/) {}
+  virtual void commit_ended(const ActionTask& /*task*/) {}
 };
 
 // An SQLite file, which is created where there is none. Outcomes of actions are in a table of its own there,

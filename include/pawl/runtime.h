@@ -261,7 +261,9 @@ class Runtime {
   void begin();
 
   // The store's own database, where the tables of users stand beside Pawl's (whose names begin with
-  // workflow_, and which can only be read): writes of an action and its outcome are one commit there.
+  // workflow_, and which can only be read): writes of an action and its outcome are one commit there. In PostgreSQL
+  // nothing keeps SQL from writing to Pawl's; parameters, types and conflicts there are as pawl/postgres.h says,
+  // and a transaction that is silent for 5 s, or half of the lease where that is longer, is ended by the server.
   std::shared_ptr<Database> database() const;
 
   // Reports the execution id once the start is durable.

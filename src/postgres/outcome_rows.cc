@@ -72,58 +72,85 @@ SqlResult<std::string> find_outcome_table(PostgresSession& session) {
   return created;
 }
 
-SqlResult<bool> OutcomeRow::claim(const std::optional<SteadyTime> until) {
-  auto inserted = session_.run_own(
-      fmt::format("INSERT INTO {}(tenant, idempotency_key, action_name, execution_id) "
-                  "VALUES($1, $2, $3, $4) ON CONFLICT (tenant, idempotency_key) DO NOTHING",
-                  table_),
-      {task_.tenant, task_.idempotency_key, task_.name, task_.execution_id}, until);
-  if (!inserted) return inserted.error();
-  return inserted->changed == 1;
+std::optional<Failure> used_for_another(const ActionTask& task, const std::string& action,
+                                        const std::string_view where) {
+  if (meeting_name(action) == meeting_name(task.name)) return std::nullopt;
+  Failure failure;
+  failure.name = "AlreadyExistsError";
+  failure.message = fmt::format(
+      "The idempotency key '{}' was used for the action '{}', as {} says. Use a key of its own "
+      "for each call.",
+      task.idempotency_key, action, where);
+  failure.code = "already_exists";
+  failure.failure_class = FailureClass::permanent;
+  return failure;
 }
 
-SqlResult<void> OutcomeRow::record(const Payload& result) {
-  // Of the number of a transaction a row keeps the lower half.
-  auto updated = session_.run_own(
-      fmt::format("UPDATE {} SET result = $3 WHERE tenant = $1 AND idempotency_key = $2 "
-                  "AND xmin::text = (txid_current() % 4294967296)::text",
-                  table_),
-      {task_.tenant, task_.idempotency_key, result.bytes});
-  if (!updated) return updated.error();
-  if (updated->changed != 1)
-    return transaction_ended(fmt::format("The handler of '{}'", task_.name));
-  return {};
+Failure outcome_deleted(const ActionTask& task) {
+  return postgres_failure(
+      fmt::format("the outcome of '{}' was deleted while it was looked for", task.name),
+      "outcome_deleted", FailureClass::transient);
 }
 
-SqlResult<Payload> OutcomeRow::recorded() {
-  auto found = session_.run_own(
-      fmt::format("SELECT action_name, result FROM {} WHERE tenant = $1 AND idempotency_key = $2",
-                  table_),
-      {task_.tenant, task_.idempotency_key});
-  if (!found) return found.error();
-  if (found->rows.empty()) {
-    return postgres_failure(
-        fmt::format("the outcome of '{}' was deleted while it was looked for", task_.name),
-        "outcome_deleted", FailureClass::transient);
+namespace {
+
+class ApplicationOutcomeRow final : public OutcomeRow {
+ public:
+  ApplicationOutcomeRow(PostgresSession& session, std::string table, const ActionTask& task)
+      : session_(session), table_(std::move(table)), task_(task) {}
+
+  SqlResult<RowClaim> claim(const std::optional<SteadyTime> until) override {
+    auto inserted = session_.run_own(
+        fmt::format("INSERT INTO {}(tenant, idempotency_key, action_name, execution_id) "
+                    "VALUES($1, $2, $3, $4) ON CONFLICT (tenant, idempotency_key) DO NOTHING",
+                    table_),
+        {task_.tenant, task_.idempotency_key, task_.name, task_.execution_id}, until);
+    if (!inserted) return inserted.error();
+    return inserted->changed == 1 ? RowClaim::mine : RowClaim::taken;
   }
-  const std::vector<SqlValue>& row = found->rows.front();
-  const auto& action = std::get<std::string>(row[0]);
-  if (meeting_name(action) != meeting_name(task_.name)) {
-    Failure failure;
-    failure.name = "AlreadyExistsError";
-    failure.message = fmt::format(
-        "The idempotency key '{}' was used for the action '{}', as pawl_action_results says. Use a "
-        "key of its own "
-        "for each call.",
-        task_.idempotency_key, action);
-    failure.code = "already_exists";
-    failure.failure_class = FailureClass::permanent;
-    return failure;
+
+  SqlResult<void> record(const Payload& result) override {
+    // Of the number of a transaction a row keeps the lower half.
+    auto updated = session_.run_own(
+        fmt::format("UPDATE {} SET result = $3 WHERE tenant = $1 AND idempotency_key = $2 "
+                    "AND xmin::text = (txid_current() % 4294967296)::text",
+                    table_),
+        {task_.tenant, task_.idempotency_key, result.bytes});
+    if (!updated) return updated.error();
+    if (updated->changed != 1)
+      return transaction_ended(fmt::format("The handler of '{}'", task_.name));
+    return {};
   }
-  // Committed by SQL of the handler's.
-  const auto* const result = std::get_if<std::string>(&row[1]);
-  if (result == nullptr) return transaction_ended(fmt::format("The handler of '{}'", task_.name));
-  return Payload::json(*result);
+
+  SqlResult<Payload> recorded() override {
+    auto found = session_.run_own(
+        fmt::format("SELECT action_name, result FROM {} WHERE tenant = $1 AND idempotency_key = $2",
+                    table_),
+        {task_.tenant, task_.idempotency_key});
+    if (!found) return found.error();
+    if (found->rows.empty()) return outcome_deleted(task_);
+    const std::vector<SqlValue>& row = found->rows.front();
+    if (auto other =
+            used_for_another(task_, std::get<std::string>(row[0]), "pawl_action_results")) {
+      return *other;
+    }
+    // Committed by SQL of the handler's.
+    const auto* const result = std::get_if<std::string>(&row[1]);
+    if (result == nullptr) return transaction_ended(fmt::format("The handler of '{}'", task_.name));
+    return Payload::json(*result);
+  }
+
+ private:
+  PostgresSession& session_;
+  const std::string table_;
+  const ActionTask& task_;
+};
+
+}  // namespace
+
+std::unique_ptr<OutcomeRow> application_outcome_row(PostgresSession& session, std::string table,
+                                                    const ActionTask& task) {
+  return std::make_unique<ApplicationOutcomeRow>(session, std::move(table), task);
 }
 
 }  // namespace pawl

@@ -46,6 +46,14 @@ Failure outcome_unknown(const std::string_view action, Failure cause) {
   return failure;
 }
 
+// Its worker has not noticed yet: of what it would record nothing is taken.
+Failure lease_lost(const std::string& action) {
+  return postgres_failure(
+      fmt::format("the execution of '{}' was taken over by another worker: nothing was written",
+                  action),
+      "lease_lost", FailureClass::external);
+}
+
 }  // namespace
 
 PostgresDatabase::PostgresDatabase(const std::string& conninfo, PostgresDatabaseOptions options)
@@ -177,19 +185,14 @@ bool PostgresDatabase::pause(const std::chrono::milliseconds time, const std::st
 
 std::variant<Payload, Failure> PostgresDatabase::attempt(const DatabaseAttempt& attempt,
                                                          const TransactionWork& work) {
-  auto table = outcome_table(attempt.stop);
-  if (!table) return table.error();
+  if (auto prepared = prepare_outcomes(attempt.stop); !prepared) return prepared.error();
   std::chrono::milliseconds between = kConflictPause;
   for (int conflicts = 0;; ++conflicts, between *= 2) {
-    Tried tried = try_once(attempt, *table, work);
+    Tried tried = try_once(attempt, work);
     auto* const failure = std::get_if<Failure>(&tried.outcome);
     if (failure == nullptr) return std::move(tried.outcome);
-    if (failure->code == "42P01") {
-      // It may be ours that is gone: the next attempt looks for it again.
-      const std::lock_guard lock(mutex_);
-      outcome_table_.reset();
-    }
-    if (tried.unsure) return look_up(attempt, *table, std::move(*failure));
+    if (failure->code == "42P01") look_for_outcomes_again();
+    if (tried.unsure) return look_up(attempt, std::move(*failure));
     if (attempt.stop.stop_requested()) return attempt_given_up();
     if (!tried.conflict || conflicts == kConflictsMax) return std::move(tried.outcome);
     const auto time = std::chrono::duration<double, std::milli>(between) * jitter();
@@ -200,18 +203,18 @@ std::variant<Payload, Failure> PostgresDatabase::attempt(const DatabaseAttempt& 
 }
 
 PostgresDatabase::Tried PostgresDatabase::try_once(const DatabaseAttempt& attempt,
-                                                   const std::string& table,
                                                    const TransactionWork& work) {
   auto connection = acquire(attempt.stop);
   if (!connection) return {connection.error()};
   PostgresSession session(shared_from_this(), *connection);
   // Before the connection goes back.
   const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
-  OutcomeRow row(session, table, attempt.task);
-  Tried tried{run_attempt(attempt, session, row, work)};
+  const auto row = outcome_row(session, attempt.task);
+  Tried tried{run_attempt(attempt, session, *row, work)};
   session.roll_back();
   tried.conflict = session.has_conflict();
   tried.unsure = session.is_unsure();
+  if (!tried.unsure) commit_ended(attempt.task);
   return tried;
 }
 
@@ -222,10 +225,11 @@ std::variant<Payload, Failure> PostgresDatabase::run_attempt(const DatabaseAttem
                                                              const TransactionWork& work) {
   const std::string& action = attempt.task.name;
   if (auto begun = session.begin(attempt.isolation); !begun) return begun.error();
-  auto claimed = row.claim();
+  auto claimed = row.claim(std::nullopt);
   crash_point("database.claimed");
   if (!claimed) return session.reason_for(claimed.error(), action);
-  if (!*claimed) {
+  if (*claimed == RowClaim::not_owner) return lease_lost(action);
+  if (*claimed == RowClaim::taken) {
     auto recorded = row.recorded();
     if (!recorded) return session.reason_for(recorded.error(), action);
     return std::move(*recorded);
@@ -241,6 +245,8 @@ std::variant<Payload, Failure> PostgresDatabase::run_attempt(const DatabaseAttem
   if (auto recorded = row.record(std::get<Payload>(outcome)); !recorded) {
     return session.reason_for(recorded.error(), action);
   }
+  // Before the look at whether it is still wanted: whoever gives it up says so first, and then looks for this.
+  commit_begins(attempt.task);
   if (attempt.stop.stop_requested()) return attempt_given_up();
   crash_point("database.before_commit");
   if (auto committed = session.commit(); !committed) {
@@ -252,43 +258,48 @@ std::variant<Payload, Failure> PostgresDatabase::run_attempt(const DatabaseAttem
 
 // What became of a commit, from a database that may not answer yet.
 std::variant<Payload, Failure> PostgresDatabase::look_up(const DatabaseAttempt& attempt,
-                                                         const std::string& table,
                                                          Failure failure) {
   const SteadyTime end = std::chrono::steady_clock::now() + kLookUpMax;
   while (true) {
-    auto found = look_up_once(attempt, table, end);
-    if (found && *found) return std::move(**found);
-    if (found) return failure;
+    LookedUp found = look_up_once(attempt, failure, end);
+    if (found.is_known) {
+      commit_ended(attempt.task);
+      return std::move(found.outcome);
+    }
     if (std::chrono::steady_clock::now() >= end || !pause(kLookUpPause, attempt.stop)) {
-      return outcome_unknown(attempt.task.name, found.error());
+      return outcome_unknown(attempt.task.name, std::get<Failure>(found.outcome));
     }
   }
 }
 
-// A transaction that is about to be committed is waited for.
-SqlResult<std::optional<Payload>> PostgresDatabase::look_up_once(const DatabaseAttempt& attempt,
-                                                                 const std::string& table,
-                                                                 const SteadyTime until) {
+// A transaction that is about to be committed is waited for. `failure`: what the attempt came to, if it was not.
+PostgresDatabase::LookedUp PostgresDatabase::look_up_once(const DatabaseAttempt& attempt,
+                                                          const Failure& failure,
+                                                          const SteadyTime until) {
+  const auto not_known = [](Failure why) { return LookedUp{std::move(why), false}; };
   auto connection = acquire(attempt.stop);
-  if (!connection) return connection.error();
+  if (!connection) return not_known(connection.error());
   PostgresSession session(shared_from_this(), *connection);
   const std::stop_callback on_stop(attempt.stop, [&session] { session.break_off(); });
-  if (auto begun = session.begin(IsolationLevel::read_committed); !begun) return begun.error();
-  OutcomeRow row(session, table, attempt.task);
-  auto claimed = row.claim(until);
-  if (!claimed) return claimed.error();
-  if (*claimed) return std::optional<Payload>{};
-  auto recorded = row.recorded();
-  if (!recorded) return recorded.error();
-  return std::optional(std::move(*recorded));
+  if (auto begun = session.begin(IsolationLevel::read_committed); !begun) {
+    return not_known(begun.error());
+  }
+  const auto row = outcome_row(session, attempt.task);
+  const auto claimed = row->claim(until);
+  if (!claimed) return not_known(claimed.error());
+  if (*claimed == RowClaim::mine) return {failure};
+  // Whoever has claimed it waited for that transaction, and follows its row.
+  if (*claimed == RowClaim::not_owner) return {lease_lost(attempt.task.name)};
+  auto recorded = row->recorded();
+  if (recorded) return {std::move(*recorded)};
+  // What is there may be a failure, such as that the action was given up.
+  return {recorded.error(), recorded.error().failure_class == FailureClass::permanent};
 }
 
-SqlResult<std::string> PostgresDatabase::outcome_table(const std::stop_token& stop) {
+SqlResult<void> PostgresDatabase::prepare_outcomes(const std::stop_token& stop) {
   {
     const std::lock_guard lock(mutex_);
-    if (outcome_table_) {
-      return SqlResult<std::string>(boost::system::in_place_value, *outcome_table_);
-    }
+    if (outcome_table_) return {};
   }
   auto connection = acquire(stop);
   if (!connection) return connection.error();
@@ -297,8 +308,23 @@ SqlResult<std::string> PostgresDatabase::outcome_table(const std::stop_token& st
   auto found = find_outcome_table(session);
   if (!found) return found.error();
   const std::lock_guard lock(mutex_);
-  outcome_table_ = *found;
-  return found;
+  outcome_table_ = std::move(*found);
+  return {};
+}
+
+std::unique_ptr<OutcomeRow> PostgresDatabase::outcome_row(PostgresSession& session,
+                                                          const ActionTask& task) {
+  std::string table;
+  {
+    const std::lock_guard lock(mutex_);
+    table = outcome_table_.value_or("pawl_action_results");
+  }
+  return application_outcome_row(session, std::move(table), task);
+}
+
+void PostgresDatabase::look_for_outcomes_again() {
+  const std::lock_guard lock(mutex_);
+  outcome_table_.reset();
 }
 
 std::shared_ptr<Database> open_postgres_database(std::string conninfo,

@@ -19,8 +19,7 @@ namespace pawl {
 class OutcomeRow;
 class PostgresSession;
 
-class PostgresDatabase final : public Database,
-                               public std::enable_shared_from_this<PostgresDatabase> {
+class PostgresDatabase : public Database, public std::enable_shared_from_this<PostgresDatabase> {
  public:
   PostgresDatabase(const std::string& conninfo, PostgresDatabaseOptions options);
 
@@ -32,6 +31,14 @@ class PostgresDatabase final : public Database,
   // Of a session that has ended.
   void release(std::shared_ptr<PostgresConnection> connection);
 
+ protected:
+  // What the rows of outcomes need, before a session is taken for the attempt. Those of the application's are here.
+  virtual SqlResult<void> prepare_outcomes(const std::stop_token& stop);
+  virtual std::unique_ptr<OutcomeRow> outcome_row(PostgresSession& session, const ActionTask& task);
+  // A table was not there: it may be that of the outcomes.
+  virtual void look_for_outcomes_again();
+  SqlResult<std::shared_ptr<PostgresConnection>> acquire(std::stop_token stop);
+
  private:
   // An attempt whose connection is given back.
   struct Tried {
@@ -39,22 +46,22 @@ class PostgresDatabase final : public Database,
     bool conflict = false;  // with another transaction: worth to be done again at once
     bool unsure = false;    // whether it is committed
   };
+  // What a commit came to whose answer was lost.
+  struct LookedUp {
+    std::variant<Payload, Failure> outcome;
+    bool is_known = true;  // false: why it is not, is the outcome
+  };
 
-  SqlResult<std::shared_ptr<PostgresConnection>> acquire(std::stop_token stop);
   SqlResult<std::shared_ptr<PostgresConnection>> connect_new(const std::stop_token& stop);
   SqlResult<std::shared_ptr<PostgresConnection>> take_place(const std::stop_token& stop);
   void drop_one();
 
-  SqlResult<std::string> outcome_table(const std::stop_token& stop);
-  Tried try_once(const DatabaseAttempt& attempt, const std::string& table,
-                 const TransactionWork& work);
+  Tried try_once(const DatabaseAttempt& attempt, const TransactionWork& work);
   std::variant<Payload, Failure> run_attempt(const DatabaseAttempt& attempt,
                                              PostgresSession& session, OutcomeRow& row,
                                              const TransactionWork& work);
-  std::variant<Payload, Failure> look_up(const DatabaseAttempt& attempt, const std::string& table,
-                                         Failure failure);
-  SqlResult<std::optional<Payload>> look_up_once(const DatabaseAttempt& attempt,
-                                                 const std::string& table, SteadyTime until);
+  std::variant<Payload, Failure> look_up(const DatabaseAttempt& attempt, Failure failure);
+  LookedUp look_up_once(const DatabaseAttempt& attempt, const Failure& failure, SteadyTime until);
   bool pause(std::chrono::milliseconds time, const std::stop_token& stop);
 
   const PostgresDatabaseOptions options_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -17,6 +18,8 @@
 #include "postgres/store/reader.h"
 #include "postgres/store/rows.h"
 #include "postgres/store/schema.h"
+#include "postgres/store/sent_commits.h"
+#include "postgres/store/store_database.h"
 #include "postgres/store/writer.h"
 
 namespace pawl {
@@ -27,6 +30,8 @@ using namespace std::chrono_literals;
 constexpr auto kAnswerMax = 30s;
 constexpr std::chrono::milliseconds kLeaseMin = 100ms;
 constexpr std::chrono::milliseconds kLeaseMax = 1h;
+// A transaction of an action that is silent for longer is ended by the server, whatever the lease.
+constexpr std::chrono::milliseconds kIdleMin = 5s;
 
 std::string name_of_worker() {
   std::array<char, 256> host{};
@@ -45,8 +50,11 @@ class PostgresStore final : public Store {
         membership_({parameters, options_.worker, partitions, options_.lease}, std::move(pipeline),
                     leases_, numbers_),
         writer_({parameters, options_.worker, partitions, options_.lease, options_.retry_max},
-                leases_, [this](const PartitionLease lost) { membership_.lose(lost); }),
-        postman_(parameters, partitions, options_.retry_max) {
+                leases_, *sent_, [this](const PartitionLease lost) { membership_.lose(lost); }),
+        postman_(parameters, partitions, options_.retry_max),
+        database_(std::make_shared<PostgresStoreDatabase>(
+            options_.conninfo, PostgresDatabaseOptions{.connect_max = options_.connect_max},
+            options_.worker, std::max(options_.lease / 2, kIdleMin), sent_)) {
     numbers_.when_block_is_needed([this] { membership_.hurry(); });
   }
 
@@ -146,8 +154,12 @@ class PostgresStore final : public Store {
         [&](PostgresReader& reader) { return reader.find_snapshot(execution, at); });
   }
 
+  std::shared_ptr<Database> database() override { return database_; }
+
   void close() override {
     if (std::exchange(closed_, true)) return;
+    // What it has open is rolled back: nothing of it is waited for by what is still to be written.
+    database_->close();
     numbers_.close();
     if (started_) writer_.stop();
     postman_.close();
@@ -159,11 +171,13 @@ class PostgresStore final : public Store {
   const PostgresStoreOptions options_;
   const int partitions_;
   Leases leases_;
+  const std::shared_ptr<SentCommits> sent_ = std::make_shared<SentCommits>();
   PostgresNumbers numbers_;
   PostgresReaders readers_;
   Membership membership_;
   PostgresWriter writer_;
   PostgresPostman postman_;
+  const std::shared_ptr<PostgresStoreDatabase> database_;
   bool started_ = false;
   bool closed_ = false;
 };

@@ -111,6 +111,20 @@ constexpr PgStatement kOverridingResults{
 constexpr PgStatement kOverridingResultsByKey{
     "overriding_results_by_key",
     RESULT_ROWS "ON CONFLICT (tenant, user_key) WHERE user_key IS NOT NULL " FOLLOWS_FROM_THE_ROW};
+// It waits for a transaction that has written the row and is about to be committed; then that is what stands.
+constexpr PgStatement kGiveUp{
+    "give_up",
+    "INSERT INTO workflow_action_results (execution, position, generation, seed, tenant, "
+    "action_name, status, attempts, cause, error, created_at) "
+    "SELECT r.execution, r.position, r.generation, r.seed, r.tenant, r.action, 'given_up', "
+    "r.attempts, 0, r.error, r.at FROM unnest($1::bigint[], $2::integer[], $3::integer[], "
+    "$4::bigint[], $5::text[], $6::text[], $7::integer[], $8::text[], $9::timestamptz[]) "
+    "AS r(execution, position, generation, seed, tenant, action, attempts, error, at) "
+    "ON CONFLICT DO NOTHING"};
+constexpr PgStatement kTakeBack{
+    "take_back",
+    "DELETE FROM workflow_action_results WHERE execution = ANY($1::bigint[]) AND execution > 0 "
+    "AND status = 'given_up'"};
 #undef SAME_OUTCOME
 #undef FOLLOWS_FROM_THE_ROW
 #undef RESULT_ROWS
@@ -242,11 +256,11 @@ std::int32_t columns_of(const ExecutionChange& change) {
 
 const std::vector<PgStatement>& BatchRows::statements() {
   static const std::vector<PgStatement> all{
-      kInsertExecutions,   kUpdateExecutions,   kInsertEvents,
-      kDeleteTimers,       kUpsertTimers,       kResults,
-      kResultsByKey,       kOverridingResults,  kOverridingResultsByKey,
-      kInsertGraphActions, kChangeGraphActions, kUpsertSyncPoints,
-      kInsertInbox,        kCompleteInbox,      kInsertSnapshots};
+      kInsertExecutions,       kUpdateExecutions, kInsertEvents, kDeleteTimers,
+      kUpsertTimers,           kResults,          kResultsByKey, kOverridingResults,
+      kOverridingResultsByKey, kGiveUp,           kTakeBack,     kInsertGraphActions,
+      kChangeGraphActions,     kUpsertSyncPoints, kInsertInbox,  kCompleteInbox,
+      kInsertSnapshots};
   return all;
 }
 
@@ -290,12 +304,18 @@ void BatchRows::add(const Transition& transition) {
   }
 }
 
+void BatchRows::take_back(const ExecutionRef execution) {
+  std::erase_if(given_up_, [=](const auto& row) { return row.execution == execution; });
+  taken_back_.push_back(execution);
+}
+
 std::vector<BatchStatement> BatchRows::queue(PgPipeline& pipeline) const {
   std::vector<BatchStatement> written;
   queue_executions(pipeline, written);
   queue_events(pipeline, written);
   queue_timers(pipeline, written);
   queue_results(pipeline, written);
+  queue_given_up(pipeline, written);
   queue_graphs(pipeline, written);
   queue_inbox(pipeline, written);
   queue_snapshots(pipeline, written);
@@ -428,6 +448,26 @@ void BatchRows::queue_results(PgPipeline& pipeline, std::vector<BatchStatement>&
   constexpr std::array<const PgStatement*, 4> kOf{&kResults, &kResultsByKey, &kOverridingResults,
                                                   &kOverridingResultsByKey};
   for (std::size_t at = 0; at < all.size(); ++at) all[at].queue(pipeline, *kOf[at], true, written);
+}
+
+// Behind the results: an action that has one in this commit is not given up by it.
+void BatchRows::queue_given_up(PgPipeline& pipeline, std::vector<BatchStatement>& written) const {
+  Rows<1> taken_back({kInt8});
+  for (const ExecutionRef execution : taken_back_) taken_back[1].add(execution);
+  taken_back.queue(pipeline, kTakeBack, false, written);
+  Rows<9> rows({kInt8, kInt4, kInt4, kInt8, kText, kText, kInt4, kText, kTime});
+  for (const ActionResultRecord& row : given_up_) {
+    rows[1].add(row.execution);
+    rows[2].add(std::int32_t{row.position});
+    rows[3].add(std::int32_t{row.generation});
+    rows[4].add(static_cast<std::int64_t>(row.seed));
+    rows[5].add(std::string_view(row.tenant));
+    rows[6].add(std::string_view(row.action));
+    rows[7].add(std::int32_t{row.attempts});
+    rows[8].add(std::string_view(row.error_json));
+    rows[9].add_time(row.at);
+  }
+  rows.queue(pipeline, kGiveUp, false, written);
 }
 
 void BatchRows::queue_graphs(PgPipeline& pipeline, std::vector<BatchStatement>& written) const {

@@ -31,6 +31,10 @@ class BatchRows {
 
   void add(const Transition& transition);
   void add(const StateSnapshot& snapshot);
+  // Of an action that this commit gives up, unless a transaction of its own has written its row.
+  void give_up(ActionResultRecord row) { given_up_.push_back(std::move(row)); }
+  // The actions of that execution that were given up are open again.
+  void take_back(ExecutionRef execution);
 
   // Queues the statements that write all of it, and says which they are, in that order.
   std::vector<BatchStatement> queue(PgPipeline& pipeline) const;
@@ -66,6 +70,7 @@ class BatchRows {
   void queue_events(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
   void queue_timers(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
   void queue_results(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
+  void queue_given_up(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
   void queue_graphs(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
   void queue_inbox(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
   void queue_snapshots(PgPipeline& pipeline, std::vector<BatchStatement>& written) const;
@@ -73,6 +78,8 @@ class BatchRows {
   const int partitions_;
   std::vector<const Transition*> transitions_;
   std::vector<const StateSnapshot*> snapshots_;
+  std::vector<ActionResultRecord> given_up_;
+  std::vector<ExecutionRef> taken_back_;
   std::map<ExecutionRef, ExecutionRow> executions_;
   std::map<std::pair<ExecutionRef, Position>, TimerRow> timers_;
   std::map<InboxId, InboxRow> inbox_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/crash_point.h"
+#include "core/execution_fold.h"
 #include "postgres/store/columns.h"
 
 namespace pawl {
@@ -95,9 +96,9 @@ Error lost_lease(const int partition) {
 
 }  // namespace
 
-PostgresWriter::PostgresWriter(PostgresWriterOptions options, Leases& leases,
+PostgresWriter::PostgresWriter(PostgresWriterOptions options, Leases& leases, SentCommits& sent,
                                std::function<void(PartitionLease)> lost)
-    : options_(std::move(options)), leases_(leases), lost_(std::move(lost)) {}
+    : options_(std::move(options)), leases_(leases), sent_(sent), lost_(std::move(lost)) {}
 
 // The one that its partition is held under, if that is the one that it was decided under.
 std::optional<std::int64_t> PostgresWriter::epoch_for(const CommitRequest& request) const {
@@ -357,6 +358,21 @@ void PostgresWriter::remember_ends(const Batch& batch, const std::vector<std::si
   }
 }
 
+// With what becomes of actions whose own COMMIT may have been sent: one that is open when all of its execution is
+// closed is given up, and one that is open again is not.
+void PostgresWriter::add_rows(BatchRows& rows, const Transition& transition,
+                              std::vector<ExecutionRef>& given_up) const {
+  rows.add(transition);
+  for (const HistoryEvent& event : transition.records) {
+    if (event.type == EventType::execution_retried) rows.take_back(transition.execution);
+    if (!ExecutionFold::closes_all(event.type)) continue;
+    for (ActionResultRecord& row : sent_.of(transition.execution)) {
+      given_up.push_back(row.execution);
+      rows.give_up(std::move(row));
+    }
+  }
+}
+
 PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answers,
                                                const std::vector<std::size_t>& wanted) {
   crash_point("store.before_begin");
@@ -409,7 +425,8 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   }
 
   BatchRows rows(options_.partitions);
-  for (const std::size_t at : kept) rows.add(batch[at].transition);
+  std::vector<ExecutionRef> given_up;
+  for (const std::size_t at : kept) add_rows(rows, batch[at].transition, given_up);
   for (const StateSnapshot& snapshot : snapshots_) rows.add(snapshot);
   const std::vector<BatchStatement> statements = rows.queue(pipeline_);
   // Never the same again: one that was sent may arrive later.
@@ -445,6 +462,7 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   crash_point("store.after_commit");
   snapshots_.clear();
   remember_ends(batch, kept);
+  for (const ExecutionRef execution : given_up) sent_.forget(execution);
   return {};
 }
 

@@ -21,6 +21,7 @@
 #include "postgres/store/leases.h"
 #include "postgres/store/pipeline.h"
 #include "postgres/store/rows.h"
+#include "postgres/store/sent_commits.h"
 #include "store/stream_gate.h"
 
 namespace pawl {
@@ -37,7 +38,7 @@ struct PostgresWriterOptions {
 class PostgresWriter {
  public:
   // `lost` is called, on the writer's thread, where a partition turns out to be another's.
-  PostgresWriter(PostgresWriterOptions options, Leases& leases,
+  PostgresWriter(PostgresWriterOptions options, Leases& leases, SentCommits& sent,
                  std::function<void(PartitionLease)> lost);
   ~PostgresWriter() { stop(); }
 
@@ -77,6 +78,8 @@ class PostgresWriter {
                            const PgResult* ends);
   Tried after_failure(const PgFailure& failure, std::string_view doing);
   void roll_back();
+  void add_rows(BatchRows& rows, const Transition& transition,
+                std::vector<ExecutionRef>& given_up) const;
   void remember_ends(const Batch& batch, const std::vector<std::size_t>& written);
   void fail(const CommitRequest& request, std::optional<Error>& answer, const Error& error);
   std::optional<std::int64_t> epoch_for(const CommitRequest& request) const;
@@ -85,6 +88,7 @@ class PostgresWriter {
 
   const PostgresWriterOptions options_;
   Leases& leases_;
+  SentCommits& sent_;
   const std::function<void(PartitionLease)> lost_;
   // Used by the thread alone.
   PgPipeline pipeline_;

@@ -89,7 +89,7 @@ CREATE TABLE workflow_action_results(
   tenant text NOT NULL,
   execution_id text,                     -- as the caller named it; only where execution is 0
   action_name text NOT NULL,
-  status text NOT NULL,                  -- succeeded, failed
+  status text NOT NULL,                  -- succeeded, failed, given_up (its COMMIT may have been sent)
   attempts integer NOT NULL,
   cause bigint NOT NULL,
   result bytea,
