@@ -162,7 +162,8 @@ SqlResult<Nothing> nothing_of(const SqlResult<void>& result) {
   return Nothing{};
 }
 
-// In the order of node/src/addon.ts.
+}  // namespace
+
 ActionTask task_of(const Napi::Env env, const Napi::Value& fields) {
   FlatReader reader(env, fields);
   ActionTask task;
@@ -173,18 +174,22 @@ ActionTask task_of(const Napi::Env env, const Napi::Value& fields) {
   task.name = reader.text();
   task.attempt = static_cast<int>(reader.integer());
   task.idempotency_key = reader.text();
-  // As append_task wrote it: generation, seed, digest.
+  // As append_task wrote it: generation, seed, partition, epoch, digest.
   const std::string row = reader.text();
-  const std::size_t first = row.find(':');
-  const std::size_t second = row.find(':', first + 1);
-  if (second == std::string::npos) throw std::logic_error("a row of an outcome without its parts");
-  task.generation = std::stoi(row.substr(0, first));
-  task.seed = std::stoull(row.substr(first + 1, second - first - 1));
-  task.parameters_digest = row.substr(second + 1);
+  std::size_t begin = 0;
+  const auto next = [&row, &begin] {
+    const std::size_t end = row.find(':', begin);
+    if (end == std::string::npos) throw std::logic_error("a row of an outcome without its parts");
+    const std::size_t from = std::exchange(begin, end + 1);
+    return row.substr(from, end - from);
+  };
+  task.generation = std::stoi(next());
+  task.seed = std::stoull(next());
+  task.partition = std::stoi(next());
+  task.epoch = std::stoll(next());
+  task.parameters_digest = row.substr(begin);
   return task;
 }
-
-}  // namespace
 
 // --- databases
 

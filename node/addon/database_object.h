@@ -5,8 +5,12 @@
 #include <napi.h>
 
 #include <pawl/database.h>
+#include <pawl/host.h>
 
 namespace pawl::node {
+
+// From what outcomeRow of node/src/action_runner.ts has written; without the id of its attempt.
+ActionTask task_of(Napi::Env env, const Napi::Value& fields);
 
 // A database for JavaScript (class NativeDatabase of node/src/addon.ts): the store's own, as the engine
 // gives it, or any SQLite file. Its calls run on threads of Node's pool.

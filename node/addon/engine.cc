@@ -111,6 +111,9 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
                       InstanceMethod("actionHeartbeat", &Engine::action_heartbeat),
                       InstanceMethod("database", &Engine::database),
+                      InstanceMethod("worker", &Engine::worker),
+                      InstanceMethod("commitBegins", &Engine::commit_begins),
+                      InstanceMethod("commitEnded", &Engine::commit_ended),
                       InstanceMethod("counters", &Engine::counters),
                       InstanceMethod("close", &Engine::close),
                       InstanceMethod("closeNow", &Engine::close_now)});
@@ -385,6 +388,34 @@ void Engine::action_heartbeat(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::database(const Napi::CallbackInfo& info) {
   return DatabaseObject::make(info.Env(), runtime(info.Env()).database());
+}
+
+Napi::Value Engine::worker(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), runtime(info.Env()).database()->worker());
+}
+
+namespace {
+
+ActionTask attempt_of(const Napi::CallbackInfo& info) {
+  ActionTask task = task_of(info.Env(), info[1]);
+  task.id = integer_of(info, 0);
+  return task;
+}
+
+}  // namespace
+
+// False: it was given up meanwhile, and must not be committed.
+Napi::Value Engine::commit_begins(const Napi::CallbackInfo& info) {
+  const ActionTask task = attempt_of(info);
+  const auto database = runtime(info.Env()).database();
+  database->commit_begins(task);
+  const bool wanted = action_host_->is_wanted(task.id);
+  if (!wanted) database->commit_ended(task);
+  return Napi::Boolean::New(info.Env(), wanted);
+}
+
+void Engine::commit_ended(const Napi::CallbackInfo& info) {
+  runtime(info.Env()).database()->commit_ended(attempt_of(info));
 }
 
 Napi::Value Engine::counters(const Napi::CallbackInfo& info) {

@@ -53,6 +53,9 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void actions_finished(const Napi::CallbackInfo& info);
   void action_heartbeat(const Napi::CallbackInfo& info);
   Napi::Value database(const Napi::CallbackInfo& info);
+  Napi::Value worker(const Napi::CallbackInfo& info);
+  Napi::Value commit_begins(const Napi::CallbackInfo& info);
+  void commit_ended(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   void close_now(const Napi::CallbackInfo& info);

@@ -308,6 +308,10 @@ void append_task(std::string& out, const ActionTask& task) {
   out += ':';
   out += std::to_string(task.seed);
   out += ':';
+  append_number(out, std::int64_t{task.partition});
+  out += ':';
+  append_number(out, task.epoch);
+  out += ':';
   out += task.parameters_digest;  // hexadecimal
   out += "\"}";
 }

@@ -46,6 +46,11 @@ void NodeActionHost::beat(ActionHeartbeat beat) {
   sink->action_heartbeat(std::move(beat));
 }
 
+bool NodeActionHost::is_wanted(const AttemptId attempt) {
+  const std::lock_guard lock(mutex_);
+  return sinks_.contains(attempt);
+}
+
 void NodeActionHost::finished(std::vector<ActionOutcome> outcomes) {
   // Neighbours usually share a sink.
   std::vector<std::pair<std::shared_ptr<ActionSink>, std::vector<ActionOutcome>>> batches;

@@ -38,6 +38,8 @@ class NodeActionHost final : public ActionHost {
   // one of an attempt that was aborted.
   void finished(std::vector<ActionOutcome> outcomes);
   void beat(ActionHeartbeat beat);
+  // Somebody waits for its outcome.
+  bool is_wanted(AttemptId attempt);
 
  private:
   std::shared_ptr<JsThread> thread_;

@@ -5,6 +5,8 @@ import type { FlatWriter } from './wire.js';
 
 /** @internal An attempt at a database action. */
 export interface DatabaseTask {
+  /** Of the attempt. */
+  readonly id: number;
   readonly tenant: string;
   readonly executionId: string;
   readonly action: string;

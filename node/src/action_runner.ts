@@ -268,9 +268,9 @@ export class ActionRunner {
   ): void {
     const run = async () => {
       const valid = await parameters;
-      const { tenant, executionId, attempt, idempotencyKey } = task;
+      const { id, tenant, executionId, attempt, idempotencyKey } = task;
       const { signal } = context;
-      const attempted = { tenant, executionId, action: task.name, attempt, idempotencyKey, signal };
+      const attempted = { id, tenant, executionId, action: task.name, attempt, idempotencyKey, signal };
       return (action.database ?? this.database).attempt(
         { ...attempted, isolation: action.metadata.isolation!, row: outcomeRow(task) },
         async (transaction) => {

@@ -64,8 +64,17 @@ export interface NativeEngine {
   actionsFinished(outcomes: FlatWriter): void;
   /** Of an attempt; progress as JSON, or ''. */
   actionHeartbeat(id: number, execution: number, position: number, progress: string): void;
-  /** That of the store. */
+  /** That of a store in a file. */
   database(): NativeDatabase;
+  /** Under which name this process owns partitions of a store in PostgreSQL. */
+  worker(): string;
+  /**
+   * The COMMIT of an attempt on the store's database is about to be sent. False: it was given up, and must not be
+   * committed. `row` as from outcomeRow.
+   */
+  commitBegins(id: number, row: FlatWriter): boolean;
+  /** What became of it is known. */
+  commitEnded(id: number, row: FlatWriter): void;
   counters(): EngineCounters;
   /** Closes on another thread, after at most `drainMs` for what is under way, then reports. */
   close(call: number, drainMs: number): void;

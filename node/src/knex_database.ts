@@ -1,12 +1,15 @@
-/** A database of the application's, given as a Knex: PostgreSQL, or an SQLite file through openSqliteKnex. */
+/**
+ * Attempts over a Knex: PostgreSQL, of the application's or of the store, or an SQLite file through openSqliteKnex.
+ */
 import type { Knex } from 'knex';
-import { TransactionEndedError, type ActionDatabase, type DatabaseTask } from './action_database.js';
-import { isA } from './classification.js';
-import { AlreadyExistsError, InvalidArgumentError } from './errors.js';
-import { codeOf, dialectOf, isConflict, isRefusal, table, type Dialect, type Place } from './knex_dialects.js';
+import type { ActionDatabase, DatabaseTask } from './action_database.js';
+import { ApplicationOutcomes } from './application_outcomes.js';
+import { classify, isA } from './classification.js';
+import { InvalidArgumentError } from './errors.js';
+import { codeOf, dialectOf, isConflict, isRefusal, type Dialect } from './knex_dialects.js';
 import { AttemptTransaction, HiddenFailureError } from './knex_transaction.js';
-import { foldName } from './names.js';
 import { watchNested } from './nested_transactions.js';
+import { LeaseLostError, type Outcomes } from './outcome_rows.js';
 
 /** How often a transaction that met another one's is tried again, at once, before the attempt has failed. */
 const conflictsMax = 5;
@@ -45,17 +48,27 @@ class OutcomeUnknownError extends Error {
   }
 }
 
+/** It was given up, and the engine does not wait for it any more. */
+class AbortedError extends Error {
+  readonly code = 'aborted';
+
+  constructor(action: string) {
+    super(`The attempt at '${action}' is no longer wanted: what it wrote is rolled back`);
+  }
+}
+
 const made = new WeakMap<Knex, KnexDatabase>();
 
 /** @internal */
 export class KnexDatabase implements ActionDatabase {
   private readonly dialect: Dialect;
-  private place: Promise<Place> | undefined;
+  private readonly outcomes: Outcomes;
 
-  /** `what` is the option that gave it. */
+  /** `what` is the option that gave it; `outcomes`: of the store's own. */
   constructor(
     private readonly knex: Knex,
     what: string,
+    outcomes?: Outcomes,
   ) {
     const dialect = dialectOf(knex);
     if (dialect === undefined || knex.isTransaction === true) {
@@ -65,6 +78,14 @@ export class KnexDatabase implements ActionDatabase {
       );
     }
     this.dialect = dialect;
+    this.outcomes = outcomes ?? new ApplicationOutcomes(knex, dialect);
+  }
+
+  /** The database of the store, wherever its Knex is given from now on. */
+  static ofStore(knex: Knex, outcomes: Outcomes): KnexDatabase {
+    const database = new KnexDatabase(knex, 'the store', outcomes);
+    made.set(knex, database);
+    return database;
   }
 
   /** One for each Knex. */
@@ -77,13 +98,13 @@ export class KnexDatabase implements ActionDatabase {
   }
 
   async attempt(task: DatabaseTask, work: (transaction: Knex.Transaction) => Promise<string>): Promise<string> {
-    const place = await this.findPlace();
+    await this.outcomes.prepare();
     for (let conflicts = 0; ; conflicts++) {
       try {
-        return await this.attemptOnce(task, place, work);
+        return await this.attemptOnce(task, work);
       } catch (error) {
         // The table may be gone: the next attempt looks for it again.
-        if (codeOf(error) === '42P01') this.place = undefined;
+        if (codeOf(error) === '42P01') this.outcomes.lookAgain();
         if (!isConflict(error) || conflicts === conflictsMax || task.signal.aborted) throw error;
         await pause(conflictPauseMs * 2 ** conflicts * (0.5 + Math.random()), task.signal);
         task.signal.throwIfAborted();
@@ -94,7 +115,6 @@ export class KnexDatabase implements ActionDatabase {
   /** The row is there before the work is done: another attempt at the same action waits for this one. */
   private async attemptOnce(
     task: DatabaseTask,
-    place: Place,
     work: (transaction: Knex.Transaction) => Promise<string>,
   ): Promise<string> {
     const { signal, action, isolation } = task;
@@ -103,16 +123,18 @@ export class KnexDatabase implements ActionDatabase {
     signal.addEventListener('abort', abort, { once: true });
     try {
       signal.throwIfAborted();
-      const rows = new OutcomeRows(transaction.knex, place, this.dialect, task);
-      if (!(await rows.claim())) return await rows.recorded();
+      const row = await this.outcomes.row(transaction.knex, task);
+      const claim = await row.claim();
+      if (claim === 'not-owner') throw new LeaseLostError(action);
+      if (claim === 'taken') return await row.recorded();
       signal.throwIfAborted();
       const checkNested = watchNested(transaction.knex, action);
       const outcome = await work(transaction.knex);
       signal.throwIfAborted();
       checkNested();
-      await rows.record(outcome);
+      await row.record(outcome);
       signal.throwIfAborted();
-      return await this.commit(task, place, transaction, outcome);
+      return await this.commit(task, transaction, outcome);
     } catch (error) {
       throw transaction.reasonFor(error);
     } finally {
@@ -122,30 +144,37 @@ export class KnexDatabase implements ActionDatabase {
   }
 
   /** Commits, or finds out. */
-  private async commit(
-    task: DatabaseTask,
-    place: Place,
-    transaction: AttemptTransaction,
-    outcome: string,
-  ): Promise<string> {
+  private async commit(task: DatabaseTask, transaction: AttemptTransaction, outcome: string): Promise<string> {
+    // Nothing comes in between: whoever gives it up later knows that COMMIT may have been sent.
+    if (!this.outcomes.beginCommit(task)) throw new AbortedError(task.action);
     try {
       await transaction.commit();
-      return outcome;
     } catch (error) {
-      if (isA(error, HiddenFailureError) || isRefusal(error)) throw error;
-      const found = await this.lookUp(task, place);
+      if (isA(error, HiddenFailureError) || isRefusal(error)) {
+        this.outcomes.endCommit(task);
+        throw error;
+      }
+      const found = await this.lookUp(task).catch((reason: unknown) => {
+        if (!isA(reason, OutcomeUnknownError)) this.outcomes.endCommit(task);
+        throw reason;
+      });
+      this.outcomes.endCommit(task);
       if (found === undefined) throw error;
-      return found;
+      return found.recorded;
     }
+    this.outcomes.endCommit(task);
+    return outcome;
   }
 
   /** What an attempt has committed, from a database that may not answer yet. */
-  private async lookUp(task: DatabaseTask, place: Place): Promise<string | undefined> {
+  private async lookUp(task: DatabaseTask): Promise<{ recorded: string } | undefined> {
     const end = Date.now() + lookupMsMax;
     for (;;) {
       try {
-        return await this.lookUpOnce(task, place);
+        return await this.lookUpOnce(task);
       } catch (cause) {
+        // What is there may be a failure, such as that the action was given up.
+        if (classify(cause) === 'permanent') throw cause;
         if (Date.now() >= end || task.signal.aborted) throw new OutcomeUnknownError(task.action, cause);
         await pause(lookupPauseMs, task.signal);
       }
@@ -153,107 +182,14 @@ export class KnexDatabase implements ActionDatabase {
   }
 
   /** A transaction that is about to be committed is waited for. */
-  private async lookUpOnce(task: DatabaseTask, place: Place): Promise<string | undefined> {
+  private async lookUpOnce(task: DatabaseTask): Promise<{ recorded: string } | undefined> {
     const transaction = await AttemptTransaction.begin(this.knex, {}, task.action);
     try {
-      const rows = new OutcomeRows(transaction.knex, place, this.dialect, task);
-      return (await rows.claim()) ? undefined : await rows.recorded();
+      const row = await this.outcomes.row(transaction.knex, task);
+      // Whoever has claimed its execution waited for that transaction, and follows its row.
+      return (await row.claim()) === 'taken' ? { recorded: await row.recorded() } : undefined;
     } finally {
       await transaction.rollBack();
     }
-  }
-
-  private findPlace(): Promise<Place> {
-    if (this.place === undefined) {
-      const place = this.createTable();
-      this.place = place;
-      place.catch(() => {
-        if (this.place === place) this.place = undefined;
-      });
-    }
-    return this.place;
-  }
-
-  private async createTable(): Promise<Place> {
-    const { create, lock } = this.dialect;
-    const found = await this.dialect.find(this.knex);
-    if (found !== undefined) return found;
-    try {
-      return await this.knex.transaction(async (transaction) => {
-        if (lock !== undefined) await transaction.raw(lock);
-        await transaction.raw(create);
-        return (await this.dialect.find(transaction))!;
-      });
-    } catch (error) {
-      // Not allowed to, or no schema to do it in.
-      if (!['42501', '3F000'].includes(codeOf(error))) throw error;
-      const message = isA(error, Error) ? (error as Error).message : String(error);
-      throw Object.assign(
-        new Error(
-          `Database actions keep their outcomes in the table ${table}, which can not be created (${message}). ` +
-            `Have it created: ${create}; and let this user SELECT, INSERT and UPDATE it`,
-        ),
-        { retryable: false },
-      );
-    }
-  }
-}
-
-/** What is kept of a task. */
-class OutcomeRows {
-  private readonly key: { tenant: string; idempotency_key: string };
-
-  constructor(
-    private readonly transaction: Knex.Transaction,
-    private readonly place: Place,
-    private readonly dialect: Dialect,
-    private readonly task: DatabaseTask,
-  ) {
-    this.key = { tenant: task.tenant, idempotency_key: task.idempotencyKey };
-  }
-
-  /** False: an attempt has committed. */
-  async claim(): Promise<boolean> {
-    const { action, executionId } = this.task;
-    const claimed: unknown[] = await this.query()
-      .insert({ ...this.key, action_name: action, execution_id: executionId })
-      .onConflict(['tenant', 'idempotency_key'])
-      .ignore()
-      .returning('tenant');
-    return claimed.length > 0;
-  }
-
-  /** In the row that was claimed, which has to be there still. */
-  async record(outcome: string): Promise<void> {
-    const recorded: number = await this.query()
-      .where(this.key)
-      .whereRaw(this.dialect.isOwn)
-      .update({ result: outcome });
-    if (recorded !== 1) throw new TransactionEndedError(this.task.action);
-  }
-
-  async recorded(): Promise<string> {
-    const { action, idempotencyKey } = this.task;
-    const row = (await this.query().where(this.key).first({ action: 'action_name', result: 'result' })) as
-      | { action: string; result: string | null }
-      | undefined;
-    if (row === undefined) {
-      throw new Error(`The outcome of '${action}' in ${table} was deleted while it was looked for`);
-    }
-    if (foldName(row.action) !== foldName(action)) {
-      throw new AlreadyExistsError(
-        `The idempotency key '${idempotencyKey}' was used for the action '${row.action}', as ${table} says. ` +
-          'Use a key of its own for each call.',
-      );
-    }
-    // Committed by SQL of the handler's.
-    if (row.result === null) throw new TransactionEndedError(action);
-    return row.result;
-  }
-
-  private query(): Knex.QueryBuilder {
-    const { schema } = this.place;
-    const query = this.transaction(table);
-    return schema === undefined ? query : query.withSchema(schema);
   }
 }

@@ -1,9 +1,11 @@
 /** The database that a store in PostgreSQL lies in, for the application's tables: over node-postgres. */
 import type { Knex } from 'knex';
 import type { DatabaseTask, StoreOwnDatabase } from './action_database.js';
+import type { NativeEngine } from './addon.js';
 import { ClosedError, StoreError } from './errors.js';
 import { KnexDatabase } from './knex_database.js';
 import type { LogFunction } from './log.js';
+import { StoreOutcomes } from './store_outcomes.js';
 
 const connectionsMax = 10;
 
@@ -26,8 +28,8 @@ function connectionString(store: string): string {
 }
 
 /**
- * @internal Connections of its own, apart from those of the engine: what an action writes and its outcome (in
- * pawl_action_results) are one commit, and what its execution is told of it is another.
+ * @internal Connections of its own, apart from those of the engine: what an action writes and its outcome are one
+ * commit, and what its execution is told of it is another.
  */
 export class PostgresStoreDatabase implements StoreOwnDatabase {
   private made: Knex | undefined;
@@ -36,10 +38,15 @@ export class PostgresStoreDatabase implements StoreOwnDatabase {
   constructor(
     private readonly store: string,
     private readonly log: LogFunction,
+    private readonly engine: () => NativeEngine | undefined,
+    private readonly leaseMs: number,
   ) {}
 
   get knex(): Knex {
-    this.made ??= this.make();
+    if (this.made === undefined) {
+      this.made = this.make();
+      KnexDatabase.ofStore(this.made, new StoreOutcomes(this.made, this.engine, this.leaseMs));
+    }
     return this.made;
   }
 

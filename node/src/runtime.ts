@@ -321,7 +321,7 @@ export class WorkflowRuntime {
     );
     this.registerWorkflow(graphWorkflow);
     this.ownDatabase = isPostgres(this.store)
-      ? new PostgresStoreDatabase(this.store, this.log)
+      ? new PostgresStoreDatabase(this.store, this.log, () => this.engine, this.leaseMs)
       : new StoreDatabase(
           this.store,
           async () => (await this.open()).database(),
