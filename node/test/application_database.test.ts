@@ -229,7 +229,7 @@ test('two processes may create the table at once', async (t) => {
   const one = (i: number) =>
     new KnexDatabase(database, 'x').attempt(
       {
-        tenant, executionId: '', action: 'a', attempt: 1, idempotencyKey: `k${i}`, isolation: SERIALIZABLE,
+        id: 1, tenant, executionId: '', action: 'a', attempt: 1, idempotencyKey: `k${i}`, isolation: SERIALIZABLE,
         signal: new AbortController().signal, row: [],
       },
       async () => `${i}`,

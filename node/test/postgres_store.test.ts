@@ -15,7 +15,7 @@ import {
   type RuntimeOptions,
   type WorkflowContext,
 } from 'pawl';
-import { countUnderKills } from './support/killed_counter.js';
+import { countWhileWorkersLose } from './support/killed_counter.js';
 import { closedPort } from './support/ports.js';
 import { Postgres } from './support/postgres.js';
 import { Program } from './support/program.js';
@@ -268,6 +268,18 @@ test('every way out of a process is clean', async () => {
 
 // --- the database of the store
 
+/** What was under way where another worker took over is asked for again. */
+async function untilKnown<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!['outcome_unknown', 'store_unavailable'].includes((error as { code: string }).code)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
 /** With an account that an action takes from, in the database of the store. */
 async function withAccount(t: TestContext, handler: (transaction: any, attempt: number) => unknown): Promise<Setting> {
   const setting = await open(t);
@@ -302,8 +314,11 @@ test('a database action writes to the database of the store: with its outcome, i
   assert.equal(result, 'serializable');
   const { database } = runtime;
   assert.equal((await database('accounts').first()).cents, 400);
-  const rows = await database('pawl_action_results').select('action_name', 'execution_id', 'result');
-  assert.deepEqual(rows, [{ action_name: 'take', execution_id: id, result: '"serializable"' }]);
+  const rows = await database('workflow_action_results').select('action_name', 'status', 'recorded', 'attempts', 'result');
+  assert.deepEqual(rows, [
+    { action_name: 'take', status: 'succeeded', recorded: true, attempts: 3, result: Buffer.from('"serializable"') },
+  ]);
+  assert.equal(await database.schema.hasTable('pawl_action_results'), false);
   await runtime.close();
   await assert.rejects(async () => database('accounts').first(), { code: 'closed' });
 });
@@ -331,8 +346,166 @@ test('what is under way when the runtime closes is waited for, and is done once'
 });
 
 // rule: 14
-test('a counter in the database of the store is what the executions say, whatever was killed', async () =>
-  countUnderKills(await server.emptyUrl(), 12));
+test('a counter in the database of the store is what the executions say, whatever its workers lose', async () =>
+  countWhileWorkersLose(await server.emptyUrl(), 15));
+
+/** Another worker has them from now on, once it may. */
+const takeAll =
+  'WITH taken AS MATERIALIZED (SELECT partition FROM workflow_partitions FOR UPDATE) UPDATE workflow_partitions p ' +
+  "SET owner = 'another', epoch = epoch + 1, expires_at = clock_timestamp() + interval '3 s' FROM taken t " +
+  'WHERE p.partition = t.partition';
+
+// rule: 14
+test('an attempt whose execution was taken over writes nothing, and goes on where that is', async (t) => {
+  let attempts = 0;
+  const { runtime } = await withAccount(t, async (transaction) => {
+    attempts++;
+    return (await transaction('accounts').first()).cents;
+  });
+  await runtime.database.raw(takeAll);
+  // It does not know yet.
+  const id = await untilKnown(() => runtime.startWorkflow('Taking', { tenant, executionId: 'w-1' }));
+  const { result } = await untilKnown(() => runtime.waitForWorkflowCompletion(id, tenant));
+  assert.equal(result, 400);
+  assert.equal((await runtime.database('accounts').first()).cents, 400);
+  assert.equal(attempts, 1);
+});
+
+// rule: 14
+test('a claim waits for the transaction of an action, which is committed before it', async (t) => {
+  let begun = false;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const { runtime } = await withAccount(t, async (transaction) => {
+    begun = true;
+    await held;
+    return (await transaction('accounts').first()).cents;
+  });
+  const { database } = runtime;
+  const id = await runtime.startWorkflow('Taking', { tenant });
+  await until(() => begun, (yes) => yes);
+  let claimed = false;
+  const claim = database.raw(takeAll).then(() => (claimed = true));
+  // Renewals go through meanwhile, also behind it.
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  assert.equal(claimed, false);
+  release();
+  await claim;
+  assert.equal((await database('accounts').first()).cents, 400);
+  assert.deepEqual(await database('workflow_action_results').select('status'), [{ status: 'succeeded' }]);
+  // Its worker is told nothing any more; whoever has it reads the row.
+  assert.equal((await untilKnown(() => runtime.waitForWorkflowCompletion(id, tenant))).result, 400);
+  assert.equal((await database('accounts').first()).cents, 400);
+});
+
+// rule: 14
+test('an action that is given up leaves nothing, and a COMMIT that was sent stands', async (t) => {
+  const { runtime, registry } = await withAccount(t, () => undefined);
+  const { database } = runtime;
+  await database.raw('CREATE TABLE written(id text)');
+  // Its COMMIT waits in the server until somebody lets it go.
+  await database.raw(
+    "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'",
+  );
+  await database.raw(
+    'CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON written DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()',
+  );
+  const never = new Promise<void>(() => {});
+  let begun = 0;
+  registry.registerAction(
+    { name: 'Write', isolation: TransactionIsolationLevel.READ_COMMITTED, unknown: 'allow' },
+    async ({ hangs }, { transaction, executionId }) => {
+      await transaction('written').insert({ id: executionId });
+      begun++;
+      if (hangs) await never;
+    },
+  );
+  runtime.registerWorkflow(
+    defineWorkflow('Writing', async ({ input, actions }: WorkflowContext) => actions['write']!({ hangs: input.hangs })),
+  );
+  const start = (executionId: string, hangs: boolean) =>
+    runtime.startWorkflow('Writing', { tenant, executionId, initialData: { hangs } });
+  await start('hangs', true);
+  await until(() => begun, (now) => now === 1);
+  await runtime.terminateWorkflow('hangs', tenant);
+  assert.deepEqual(await database('written').select(), []);
+
+  const shell = server.connect((await database.raw('SELECT current_database() AS name')).rows[0].name, { min: 1, max: 1 });
+  t.after(() => shell.destroy());
+  await shell.raw('SELECT pg_advisory_lock(7)');
+  await start('sent', false);
+  await until(
+    async () => (await shell.raw("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).rowCount as number,
+    (waiting) => waiting === 1,
+  );
+  let ended = false;
+  const terminated = runtime.terminateWorkflow('sent', tenant).then(() => (ended = true));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(ended, false, 'the end of the execution waits for what was sent');
+  await shell.raw('SELECT pg_advisory_unlock(7)');
+  await terminated;
+  assert.deepEqual(await database('written').select(), [{ id: 'sent' }]);
+  assert.deepEqual(await database('workflow_action_results').select('status', 'recorded'), [
+    { status: 'succeeded', recorded: false },
+  ]);
+});
+
+// rule: 14
+test('an action that has run out of time over all its attempts has the outcome of its row', async (t) => {
+  const { runtime, registry } = await withAccount(t, () => undefined);
+  const { database } = runtime;
+  const never = new Promise<void>(() => {});
+  registry.registerAction(
+    { name: 'Slow', isolation: TransactionIsolationLevel.SERIALIZABLE, totalTimeout: 300 },
+    async (_, { transaction }) => {
+      await transaction('accounts').where('id', 'a').decrement('cents', 100);
+      await never;
+    },
+  );
+  runtime.registerWorkflow(defineWorkflow('Slow', async ({ actions }: WorkflowContext) => actions['slow']!()));
+  const id = await runtime.startWorkflow('Slow', { tenant });
+  const { status, error } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.equal(status, 'failed');
+  assert.equal(error!.code, 'total_timeout');
+  assert.equal((await database('accounts').first()).cents, 500);
+  const rows = await database('workflow_action_results').select('status', 'recorded');
+  assert.deepEqual(rows, [{ status: 'failed', recorded: true }]);
+});
+
+// rule: 14
+test('a key of a caller is done once in the store, within executions and outside of them', async (t) => {
+  let attempts = 0;
+  const { runtime, registry } = await withAccount(t, async (transaction) => {
+    attempts++;
+    return (await transaction('accounts').first()).cents;
+  });
+  const { database } = runtime;
+  runtime.registerWorkflow(
+    defineWorkflow('Keyed', async ({ actions }: WorkflowContext) => actions['take']!({}, { idempotencyKey: 'k' })),
+  );
+  const ids = await Promise.all([1, 2].map(() => runtime.startWorkflow('Keyed', { tenant })));
+  for (const id of ids) assert.equal((await runtime.waitForWorkflowCompletion(id, tenant)).result, 400);
+  assert.equal(await registry.executeAction('Take', { tenant, idempotencyKey: 'k', parameters: {} }), 400);
+  assert.equal(attempts, 1);
+  assert.deepEqual(await database('workflow_action_results').whereNotNull('user_key').select('user_key', 'status'), [
+    { user_key: 'k', status: 'succeeded' },
+  ]);
+});
+
+// rule: 14
+test('a handler that ends its transaction by SQL has failed, and nothing is done again', async (t) => {
+  let attempts = 0;
+  const { runtime } = await withAccount(t, async (transaction) => {
+    attempts++;
+    await transaction.raw('COMMIT');
+  });
+  const id = await runtime.startWorkflow('Taking', { tenant });
+  const { error } = await runtime.waitForWorkflowCompletion(id, tenant);
+  assert.match(error!.message, /ended its transaction/);
+  assert.equal(attempts, 1);
+  // What it has committed by itself is there.
+  assert.equal((await runtime.database('accounts').first()).cents, 400);
+});
 
 // rules: 14, 15
 test('a server that ends while database actions run: each is done once', async (t) => {

@@ -293,7 +293,8 @@ test('two attempts at once, at each level: the second gets what the first has co
   const [one, other] = [new KnexDatabase(bank.database, 'x'), new KnexDatabase(bank.database, 'x')];
   let calls = 0;
   const task = (idempotencyKey: string, isolation: TransactionIsolationLevel) => ({
-    tenant, executionId: '', action: 'a', attempt: 1, idempotencyKey, isolation, signal: new AbortController().signal, row: [],
+    id: 1, tenant, executionId: '', action: 'a', attempt: 1, idempotencyKey, isolation,
+    signal: new AbortController().signal, row: [],
   });
   for (const isolation of [READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE]) {
     for (let i = 0; i < 10; i++) {

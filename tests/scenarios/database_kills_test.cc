@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <random>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "pawl/postgres.h"
@@ -39,9 +42,8 @@ constexpr std::array<std::string_view, 9> kPostgresPoints{
     "database.begun",         "database.claimed",     "database.before_record",
     "database.before_commit", "database.commit_sent", "database.after_commit"};
 
-// Returns the status that waitpid gives.
-int run_counter(const std::string& file, const int first, const int count,
-                const std::string& crash_point, const std::vector<std::string>& where) {
+pid_t spawn_counter(const std::string& file, const int first, const int count,
+                    const std::string& crash_point, const std::vector<std::string>& where) {
   std::vector<std::string> command{test::program_dir() + "/counter", file, std::to_string(first),
                                    std::to_string(count)};
   command.insert(command.end(), where.begin(), where.end());
@@ -54,10 +56,20 @@ int run_counter(const std::string& file, const int first, const int count,
     execv(arguments[0], arguments.data());
     _exit(127);
   }
+  return child;
+}
+
+// The status that waitpid gives.
+int wait_for(const pid_t child) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   return status;
+}
+
+int run_counter(const std::string& file, const int first, const int count,
+                const std::string& crash_point, const std::vector<std::string>& where) {
+  return wait_for(spawn_counter(file, first, count, crash_point, where));
 }
 
 // What the counter is told about its database, by the number of the run.
@@ -153,6 +165,104 @@ void count_with_kills_on_postgres(const int kills) {
       });
   expect_all_completed(file, started);
   expect_counted_once(*open_postgres_database(conninfo), started);
+}
+
+// ---- the store's own database in PostgreSQL, where two processes are at work at any time
+
+// What ends one of two: it is killed, or stopped in the midst of something until the other one has what it had.
+class EndedWorkers {
+ public:
+  explicit EndedWorkers(const int ends) : ends_(ends) {}
+
+  void run() {
+    const auto one = [this](const unsigned seed) { start_and_end(seed); };
+    std::thread other(one, 2U);
+    one(1U);
+    other.join();
+  }
+
+  const std::string& address() const { return address_; }
+  int started() const { return started_; }
+  int kills() const { return kills_; }
+  int stops() const { return stops_; }
+
+ private:
+  void start_and_end(const unsigned seed) {
+    std::mt19937 random{seed};
+    while (kills_ + stops_ < ends_ && !testing::Test::HasFailure()) {
+      const int run = runs_++;
+      const auto& point = kPostgresPoints[static_cast<std::size_t>(run) % kPostgresPoints.size()];
+      const int pass = static_cast<int>(random() % (2 * kStartedByEach)) + 1;
+      const bool stops = (run / static_cast<int>(kPostgresPoints.size())) % 2 == 1;
+      const auto level =
+          run % 2 == 0 ? IsolationLevel::read_committed : IsolationLevel::serializable;
+      const pid_t worker =
+          spawn_counter(address_, started_.fetch_add(kStartedByEach), kStartedByEach,
+                        fmt::format("{}:{}{}", point, pass, stops ? ":stop" : ""),
+                        {"own", std::to_string(static_cast<int>(level))});
+      int status = 0;
+      while (waitpid(worker, &status, WUNTRACED) < 0 && errno == EINTR) {
+      }
+      if (WIFSTOPPED(status)) {
+        ++stops_;
+        // The lease, or the lease and what a claim waits for before it ends the transaction that holds it up.
+        std::this_thread::sleep_for(std::chrono::milliseconds(random() % 2 == 0 ? 800 : 2'200));
+        kill(worker, SIGCONT);
+        status = wait_for(worker);
+      }
+      if (WIFSIGNALED(status)) {
+        EXPECT_EQ(WTERMSIG(status), SIGKILL);
+        ++kills_;
+      } else {
+        EXPECT_EQ(WEXITSTATUS(status), 0) << "with " << point << ':' << pass;
+      }
+    }
+  }
+
+  const int ends_;
+  test::PostgresServer server_;
+  const std::string address_ = server_.new_database_address();
+  std::atomic<int> runs_ = 0;
+  std::atomic<int> started_ = 0;
+  std::atomic<int> kills_ = 0;
+  std::atomic<int> stops_ = 0;
+};
+
+void count_with_ends_of_workers(const int ends) {
+  EndedWorkers workers(ends);
+  const auto ask = [&](const std::string& sql) {
+    return test::PostgresServer::ask(workers.address(), sql);
+  };
+  ask("CREATE TABLE counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)");
+  workers.run();
+  if (testing::Test::HasFailure()) return;
+  EXPECT_GT(workers.kills(), 0);
+  EXPECT_GT(workers.stops(), 0);
+  // Some were killed before they had started all; now all are there, and end.
+  const int started = workers.started();
+  EXPECT_EQ(run_counter(workers.address(), 0, started, "", {}), 0);
+  const std::string all = std::to_string(started);
+  const std::string twice = std::to_string(2 * started);
+  EXPECT_EQ(ask("SELECT n FROM counters WHERE id = 'all'"), twice);
+  EXPECT_EQ(ask("SELECT count(*) FROM counters WHERE id <> 'all' AND n = 2"), all);
+  EXPECT_EQ(ask("SELECT count(*) FROM workflow_executions WHERE status = 'completed' AND "
+                "convert_from(result, 'UTF8') = '2'"),
+            all);
+  EXPECT_EQ(ask("SELECT count(*) FROM workflow_action_results WHERE recorded AND "
+                "status = 'succeeded'"),
+            twice);
+  EXPECT_EQ(ask("SELECT count(*) FROM workflow_action_results"), twice);
+  fmt::print("{} kills, {} stops, {} executions\n", workers.kills(), workers.stops(), started);
+}
+
+// rule: 14
+TEST(DatabaseKills, ACounterInAStoreOnPostgresIsWhatTheExecutionsSayWhateverItsWorkersLose) {
+  count_with_ends_of_workers(24);
+}
+
+// rule: 14
+TEST(DatabaseKillsLong, ACounterInAStoreOnPostgresIsWhatTheExecutionsSayAfterAThousandEnds) {
+  count_with_ends_of_workers(1'000);
 }
 
 // rule: 14

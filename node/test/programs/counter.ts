@@ -1,6 +1,7 @@
 // Starts executions that increment counters by a database action, and ends what is open; 'all' tells what all came
 // to. The counters are in the database of the store, or in the one that PAWL_TEST_POSTGRES says. Killed by
-// PAWL_CRASH_POINT, or as PAWL_TEST_KILL_AT says: when so many queries of PostgreSQL were sent or answered.
+// PAWL_CRASH_POINT, or as PAWL_TEST_KILL_AT says: when so many queries of PostgreSQL were sent or answered; stopped
+// then where that ends in ":stop".
 import knexModule from 'knex';
 import { createActionRegistry, defineWorkflow, getWorkflowRuntime, TransactionIsolationLevel, type WorkflowContext } from 'pawl';
 
@@ -40,21 +41,33 @@ if (!(await database.schema.hasTable('counters'))) {
   await database.raw('CREATE TABLE IF NOT EXISTS counters(id TEXT PRIMARY KEY, n INTEGER NOT NULL)');
 }
 await runtime.startWorker();
-let steps = Number(process.env['PAWL_TEST_KILL_AT'] ?? Infinity);
+const [at, stop] = (process.env['PAWL_TEST_KILL_AT'] ?? 'Infinity').split(':');
+let steps = Number(at);
 for (const event of ['query', 'query-response']) {
   database.on(event, () => {
-    if (--steps === 0) process.kill(process.pid, 'SIGKILL');
+    if (--steps === 0) process.kill(process.pid, stop === undefined ? 'SIGKILL' : 'SIGSTOP');
   });
 }
+/** What was under way where another worker took over is asked for again. */
+async function untilKnown<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!['outcome_unknown', 'store_unavailable'].includes((error as { code: string }).code)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
 for (let i = Number(first); i < Number(first) + Number(count); i++) {
-  await runtime.startWorkflow('Count', { tenant: 'acme', executionId: `count-${i}` });
+  await untilKnown(() => runtime.startWorkflow('Count', { tenant: 'acme', executionId: `count-${i}` }));
 }
 const seen = { executions: 0, completed: 0 };
 let cursor: string | undefined;
 do {
   const page = await runtime.listExecutions({ tenant: 'acme', limit: 1000, ...(all ? {} : { status: 'running' }), ...(cursor === undefined ? {} : { cursor }) });
   for (const { executionId } of page.executions) {
-    const { status, result } = await runtime.waitForWorkflowCompletion(executionId, 'acme');
+    const { status, result } = await untilKnown(() => runtime.waitForWorkflowCompletion(executionId, 'acme'));
     seen.executions++;
     if (status === 'completed' && result === 2) seen.completed++;
   }
