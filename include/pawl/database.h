@@ -86,7 +86,7 @@ class SqlSession {
   // session is of no more use after it.
   virtual void break_off() = 0;
 
-  // Both of a store's own database only: see Database::attempt.
+  // Both of the database of a store in a file only: see Database::attempt.
   // Commits together with the outcome of the action. If an attempt at it has committed before, nothing of
   // this one is, and what that one came to is given.
   virtual SqlResult<Payload> commit_outcome(const ActionTask& task, const Payload& result);
