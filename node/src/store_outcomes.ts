@@ -172,8 +172,8 @@ class StoreOutcomeRow implements OutcomeRow {
   }
 
   /**
-   * Found by where it lies: a look through the index would meet those of all others at SERIALIZABLE. Of the number
-   * of a transaction a row keeps the lower half.
+   * Found by where it lies, which is cheaper than to read all of a table that is small: at SERIALIZABLE that would be
+   * a conflict with all others. Of the number of a transaction a row keeps the lower half.
    */
   async record(outcome: string): Promise<void> {
     const { execution, position, generation } = this.key;
