@@ -250,6 +250,23 @@ TEST_F(PostgresStoreTest, WhoMayNotCreateTablesOpensThoseThatAreThere) {
   sql("DROP ROLE app");
 }
 
+// What a worker knew of the end of a history when it lost the partition is out of date when it has that again.
+TEST_F(PostgresStoreTest, AHistoryThatAnotherWorkerMadeLongerIsGoneOnWith) {
+  open({.worker = "w1", .partitions = 1, .lease = 500ms});
+  const Transition start = start_of("order-1");
+  ASSERT_FALSE(driver_->commit_and_wait({start}));
+  sql("UPDATE workflow_partitions SET owner = 'another', epoch = epoch + 1, "
+      "expires_at = clock_timestamp() + interval '1 second'");
+  sql("INSERT INTO workflow_events(execution, sequence, tenant, event_type, position, cause, "
+      "ends_activation, codec, created_at) SELECT execution, 2, tenant, event_type, position, "
+      "cause, "
+      "ends_activation, codec, created_at FROM workflow_events");
+  while (sql("SELECT owner FROM workflow_partitions") != "w1") std::this_thread::sleep_for(10ms);
+  driver_->wait_for_partitions(1);
+  const auto error = driver_->commit_and_wait({append_transition(start.execution, "acme", 3, 1)});
+  EXPECT_FALSE(error) << error->message;
+}
+
 TEST_F(PostgresStoreTest, WorkersShareThePartitionsAsTheyComeAndGo) {
   open({.partitions = 16, .lease = 500ms});
   auto second = open_postgres_store({.conninfo = conninfo_, .lease = 500ms});

@@ -402,6 +402,44 @@ TEST_F(StoreDatabaseTest, AKeyOfACallersIsNobodysExecution) {
   EXPECT_EQ(said(attempt(keyed, &write)), "already_exists");
 }
 
+// An action of a key is nobody's, so that another worker's transaction may have its row: what is recorded of it here
+// fails when it has waited for that, and not the rest of the batch.
+TEST_F(StoreDatabaseTest, ARowThatAnotherTransactionHasFailsItsOwnCommitOnly) {
+  PostgresStoreOptions options;
+  options.lease = 500ms;
+  open(options);
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> other(PQconnectdb(conninfo_.c_str()),
+                                                           &PQfinish);
+  for (const char* const text :
+       {"BEGIN",
+        "INSERT INTO workflow_action_results(execution, position, generation, seed, tenant, "
+        "action_name, status, attempts, cause, user_key, recorded, created_at) VALUES (0, 0, 0, 0, "
+        "'acme', 'write', 'failed', 1, 0, 'k', false, now())"}) {
+    PQclear(PQexec(other.get(), text));
+  }
+  ActionResultRecord result;
+  result.tenant = "acme";
+  result.action = "Write";
+  result.user_key = "k";
+  result.succeeded = false;
+  result.error_json = R"({"name":"TimeoutError","message":"","class":"timeout"})";
+  Transition recorded;
+  recorded.tenant = "acme";
+  recorded.results.push_back(result);
+  const auto stream = static_cast<std::uint32_t>(partition_of(ref_));
+  driver_.commit({{2, 0, 1, recorded}, {stream, 0, 100, append_transition(ref_, "acme", 2, 1)}});
+  driver_.wait_for(stream, 100);
+  EXPECT_FALSE(driver_.error_of(stream, 100));
+  driver_.wait_for(2, 1);
+  ASSERT_TRUE(driver_.error_of(2, 1));
+  EXPECT_EQ(driver_.error_of(2, 1)->code, ErrorCode::store_unavailable);
+  PQclear(PQexec(other.get(), "ROLLBACK"));
+  driver_.commit({{2, 1, 2, recorded}});
+  driver_.wait_for(2, 2);
+  EXPECT_FALSE(driver_.error_of(2, 2));
+  EXPECT_EQ(sql("SELECT status FROM workflow_action_results WHERE user_key = 'k'"), "failed");
+}
+
 // A session that stops within a transaction keeps nothing for ever, whoever waits for it.
 TEST_F(StoreDatabaseTest, TheServerEndsATransactionThatIsSilent) {
   open();

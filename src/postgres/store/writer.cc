@@ -236,7 +236,9 @@ void PostgresWriter::settle(const Batch& batch, Answers& answers, std::vector<st
     }
     // They can be made again, and are not to fail what others wait for.
     if (tried.end == Tried::End::refused && !std::exchange(snapshots_, {}).empty()) continue;
-    if (tried.end == Tried::End::refused && wanted.size() > 1) {
+    const bool by_one_of_them =
+        tried.end == Tried::End::refused || tried.end == Tried::End::held_up;
+    if (by_one_of_them && wanted.size() > 1) {
       for (const std::size_t at : wanted) {
         answers[at] = gate_.refusal(batch[at]);
         if (!answers[at]) settle(batch, answers, {at});
@@ -290,7 +292,8 @@ PostgresWriter::Tried PostgresWriter::after_failure(const PgFailure& failure,
     error.code = ErrorCode::internal;
     return {Tried::End::refused, std::move(error)};
   }
-  return {Tried::End::again, std::move(error)};
+  const bool held_up = failure.state == "55P03";
+  return {held_up ? Tried::End::held_up : Tried::End::again, std::move(error)};
 }
 
 // Those whose partition is still this worker's; what becomes of the others, and of what builds upon them, is
@@ -321,11 +324,12 @@ std::vector<std::size_t> PostgresWriter::keep_held(const Batch& batch, Answers& 
 
 // A history has no gaps. That it has no record twice is up to the index.
 std::optional<Error> PostgresWriter::gap(const Batch& batch, const std::vector<std::size_t>& wanted,
-                                         const PgResult* const ends) {
+                                         const PgResult* const ends, const Epochs& epochs) {
   if (ends != nullptr) {
     for (int row = 0; row < PQntuples(ends->get()); ++row) {
       const PgRow end(ends->get(), row);
-      ends_.insert_or_assign(end.integer(0), end.integer(1));
+      const ExecutionRef execution = end.integer(0);
+      ends_.insert_or_assign(execution, KnownEnd{epochs.at(execution), end.integer(1)});
     }
   }
   std::unordered_map<ExecutionRef, std::int64_t> last;
@@ -335,7 +339,7 @@ std::optional<Error> PostgresWriter::gap(const Batch& batch, const std::vector<s
     if (transition.records.empty()) continue;
     const auto [known, fresh] = last.try_emplace(transition.execution, 0);
     if (const auto end = ends_.find(transition.execution); fresh && end != ends_.end()) {
-      known->second = end->second;
+      known->second = end->second.sequence;
     }
     if (transition.records.front().sequence > known->second + 1) {
       return Error{
@@ -349,12 +353,14 @@ std::optional<Error> PostgresWriter::gap(const Batch& batch, const std::vector<s
   return std::nullopt;
 }
 
-void PostgresWriter::remember_ends(const Batch& batch, const std::vector<std::size_t>& written) {
+void PostgresWriter::remember_ends(const Batch& batch, const std::vector<std::size_t>& written,
+                                   const Epochs& epochs) {
   if (ends_.size() >= kEndsKnownMax) ends_.clear();
   for (const std::size_t at : written) {
     const Transition& transition = batch[at].transition;
     if (transition.records.empty()) continue;
-    ends_.insert_or_assign(transition.execution, transition.records.back().sequence);
+    ends_.insert_or_assign(transition.execution, KnownEnd{epochs.at(transition.execution),
+                                                          transition.records.back().sequence});
   }
 }
 
@@ -384,6 +390,7 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   PgColumn unknown(PgType::int8);
   std::set<std::pair<int, std::int64_t>> asked;
   std::set<ExecutionRef> ends_asked;
+  Epochs under;
   const auto ask_for = [&](const std::optional<int> partition,
                            const std::optional<std::int64_t> epoch) {
     if (!partition || !epoch || !asked.insert({*partition, *epoch}).second) return;
@@ -395,9 +402,14 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
     ask_for(partition, leases_.epoch_of(partition));
   }
   for (const std::size_t at : wanted) {
-    ask_for(partition_for(batch[at], options_.partitions), epoch_for(batch[at]));
+    const std::optional<std::int64_t> epoch = epoch_for(batch[at]);
+    ask_for(partition_for(batch[at], options_.partitions), epoch);
     const Transition& transition = batch[at].transition;
-    if (transition.records.empty() || transition.created || ends_.contains(transition.execution) ||
+    if (transition.records.empty()) continue;
+    under.insert_or_assign(transition.execution, epoch.value_or(0));
+    const auto known = ends_.find(transition.execution);
+    if (known != ends_.end() && known->second.epoch != epoch) ends_.erase(known);
+    if (transition.created || ends_.contains(transition.execution) ||
         !ends_asked.insert(transition.execution).second) {
       continue;
     }
@@ -419,7 +431,7 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
     roll_back();
     return {};
   }
-  if (auto broken = gap(batch, kept, unknown.size() > 0 ? &(*begun)[2] : nullptr)) {
+  if (auto broken = gap(batch, kept, unknown.size() > 0 ? &(*begun)[2] : nullptr, under)) {
     roll_back();
     return {Tried::End::refused, std::move(*broken)};
   }
@@ -461,7 +473,7 @@ PostgresWriter::Tried PostgresWriter::try_once(const Batch& batch, Answers& answ
   }
   crash_point("store.after_commit");
   snapshots_.clear();
-  remember_ends(batch, kept);
+  remember_ends(batch, kept, under);
   for (const ExecutionRef execution : given_up) sent_.forget(execution);
   return {};
 }

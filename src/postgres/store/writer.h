@@ -53,13 +53,21 @@ class PostgresWriter {
  private:
   using Batch = std::vector<CommitRequest>;
   using Answers = std::vector<std::optional<Error>>;
+  // Of executions, under which they are written to.
+  using Epochs = std::unordered_map<ExecutionRef, std::int64_t>;
+  // Another ownership may have made it longer.
+  struct KnownEnd {
+    std::int64_t epoch = 0;
+    std::int64_t sequence = 0;
+  };
   // What became of a transaction.
   struct Tried {
     enum class End {
       settled,  // all that has no answer is committed
       refused,  // a row of it is; nothing was committed
-      again,    // nothing was committed, and it may go better next time
-      failed,   // nothing was committed
+      held_up,  // another transaction has a row of it for longer than is waited; nothing was committed
+      again,   // nothing was committed, and it may go better next time
+      failed,  // nothing was committed
     };
     End end = End::settled;
     Error error;
@@ -75,12 +83,13 @@ class PostgresWriter {
   std::vector<std::size_t> keep_held(const Batch& batch, Answers& answers,
                                      const std::vector<std::size_t>& wanted, const PgResult& held);
   std::optional<Error> gap(const Batch& batch, const std::vector<std::size_t>& wanted,
-                           const PgResult* ends);
+                           const PgResult* ends, const Epochs& epochs);
   Tried after_failure(const PgFailure& failure, std::string_view doing);
   void roll_back();
   void add_rows(BatchRows& rows, const Transition& transition,
                 std::vector<ExecutionRef>& given_up) const;
-  void remember_ends(const Batch& batch, const std::vector<std::size_t>& written);
+  void remember_ends(const Batch& batch, const std::vector<std::size_t>& written,
+                     const Epochs& epochs);
   void fail(const CommitRequest& request, std::optional<Error>& answer, const Error& error);
   std::optional<std::int64_t> epoch_for(const CommitRequest& request) const;
   void report(const Batch& batch, const Answers& answers);
@@ -94,8 +103,8 @@ class PostgresWriter {
   PgPipeline pipeline_;
   StreamGate gate_;
   std::deque<CommitRequest> taken_;
-  std::vector<StateSnapshot> snapshots_;                 // of this batch
-  std::unordered_map<ExecutionRef, std::int64_t> ends_;  // of histories that grew lately
+  std::vector<StateSnapshot> snapshots_;             // of this batch
+  std::unordered_map<ExecutionRef, KnownEnd> ends_;  // of histories that grew lately
   std::int64_t last_marker_ = 0;
 
   CommitSink* sink_ = nullptr;
