@@ -89,10 +89,11 @@ void Shard::handle(Input input, const Timestamp now, Outputs& out) {
   now_ = now;
   out_ = &out;
   const std::size_t first_reply = out.replies.size();
+  // First: its evictions go out before the activations of this step.
+  leave_partitions();
   std::visit([this](auto&& value) { on(std::forward<decltype(value)>(value)); }, std::move(input));
   hand_keyed();
   run_ready();
-  leave_partitions();
   settle_old_hints();
   evict_surplus();
   look_for_mail();

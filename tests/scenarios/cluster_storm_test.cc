@@ -61,6 +61,14 @@ class ClusterStorm {
         return false;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(100 + random_() % 300));
+      for (const pid_t worker : workers_) {
+        int ended = 0;
+        if (waitpid(worker, &ended, WNOHANG) == 0) continue;
+        ADD_FAILURE() << "a worker ended by itself: " << ended;
+        kill(load, SIGKILL);
+        wait_for(load);
+        return false;
+      }
       if (faults_ < faults_max) break_something();
     }
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the load: " << status;
