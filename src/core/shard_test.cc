@@ -99,15 +99,42 @@ class Surroundings {
     give(Tick{});
   }
   // The process is gone; another one opens the store. Nothing is registered there.
-  void restart() {
+  void restart(const bool shared = false) {
     store_ = std::make_unique<MemoryStore>(MemoryStore::Mode::manual, data_);
     store_->start(sink_);
     shard_ = std::make_unique<Shard>(
-        ShardOptions{1, limits_},
+        ShardOptions{1, limits_, shared},
         [this](std::string_view, std::string_view) { return store_->next_execution_ref({}, {}); },
         [this] { return store_->next_inbox_id(); });
     asked.clear();
   }
+
+  // Another process, that shares the store with others: it owns nothing before it is given it.
+  void restart_among_others() {
+    restart(true);
+    register_workflow();
+    asked.loads.clear();
+  }
+  void take(const std::int64_t epoch) { give(PartitionTaken{{0, epoch}}); }
+  void lose(const std::int64_t epoch) { give(PartitionLost{{0, epoch}}); }
+  void want(const std::int64_t epoch, const DurationMs within) {
+    give(PartitionWanted{{0, epoch}, now + within});
+  }
+  // As another process puts it into the inbox, and waits for it.
+  InboxId put_mail(const std::string& id, const std::string& name) {
+    InboxRecord row;
+    row.id = store_->next_inbox_id();
+    row.tenant = kTenant;
+    row.execution_id = id;
+    row.event_id = "mail-" + std::to_string(row.id);
+    row.event_name = name;
+    row.payload = Payload::json("{}");
+    row.reply_to = "another";
+    row.accepted_at = now;
+    data_->inbox[row.id] = row;
+    return row.id;
+  }
+  const InboxRecord& row(const InboxId id) const { return data_->inbox.at(id); }
 
   // ---- answering what was asked; each says whether there was something
 
@@ -275,6 +302,158 @@ std::string charge_then_wait(Script& script) {
   script.wait_for({"Go"});
   script.wait_for({"End"});
   return receipt;
+}
+
+// ---- partitions
+
+TEST(ShardPartitions, WhatIsAnothersIsPassedOn) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.start("a");
+  around.submit("a", "Go");
+  around.await_end("a");
+  EXPECT_EQ(around.asked.elsewhere.size(), 3U);
+  EXPECT_TRUE(around.asked.replies.empty());
+  EXPECT_TRUE(around.asked.loads.empty());
+  around.asked.elsewhere.clear();
+  around.take(1);
+  around.start("a");
+  around.settle();
+  EXPECT_TRUE(around.asked.elsewhere.empty());
+  EXPECT_EQ(around.status("a"), ExecutionStatus::running);
+}
+
+// Its code is running when the partition is lost, and it is loaded anew under the next epoch before the result of
+// that comes: the result counts for nothing, and the event is delivered once.
+TEST(ShardPartitions, WhatWasUnderWayWhenOneWasLostCountsForNothing) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  around.start("a");
+  around.settle();
+  const InboxId event = around.put_mail("a", "Go");
+  around.give(MailPosted{});
+  ASSERT_TRUE(around.load_mail());
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const auto late = around.asked.activations.front().activation.execution;
+  around.asked.activations.clear();
+  around.lose(1);
+  around.take(2);
+  ASSERT_TRUE(around.load_mail());
+  ASSERT_TRUE(around.load());
+  around.give(ActivationResult{late});
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+  EXPECT_EQ(around.names("a", EventType::event_received), std::vector<std::string>{"Go"});
+  EXPECT_EQ(around.row(event).status, InboxStatus::completed);
+  ASSERT_EQ(around.asked.answers.size(), 1U);
+  EXPECT_EQ(around.asked.answers.front().row, event);
+}
+
+// A commit of before, whose outcome comes behind the next taking, neither releases nor fails what came since.
+TEST(ShardPartitions, OutcomesOfBeforeCountForNothing) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  const RequestId first = around.start("a");
+  ASSERT_TRUE(around.run_code());
+  ASSERT_EQ(around.asked.commits.size(), 1U);
+  const std::uint64_t id = around.asked.commits.front().id;
+  around.asked.commits.clear();
+  around.lose(1);
+  EXPECT_NE(around.error_told(first).find("outcome_unknown"), std::string::npos);
+  around.take(2);
+  around.asked.mail_loads.clear();
+  const RequestId second = around.start("b");
+  ASSERT_TRUE(around.run_code());
+  around.give(CommitOutcome{0, id, Error{ErrorCode::store_unavailable, "lost", {}}});
+  EXPECT_EQ(around.reply_to(second), nullptr);
+  ASSERT_EQ(around.asked.commits.size(), 1U);
+  EXPECT_EQ(around.asked.commits.front().epoch, 2);
+  ASSERT_TRUE(around.commit());
+  EXPECT_NE(around.reply_to(second), nullptr);
+}
+
+// It is left when what is under way has ended; what has not begun does not begin.
+TEST(ShardPartitions, OneThatIsWantedIsLeftAtRest) {
+  Surroundings around(charge_then_wait);
+  around.restart_among_others();
+  around.take(1);
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  const ActionTask task = *around.asked.actions.at(0).task;
+  around.want(1, 10'000);
+  around.advance_to_tick();
+  EXPECT_TRUE(around.asked.partitions_left.empty()) << "an attempt is under way";
+  around.submit("a", "Go");
+  EXPECT_EQ(around.asked.elsewhere.size(), 1U);
+  around.finish(task, "42");
+  around.settle();
+  around.advance_to_tick();
+  ASSERT_EQ(around.asked.partitions_left.size(), 1U);
+  EXPECT_EQ(around.asked.partitions_left.front(), (PartitionLease{0, 1}));
+  EXPECT_EQ(around.names("a", EventType::action_completed), std::vector<std::string>{"charge"});
+  EXPECT_EQ(around.cached(), 0U);
+}
+
+// Its time is up within the very step that would wake code: the instance is gone, and is not woken.
+TEST(ShardPartitions, OneIsLeftWhenTheTimeIsUp) {
+  Surroundings around(charge_then_wait);
+  around.restart_among_others();
+  around.take(1);
+  around.register_action("charge");
+  around.start("a");
+  around.settle();
+  const ActionTask task = *around.asked.actions.at(0).task;
+  around.want(1, 1'000);
+  around.now += 1'000;
+  around.finish(task, "42");
+  EXPECT_EQ(around.asked.partitions_left.size(), 1U);
+  EXPECT_EQ(around.asked.aborts.size(), 1U);
+  EXPECT_TRUE(around.asked.activations.empty());
+  around.take(2);
+  around.give(ResumeExecutions{{task.execution}});
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 2U) << "it runs again, under its key";
+  EXPECT_EQ(around.asked.actions.at(1).task->idempotency_key, task.idempotency_key);
+}
+
+TEST(ShardPartitions, AHintIsAcknowledgedWhenWhatItToldOfIsSettled) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  around.start("a");
+  around.settle();
+  around.put_mail("a", "Go");
+  around.give(HintsArrived{{{{0, kTenant, "a"}, 7, 1}}});
+  ASSERT_TRUE(around.load_mail());
+  ASSERT_TRUE(around.run_code());
+  EXPECT_TRUE(around.asked.hints_settled.empty()) << "it is not committed";
+  ASSERT_TRUE(around.commit());
+  EXPECT_EQ(around.asked.hints_settled, std::vector<HintReceipt>{7});
+  // One that tells of nothing.
+  around.give(HintsArrived{{{{0, kTenant, "a"}, 8, 1}}});
+  around.settle();
+  EXPECT_EQ(around.asked.hints_settled, (std::vector<HintReceipt>{7, 8}));
+}
+
+TEST(ShardPartitions, AnEventThatEndsItsWorkersIsSetAside) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  around.start("a");
+  around.settle();
+  const InboxId poison = around.put_mail("a", "Poison");
+  const InboxId other = around.put_mail("a", "Go");
+  around.give(HintsArrived{{{{0, kTenant, "a"}, 7, kHintDeliveriesMax + 1}}});
+  around.settle();
+  EXPECT_EQ(around.row(poison).status, InboxStatus::failed);
+  EXPECT_EQ(around.row(poison).payload, Payload::json("{}")) << "for whoever looks into it";
+  EXPECT_EQ(around.row(other).status, InboxStatus::completed);
+  ASSERT_EQ(around.asked.dead_letters.size(), 1U);
+  EXPECT_EQ(around.asked.dead_letters.front().row, poison);
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
 }
 
 // ---- loads

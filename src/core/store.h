@@ -68,7 +68,8 @@ struct Transition {
   std::vector<GraphActionChange> graph_actions_changed;
   std::vector<SyncPointRecord> sync_points_set;  // replaces one of the same graph and name
   std::vector<InboxRecord> inbox_added;
-  // Their payload is dropped. What was mail belongs to the execution from then on, if there is one.
+  // The payload of those that are in a history is dropped, that of those that failed stays. What was mail belongs to
+  // the execution from then on, if there is one.
   std::vector<InboxCompletion> inbox_completed;
 };
 

@@ -170,7 +170,7 @@ std::optional<Error> MemoryStore::apply(const Transition& transition) {
     record.status = completed.status;
     record.last_error = completed.last_error;
     record.answer = completed.answer;
-    record.payload = {};
+    if (completed.status != InboxStatus::failed) record.payload = {};
     if (record.execution == 0 && ref != 0) {
       record.execution = ref;
       record.execution_id.clear();

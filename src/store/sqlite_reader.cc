@@ -616,45 +616,8 @@ Result<std::optional<StateSnapshot>> SqliteReader::find_snapshot(const Execution
   return first<StateSnapshot>(**find, snapshot_of);
 }
 
-// --- the pool ---------------------------------------------------------------------------------
-
-Result<std::unique_ptr<SqliteReader>> SqliteReaderPool::take() {
-  {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock,
-                  [&] { return closed_ || !free_.empty() || opened_ < options_.readers_max; });
-    if (closed_) {
-      return Error{ErrorCode::closed, fmt::format("the store {} is closed", options_.path)};
-    }
-    if (!free_.empty()) {
-      auto reader = std::move(free_.back());
-      free_.pop_back();
-      return reader;
-    }
-    ++opened_;
-  }
-  auto reader = SqliteReader::open(options_);
-  if (!reader) {
-    const std::lock_guard lock{mutex_};
-    --opened_;
-    changed_.notify_all();
-  }
-  return reader;
-}
-
-void SqliteReaderPool::give_back(std::unique_ptr<SqliteReader> reader) {
-  const std::lock_guard lock{mutex_};
-  free_.push_back(std::move(reader));
-  changed_.notify_all();
-}
-
-void SqliteReaderPool::close() {
-  std::unique_lock lock{mutex_};
-  closed_ = true;
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return static_cast<int>(free_.size()) == opened_; });
-  free_.clear();
-  opened_ = 0;
-}
+SqliteReaderPool::SqliteReaderPool(const SqliteStoreOptions& options)
+    : ConnectionPool([options] { return SqliteReader::open(options); }, options.readers_max,
+                     fmt::format("the store {}", options.path)) {}
 
 }  // namespace pawl

@@ -3,12 +3,11 @@
 // Reading the store over a few connections, each used by one caller at a time. What is read is
 // committed, and of one moment for each call.
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "core/store.h"
+#include "store/connection_pool.h"
 #include "store/sqlite_connection.h"
 #include "store/sqlite_store.h"
 
@@ -82,38 +81,9 @@ class SqliteReader {
   std::vector<SqliteStatement> statements_;
 };
 
-// Thread-safe.
-class SqliteReaderPool {
+class SqliteReaderPool : public ConnectionPool<SqliteReader> {
  public:
-  explicit SqliteReaderPool(SqliteStoreOptions options) : options_{std::move(options)} {}
-
-  // Runs `read` on a reader that is free, opening one if there may be more, else waiting.
-  template <class Read>
-  auto with(Read read) -> decltype(read(std::declval<SqliteReader&>())) {
-    auto reader = take();
-    if (!reader) {
-      return reader.error();
-    }
-    auto result = read(**reader);
-    give_back(std::move(*reader));
-    return result;
-  }
-
-  // Waits for reads under way, and closes the connections; later reads answer `closed`.
-  void close();
-
- private:
-  Result<std::unique_ptr<SqliteReader>> take();
-  void give_back(std::unique_ptr<SqliteReader> reader);
-
-  const SqliteStoreOptions options_;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::vector<std::unique_ptr<SqliteReader>> free_;
-  int opened_ = 0;
-  bool closed_ = false;
+  explicit SqliteReaderPool(const SqliteStoreOptions& options);
 };
 
 }  // namespace pawl

@@ -54,7 +54,8 @@ constexpr std::string_view kInsertInbox =
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 constexpr std::string_view kCompleteInbox =
     "UPDATE workflow_event_processing SET status = ?2, last_error = ?3, answer = ?4, "
-    "payload = NULL, encoding = NULL, "
+    "payload = CASE ?2 WHEN 'failed' THEN payload END, "
+    "encoding = CASE ?2 WHEN 'failed' THEN encoding END, "
     "execution = CASE execution WHEN 0 THEN ?5 ELSE execution END WHERE id = ?1";
 
 constexpr std::string_view kInsertSnapshot =

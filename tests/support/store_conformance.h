@@ -392,7 +392,7 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   auto& self = *this;
   const auto ref = self.start("wf-1");
   std::vector<InboxId> ids;
-  for (int number = 0; number < 3; ++number) {
+  for (int number = 0; number < 4; ++number) {
     InboxRecord event;
     event.id = self.store->next_inbox_id();
     event.execution = ref;
@@ -415,15 +415,17 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   EXPECT_LT(ids[1], ids[2]);
   auto stored = self.store->load_execution(ref, kWholeHistory);
   ASSERT_TRUE(stored && *stored);
-  ASSERT_EQ((*stored)->inbox.size(), 2u);
+  ASSERT_EQ((*stored)->inbox.size(), 3u);
   EXPECT_EQ((*stored)->inbox[0].event_id, "evt-0");
   EXPECT_EQ((*stored)->inbox[1].event_id, "evt-1");
+  EXPECT_EQ((*stored)->inbox[2].event_id, "evt-3");
 
   Transition transition;
   transition.execution = ref;
   transition.tenant = "acme";
   transition.inbox_completed = {{ids[0], InboxStatus::failed, "no", ""},
-                                {ids[1], InboxStatus::completed, "", "{\"a\":1}"}};
+                                {ids[1], InboxStatus::completed, "", "{\"a\":1}"},
+                                {ids[3], InboxStatus::failed, "nobody took it", ""}};
   ASSERT_FALSE(self.commit(transition));
   stored = self.store->load_execution(ref, kWholeHistory);
   EXPECT_TRUE((*stored)->inbox.empty());
@@ -432,6 +434,10 @@ TYPED_TEST_P(StoreConformance, InboxRowsAreOpenUntilCompleted) {
   EXPECT_EQ((*row)->status, InboxStatus::completed);
   EXPECT_EQ((*row)->answer, "{\"a\":1}");
   EXPECT_TRUE((*row)->payload.is_none()) << "the history has it";
+  row = self.store->find_inbox(ref, "key-3");
+  ASSERT_TRUE(row && *row);
+  EXPECT_EQ((*row)->last_error, "nobody took it");
+  EXPECT_EQ((*row)->payload, Payload::json("1")) << "nobody else has it";
   row = self.store->find_inbox(ref, "key-2");
   ASSERT_TRUE(row && *row);
   EXPECT_EQ((*row)->answer, "{\"a\":2}");

@@ -624,32 +624,12 @@ Result<std::optional<StateSnapshot>> PostgresReader::find_snapshot(const Executi
       snapshot_of);
 }
 
-// ---- the pool
-
-Result<std::unique_ptr<PostgresReader>> PostgresReaders::take() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return closed_ || in_use_ < most_; });
-  if (closed_) return Error{ErrorCode::closed, "the store is closed", {}};
-  ++in_use_;
-  if (free_.empty()) return std::make_unique<PostgresReader>(parameters_);
-  auto reader = std::move(free_.back());
-  free_.pop_back();
-  return reader;
-}
-
-void PostgresReaders::give_back(std::unique_ptr<PostgresReader> reader) {
-  const std::lock_guard lock(mutex_);
-  --in_use_;
-  free_.push_back(std::move(reader));
-  changed_.notify_all();
-}
-
-void PostgresReaders::close() {
-  std::unique_lock lock(mutex_);
-  closed_ = true;
-  changed_.notify_all();
-  changed_.wait(lock, [this] { return in_use_ == 0; });
-  free_.clear();
-}
+PostgresReaders::PostgresReaders(const PostgresParameters& parameters, const int most)
+    // It connects when it is first used.
+    : ConnectionPool(
+          [parameters]() -> Result<std::unique_ptr<PostgresReader>> {
+            return std::make_unique<PostgresReader>(parameters);
+          },
+          most, "the store") {}
 
 }  // namespace pawl

@@ -3,9 +3,7 @@
 // Reading the store over a few connections, each used by one caller at a time. What is read is committed, and
 // of one moment for each call. A connection that is lost is replaced once in each call.
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "core/store.h"
 #include "postgres/store/leases.h"
 #include "postgres/store/pipeline.h"
+#include "store/connection_pool.h"
 
 namespace pawl {
 
@@ -59,35 +58,9 @@ class PostgresReader {
   PgPipeline pipeline_;
 };
 
-class PostgresReaders {
+class PostgresReaders : public ConnectionPool<PostgresReader> {
  public:
-  PostgresReaders(PostgresParameters parameters, int most)
-      : parameters_(std::move(parameters)), most_(most) {}
-
-  template <class Read>
-  auto with(Read read) -> decltype(read(std::declval<PostgresReader&>())) {
-    auto reader = take();
-    if (!reader) return reader.error();
-    auto result = read(**reader);
-    give_back(std::move(*reader));
-    return result;
-  }
-
-  // Waits for those who read.
-  void close();
-
- private:
-  Result<std::unique_ptr<PostgresReader>> take();
-  void give_back(std::unique_ptr<PostgresReader> reader);
-
-  const PostgresParameters parameters_;
-  const int most_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::vector<std::unique_ptr<PostgresReader>> free_;
-  int in_use_ = 0;
-  bool closed_ = false;
+  PostgresReaders(const PostgresParameters& parameters, int most);
 };
 
 }  // namespace pawl

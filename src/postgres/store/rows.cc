@@ -165,7 +165,8 @@ constexpr PgStatement kInsertInbox{
 constexpr PgStatement kCompleteInbox{
     "complete_inbox",
     "UPDATE workflow_event_processing x SET status = r.status, last_error = r.last_error, "
-    "answer = r.answer, payload = NULL, encoding = NULL, "
+    "answer = r.answer, payload = CASE r.status WHEN 'failed' THEN x.payload END, "
+    "encoding = CASE r.status WHEN 'failed' THEN x.encoding END, "
     "execution = CASE x.execution WHEN 0 THEN r.execution ELSE x.execution END "
     "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[]) "
     "AS r(id, status, last_error, answer, execution) WHERE x.id = r.id AND "
@@ -547,7 +548,8 @@ void BatchRows::queue_inbox(PgPipeline& pipeline, std::vector<BatchStatement>& w
     added[8].add(std::string_view(record.event_name));
     added[9].add(to_string(done ? row.completed->status : record.status));
     added[10].add(std::int32_t{record.attempts});
-    add_payload(added[11], added[12], done ? Payload{} : record.payload);
+    const bool in_history = done && row.completed->status != InboxStatus::failed;
+    add_payload(added[11], added[12], in_history ? Payload{} : record.payload);
     added[13].add_optional(record.attributes);
     added[14].add_optional(record.user_id);
     added[15].add_optional(record.idempotency_key);
