@@ -371,6 +371,18 @@ TEST_F(PostgresStoreTest, TablesOfANewerVersionAreRefusedAndLeftAsTheyWere) {
   EXPECT_EQ(sql("SELECT count(*) FROM workflow_partitions WHERE owner IS NOT NULL"), "0");
 }
 
+// Plans are made when the store is empty, and kept: one that would read all of a tenant for an id looks as good then.
+TEST_F(PostgresStoreTest, AnIdIsLookedUpByItsOwnIndexWhileTheStoreIsEmpty) {
+  open();
+  const std::string settings =
+      "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; ";
+  const std::string plan =
+      sql(settings +
+          "PREPARE look(text, text) AS SELECT execution FROM workflow_executions WHERE "
+          "tenant = $1 AND execution_id = $2; EXPLAIN EXECUTE look('a', 'b')");
+  EXPECT_NE(plan.find("workflow_executions_tenant_execution_id_key"), std::string::npos) << plan;
+}
+
 TEST_F(PostgresStoreTest, WhatPeopleAskInSql) {
   open();
   Transition transition = start_of("order-1");

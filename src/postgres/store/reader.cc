@@ -149,7 +149,8 @@ constexpr PgStatement kSyncPoints{"sync_points_of",
 constexpr PgStatement kList{
     "list",
     "SELECT " EXECUTION_COLUMNS
-    " FROM workflow_executions WHERE tenant = $1::text AND execution < $2::bigint AND "
+    " FROM workflow_executions WHERE tenant COLLATE \"C\" = $1::text AND execution < $2::bigint "
+    "AND "
     "($3::text IS NULL OR workflow_name = $3::text) AND ($4::text IS NULL OR status = $4::text) "
     "ORDER BY execution DESC LIMIT $5::bigint"};
 // An index has these few.
