@@ -25,6 +25,9 @@ constexpr std::chrono::milliseconds kPauseMax = 500ms;
 constexpr PgStatement kNumbers{
     "mail_numbers", "SELECT nextval('workflow_mail_ids') FROM generate_series(1, $1::bigint)"};
 
+// Each look is a subquery of its own that gives one row at most: joined, or as EXISTS, a plan that was made while the tables
+// were small goes through all of them for each row that is put there.
+//
 // Not there: who sends to an execution that is unknown, or has ended; a second one under a key. Twice, where it is not
 // known whether the first time worked: the number is there already.
 constexpr PgStatement kPut{
@@ -38,15 +41,16 @@ constexpr PgStatement kPut{
     "$7::text[], $8::bytea[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[], "
     "$14::timestamptz[], $15::boolean[]) AS u(id, partition, tenant, execution_id, kind, event_id, "
     "event_name, payload, encoding, attributes, user_id, key, reply_to, created_at, to_known) "
-    "LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.execution_id "
+    "LEFT JOIN LATERAL (SELECT execution, status FROM workflow_executions e WHERE "
+    "e.tenant = u.tenant AND e.execution_id = u.execution_id LIMIT 1) x ON true "
     "WHERE CASE WHEN NOT u.to_known THEN x.execution IS NULL "
-    "WHEN x.execution IS NULL THEN EXISTS (SELECT FROM workflow_event_processing s WHERE "
+    "WHEN x.execution IS NULL THEN coalesce((SELECT true FROM workflow_event_processing s WHERE "
     "s.execution = 0 AND s.tenant = u.tenant AND s.execution_id = u.execution_id AND "
     "s.kind = 'start' AND s." INBOX_OPEN
-    ") ELSE x.status IN ('running', 'paused', 'stuck') OR "
+    " LIMIT 1), false) ELSE x.status IN ('running', 'paused', 'stuck') OR "
     "u.kind = 'try_again' AND x.status = 'failed' END "
-    "AND (u.key IS NULL OR NOT EXISTS (SELECT FROM workflow_event_processing k WHERE "
-    "k.execution = x.execution AND k.execution > 0 AND k.idempotency_key = u.key)) "
+    "AND (u.key IS NULL OR (SELECT true FROM workflow_event_processing k WHERE "
+    "k.execution = x.execution AND k.execution > 0 AND k.idempotency_key = u.key LIMIT 1) IS NULL) "
     "ORDER BY u.id ON CONFLICT DO NOTHING RETURNING id"};
 
 // Those under whose key another one came before: its row may have been taken into a history, and with that out of the
@@ -55,18 +59,21 @@ constexpr PgStatement kFirst{
     "first_of_key",
     "SELECT u.id, k.id, k.event_id, k.status, k.answer "
     "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS u(id, tenant, execution_id, "
-    "key) JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.execution_id "
-    "JOIN workflow_event_processing k ON k.execution = x.execution AND k.execution > 0 AND "
-    "k.idempotency_key = u.key AND k.id <> u.id"};
+    "key) CROSS JOIN LATERAL (SELECT execution FROM workflow_executions e WHERE "
+    "e.tenant = u.tenant AND e.execution_id = u.execution_id LIMIT 1) x "
+    "CROSS JOIN LATERAL (SELECT * FROM workflow_event_processing a WHERE "
+    "a.execution = x.execution AND a.execution > 0 AND a.idempotency_key = u.key LIMIT 1) k "
+    "WHERE k.id <> u.id"};
 
 // Why they are not there.
 constexpr PgStatement kWhy{
     "why_no_mail",
     "SELECT u.id, x.status, x.input_digest, k.id, k.event_id, k.status, k.answer, "
-    "EXISTS (SELECT FROM workflow_event_processing own WHERE own.id = u.id) "
-    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS u(id, tenant, execution_id, "
-    "key) "
-    "LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.execution_id "
+    "coalesce((SELECT true FROM workflow_event_processing own WHERE own.id = u.id LIMIT 1), false) "
+    "FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) "
+    "AS u(id, tenant, execution_id, key) "
+    "LEFT JOIN LATERAL (SELECT execution, status, input_digest FROM workflow_executions e WHERE "
+    "e.tenant = u.tenant AND e.execution_id = u.execution_id LIMIT 1) x ON true "
     "LEFT JOIN LATERAL (SELECT * FROM (SELECT * FROM workflow_event_processing a WHERE "
     "a.execution = x.execution AND a.execution > 0 AND a.idempotency_key = u.key UNION ALL "
     "SELECT * FROM workflow_event_processing b WHERE b.execution = 0 AND b.tenant = u.tenant AND "

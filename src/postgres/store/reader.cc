@@ -116,11 +116,11 @@ constexpr PgStatement kMail{
 constexpr PgStatement kStatuses{
     // One whose start is still to be taken up is on its way.
     "statuses",
-    "SELECT coalesce(x.status, CASE WHEN EXISTS (SELECT FROM workflow_event_processing s WHERE "
+    "SELECT coalesce((SELECT x.status FROM workflow_executions x WHERE x.tenant = u.tenant AND "
+    "x.execution_id = u.id LIMIT 1), (SELECT 'running' FROM workflow_event_processing s WHERE "
     "s.execution = 0 AND s.tenant = u.tenant AND s.execution_id = u.id AND s.kind = 'start' AND "
     "s." INBOX_OPEN
-    ") THEN 'running' END) FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(tenant, id, "
-    "at) LEFT JOIN workflow_executions x ON x.tenant = u.tenant AND x.execution_id = u.id "
+    " LIMIT 1)) FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(tenant, id, at) "
     "ORDER BY u.at"};
 constexpr PgStatement kSettledMail{
     "settled_mail",
