@@ -1,5 +1,6 @@
 #include "postgres/store/numbers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "postgres/store/columns.h"
@@ -65,7 +66,9 @@ PgOutcome<void> PostgresNumbers::learn(PgPipeline& pipeline,
   const std::lock_guard lock(mutex_);
   for (int row = 0; row < PQntuples(answers->front().get()); ++row) {
     const PgRow last(answers->front().get(), row);
-    last_executions_[static_cast<int>(last.integer(0))] = last.integer(1);
+    // Never back: what was given out here and is not committed is still in somebody's hands.
+    ExecutionRef& known = last_executions_[static_cast<int>(last.integer(0))];
+    known = std::max(known, ExecutionRef{last.integer(1)});
   }
   return {};
 }

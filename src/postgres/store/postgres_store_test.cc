@@ -267,6 +267,19 @@ TEST_F(PostgresStoreTest, AHistoryThatAnotherWorkerMadeLongerIsGoneOnWith) {
   EXPECT_FALSE(error) << error->message;
 }
 
+// What it stood for may not be committed, and is still in memory when the partition comes back.
+TEST_F(PostgresStoreTest, ANumberThatWasGivenOutIsNotGivenAgain) {
+  open({.worker = "w1", .partitions = 1, .lease = 500ms});
+  ASSERT_FALSE(driver_->commit_and_wait({start_of("order-1")}));
+  store_->next_execution_ref("acme", "order-2");
+  const ExecutionRef last = store_->next_execution_ref("acme", "order-3");
+  sql("UPDATE workflow_partitions SET owner = 'another', epoch = epoch + 1, "
+      "expires_at = clock_timestamp()");
+  while (sql("SELECT owner FROM workflow_partitions") != "w1") std::this_thread::sleep_for(10ms);
+  driver_->wait_for_partitions(1);
+  EXPECT_GT(store_->next_execution_ref("acme", "order-4"), last);
+}
+
 TEST_F(PostgresStoreTest, WorkersShareThePartitionsAsTheyComeAndGo) {
   open({.partitions = 16, .lease = 500ms});
   auto second = open_postgres_store({.conninfo = conninfo_, .lease = 500ms});
