@@ -508,6 +508,8 @@ class Shard {
   bool is_owned(int partition) const;
   bool takes(int partition) const;  // owned, and not to be left
   bool is_draining(const Execution& execution) const;
+  // It is not done here. Also where the number for a new execution turns out to be given already: then another worker
+  // owns the partition, and that is still to be heard of.
   void leave(const Work& work);
   void lose(int partition);
   void lose(Execution& execution);

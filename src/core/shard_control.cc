@@ -405,6 +405,7 @@ void Shard::take_fork(Execution& execution, const ForkPrepared& fork) {
 void Shard::begin(ForkPrepared fork) {
   ExecutionRecord record = std::move(fork.source);
   record.ref = next_ref_(fork.fork.tenant, fork.fork.fork_id);
+  if (find(record.ref) != nullptr) return leave(Work{std::move(fork)});
   record.execution_id = fork.fork.fork_id;
   record.status = ExecutionStatus::running;
   record.condition = Condition::none;

@@ -317,6 +317,11 @@ void Shard::install(HistoryReading reading, Queue<Work> work) {
   StoredExecution& stored = reading.stored();
   const ExecutionRef ref = stored.record.ref;
   if (Execution* const present = find(ref)) {
+    if (present->fold.record().execution_id != stored.record.execution_id) {
+      // One that was begun here under a number that a new owner has given to this one.
+      for (const Work& item : work) leave(item);
+      return;
+    }
     for (Work& item : work) present->work.push_back(std::move(item));
     return proceed(*present);
   }

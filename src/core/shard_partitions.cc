@@ -223,7 +223,7 @@ void Shard::lose(Execution& execution) {
   forget(execution);
 }
 
-// It is not done here. Mail lies in the store, and so does what else nobody waits for.
+// Mail lies in the store, and so does what else nobody waits for.
 void Shard::leave(const Work& work) {
   if (mail_of(work) != 0) return;
   const auto pass = [this](auto call) {

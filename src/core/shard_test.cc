@@ -104,10 +104,17 @@ class Surroundings {
     store_->start(sink_);
     shard_ = std::make_unique<Shard>(
         ShardOptions{1, limits_, shared},
-        [this](std::string_view, std::string_view) { return store_->next_execution_ref({}, {}); },
+        [this](std::string_view, std::string_view) {
+          const ExecutionRef given = std::exchange(next_number, 0);
+          return given != 0 ? given : store_->next_execution_ref({}, {});
+        },
         [this] { return store_->next_inbox_id(); });
     asked.clear();
   }
+
+  // That of the next execution, where it is not the store's choice.
+  ExecutionRef next_number = 0;
+  ExecutionRef ref_of(const std::string& id) const { return data_->by_id.at({kTenant, id}); }
 
   // Another process, that shares the store with others: it owns nothing before it is given it.
   void restart_among_others() {
@@ -372,6 +379,35 @@ TEST(ShardPartitions, OutcomesOfBeforeCountForNothing) {
   EXPECT_EQ(around.asked.commits.front().epoch, 2);
   ASSERT_TRUE(around.commit());
   EXPECT_NE(around.reply_to(second), nullptr);
+}
+
+// It was stopped for longer than its lease: the new owner has given the number that comes next here to an execution
+// of its own.
+TEST(ShardPartitions, ANumberThatAnotherOwnerHasGivenStandsForHisExecution) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  around.start("his");
+  around.settle();
+  const ExecutionRef number = around.ref_of("his");
+  around.next_number = number;
+  around.start("ours");
+  ASSERT_EQ(around.asked.elsewhere.size(), 1U) << "it is for him to start";
+  around.settle();
+  EXPECT_EQ(around.status("his"), ExecutionStatus::running);
+
+  // The other way around: ours is begun when his is read.
+  around.restart_among_others();
+  around.take(2);
+  around.next_number = number;
+  around.start("ours");
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const RequestId event = around.submit("his", "Go");
+  ASSERT_TRUE(around.load());
+  EXPECT_EQ(around.asked.elsewhere.size(), 1U) << "it is for him to take";
+  EXPECT_EQ(around.reply_to(event), nullptr);
+  ASSERT_TRUE(around.run_code());
+  around.lose(2);
 }
 
 // It is left when what is under way has ended; what has not begun does not begin.

@@ -230,6 +230,7 @@ void Shard::begin(const StartRequested& input) {
   const Catalog::Workflow* const workflow = catalog_.find_workflow(start.workflow, start.version);
   ExecutionRecord record;
   record.ref = next_ref_(start.tenant, start.execution_id);
+  if (find(record.ref) != nullptr) return leave(Work{input});
   record.tenant = start.tenant;
   record.execution_id = start.execution_id;
   record.workflow = start.workflow;
