@@ -338,6 +338,9 @@ struct ActivationResult {
   // stuck with this as its report; nothing of the activation is recorded.
   std::optional<std::string> violation;
   std::optional<std::size_t> taken = std::nullopt;  // index of the offer that a filter said yes to
+  // The instance is gone, with the process that had it: nothing else here counts. The execution is loaded and its
+  // code rebuilt as after a restart.
+  bool lost = false;
   // Of the commands, by index; it may end before they do.
   std::vector<CallSite> sites = {};
 };

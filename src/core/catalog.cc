@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/name.h"
+#include "core/lent_work.h"
 
 namespace pawl {
 namespace {
@@ -51,21 +52,42 @@ bool version_less(std::string_view left, std::string_view right) {
   return left.front() == '-';
 }
 
-void Catalog::add_workflow(const std::string& name, const std::string& version, const HostId host) {
+bool Catalog::add_workflow(const std::string& name, const std::string& version, const HostId host) {
   auto& versions = workflows_[name];
   const auto at = std::lower_bound(versions.begin(), versions.end(), version,
                                    [](const Workflow& known, const std::string& added) {
                                      return version_less(known.version, added);
                                    });
-  if (at != versions.end() && at->version == version) {
-    at->host = host;
-  } else {
+  if (at == versions.end() || at->version != version) {
     versions.insert(at, Workflow{version, host});
+    return true;
   }
+  if (host == kOtherWorkers && at->host != kOtherWorkers) return false;
+  at->host = host;
+  return true;
 }
 
-void Catalog::add_action(const std::string& name, const ActionOptions& options, const HostId host) {
-  actions_.insert_or_assign(meeting_name(name), Action{name, options, host});
+bool Catalog::add_action(const std::string& name, const ActionOptions& options, const HostId host) {
+  const auto [known, fresh] = actions_.try_emplace(meeting_name(name));
+  if (!fresh && host == kOtherWorkers && known->second.host != kOtherWorkers) return false;
+  known->second = Action{name, options, host};
+  return true;
+}
+
+void Catalog::withdraw_workflow(const std::string_view name, const std::string_view version) {
+  const auto found = workflows_.find(name);
+  if (found == workflows_.end()) return;
+  std::erase_if(found->second, [version](const Workflow& known) {
+    return known.version == version && known.host == kOtherWorkers;
+  });
+  if (found->second.empty()) workflows_.erase(found);
+}
+
+void Catalog::withdraw_action(const std::string_view name) {
+  const auto found = actions_.find(meeting_name(name));
+  if (found != actions_.end() && found->second.host == kOtherWorkers) {
+    found->second.withdrawn = true;
+  }
 }
 
 const Catalog::Workflow* Catalog::find_workflow(const std::string_view name,
@@ -80,6 +102,11 @@ const Catalog::Workflow* Catalog::find_workflow(const std::string_view name,
 }
 
 const Catalog::Action* Catalog::find_action(const std::string_view name) const {
+  const Action* const known = find_known_action(name);
+  return known == nullptr || known->withdrawn ? nullptr : known;
+}
+
+const Catalog::Action* Catalog::find_known_action(const std::string_view name) const {
   const auto found = actions_.find(meeting_name(name));
   return found == actions_.end() ? nullptr : &found->second;
 }
@@ -92,7 +119,9 @@ std::vector<std::string> Catalog::workflow_names() const {
 
 std::vector<std::string> Catalog::action_names() const {
   std::vector<std::string> names;
-  for (const auto& [meeting, action] : actions_) names.push_back(action.name);
+  for (const auto& [meeting, action] : actions_) {
+    if (!action.withdrawn) names.push_back(action.name);
+  }
   return names;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// What is registered in this process: which host has the code of which workflow and action.
+// What is registered, in this process or at other workers: which host has the code of which workflow and action.
 
 #include <cstdint>
 #include <map>
@@ -26,15 +26,22 @@ class Catalog {
     std::string name;  // as registered
     ActionOptions options;
     HostId host = 0;
+    bool withdrawn = false;
   };
 
-  void add_workflow(const std::string& name, const std::string& version, HostId host);
-  void add_action(const std::string& name, const ActionOptions& options, HostId host);
+  // False: it is registered in this process, which goes before what other workers have.
+  bool add_workflow(const std::string& name, const std::string& version, HostId host);
+  bool add_action(const std::string& name, const ActionOptions& options, HostId host);
+  // No other worker has it any more.
+  void withdraw_workflow(std::string_view name, std::string_view version);
+  void withdraw_action(std::string_view name);
 
   // An empty version asks for the highest one.
   const Workflow* find_workflow(std::string_view name, std::string_view version) const;
-  // By any casing.
+  // By any casing. What is withdrawn is not found.
   const Action* find_action(std::string_view name) const;
+  // How it was registered last. It stays where it is.
+  const Action* find_known_action(std::string_view name) const;
 
   std::vector<std::string> workflow_names() const;
   std::vector<std::string> action_names() const;

@@ -34,6 +34,7 @@ void Outputs::clear() {
   replies.clear();
   elsewhere.clear();
   answers.clear();
+  lent.clear();
   hints.clear();
   hints_settled.clear();
   dead_letters.clear();
@@ -61,6 +62,7 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.replies, step.replies);
   move_over(batch.elsewhere, step.elsewhere);
   move_over(batch.answers, step.answers);
+  move_over(batch.lent, step.lent);
   move_over(batch.hints, step.hints);
   move_over(batch.hints_settled, step.hints_settled);
   move_over(batch.dead_letters, step.dead_letters);
@@ -209,7 +211,7 @@ void Shard::on(ForkPrepared input) {
 // ---- registrations
 
 void Shard::on(WorkflowRegistered input) {
-  catalog_.add_workflow(input.name, input.version, input.host);
+  if (!catalog_.add_workflow(input.name, input.version, input.host)) return;
   ++registrations_[input.name];
   const auto first = without_code_.lower_bound({input.name, 0});
   auto last = first;
@@ -235,7 +237,7 @@ void Shard::on(WorkflowRegistered input) {
 }
 
 void Shard::on(ActionRegistered input) {
-  catalog_.add_action(input.name, input.options, input.host);
+  if (!catalog_.add_action(input.name, input.options, input.host)) return;
   host_queues_[input.host].capacity = input.host_capacity;
   host_queues_[input.host].reports_begin = input.host_reports_begin;
   const std::string meeting = meeting_name(input.name);
@@ -339,6 +341,8 @@ void Shard::release(Held held) {
       if (!std::holds_alternative<InboxEvent>(item)) give(ref, std::move(item));
     }
     if (retry_stuck_.contains(ref)) load(ref);
+  } else if (execution->instance_lost) {
+    lose_instance(*execution);
   } else if ((execution->fold.ended() || execution->steps_due ||
               !execution->attempts_waiting.empty()) &&
              execution->phase == Execution::Phase::idle) {

@@ -33,6 +33,7 @@
 #include "core/execution_fold.h"
 #include "core/hint_bus.h"
 #include "core/history_reading.h"
+#include "core/lent_work.h"
 #include "core/ready_queue.h"
 #include "core/replay.h"
 #include "core/store.h"
@@ -210,6 +211,37 @@ struct ActionRegistered {
   bool host_reports_begin = false;                          // ActionHost::reports_begin()
 };
 
+// Another worker asks for it, or for what it asked for to be dropped: of LentWork, what an owner sends.
+struct LentWorkArrived {
+  std::string worker;
+  LentWork work;
+};
+
+// No other worker has it any more.
+struct WorkflowWithdrawn {
+  std::string name;
+  std::string version;
+};
+
+struct ActionWithdrawn {
+  std::string name;
+};
+
+// Instances of workflow code that another worker had.
+struct InstancesGone {
+  std::vector<ExecutionRef> executions;
+};
+
+// Attempts that another worker was to run: whether they began is not known. They are handed out again.
+struct AttemptsGone {
+  struct Attempt {
+    AttemptId id = 0;
+    ExecutionRef execution = 0;
+    Position position = 0;
+  };
+  std::vector<Attempt> attempts;
+};
+
 // The engine closes: nothing new begins here any more, and what was promised is brought to its end.
 // See Shard::drained().
 struct DrainRequested {
@@ -225,7 +257,8 @@ using Input =
                  MailLoaded, TimersLoaded, InboxFound, ActionResultFound, WorkflowRegistered,
                  ActionRegistered, DrainRequested, Tick, ActivationResult, ActionBegun,
                  ActionHeartbeat, ActionOutcome, CommitOutcome, ActionCompletionGiven,
-                 PartitionTaken, PartitionWanted, PartitionLost, HintsArrived>;
+                 PartitionTaken, PartitionWanted, PartitionLost, HintsArrived, LentWorkArrived,
+                 WorkflowWithdrawn, ActionWithdrawn, InstancesGone, AttemptsGone>;
 
 // ---- outputs
 
@@ -285,6 +318,12 @@ struct CallElsewhere {
       call;
 };
 
+// What came of work that another worker asked for.
+struct LentWorkAnswer {
+  std::string worker;
+  LentWork work;
+};
+
 // Carried out in the order of the members.
 struct Outputs {
   std::vector<Evict> evictions;
@@ -301,7 +340,8 @@ struct Outputs {
   std::vector<Reply> replies;
   std::vector<CallElsewhere> elsewhere;
   std::vector<AnswerHint> answers;  // to those who sent mail from elsewhere, and wait
-  std::vector<Hint> hints;          // mail was sent to executions of other workers
+  std::vector<LentWorkAnswer> lent;
+  std::vector<Hint> hints;  // mail was sent to executions of other workers
   std::vector<HintReceipt> hints_settled;
   std::vector<DeadLetter> dead_letters;
   std::vector<PartitionLease> partitions_left;
@@ -415,6 +455,8 @@ class Shard {
     Timestamp beat_by = 0;       // 0: it may be silent
     Timestamp deadline = 0;      // the sooner of the two
     Payload progress = {};       // what it has told last
+    // The worker that it is run for, and its number there; none: it is our own.
+    std::pair<std::string, AttemptId> lent_to = {};
     // Once it is handed out: what it counts for.
     InFlight::iterator tenant = {};
     const Catalog::Action* action = nullptr;
@@ -461,6 +503,11 @@ class Shard {
   void on(PageLoaded input);
   void on(const MailPosted& input);
   void on(HintsArrived input);
+  void on(LentWorkArrived input);
+  void on(const WorkflowWithdrawn& input);
+  void on(const ActionWithdrawn& input);
+  void on(const InstancesGone& input);
+  void on(const AttemptsGone& input);
   void on(MailLoaded input);
   void on(TimersLoaded input);
   void on(InboxFound input);
@@ -661,12 +708,14 @@ class Shard {
   void run_ready();
   bool run_next(HostId host);
   bool may_begin(const std::string& tenant, const Catalog::Action& action);
-  // Puts it in line for its host. The task's attempt and key are set.
-  void hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> task);
+  // Puts it in line for a host. The task's attempt and key are set.
+  void hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> task, HostId host);
   void finish_attempt(AttemptKey key, std::variant<Payload, Failure> outcome);
   void start_clock(AttemptKey key, Attempt& attempt);
   void await_beat(AttemptKey key, Attempt& attempt);
   void end_attempt(AttemptKey key);
+  // Its handler is told to stop, and what it answers is ignored. Nothing, where there is no such attempt.
+  void call_off(AttemptKey key);
   void abandon_attempts(ExecutionRef ref);
   void without_handler_erase(ExecutionRef ref);
   // How long an action may take: see shard_limits.cc.
@@ -682,6 +731,27 @@ class Shard {
   void defer(Execution& execution, const AttemptFinished& finished);
   void tell_completed(Execution& execution, AttemptFinished& finished);
   void refuse_completion(Execution& execution, RequestId request, InboxId mail);
+  // For other workers, and by them: see shard_lent.cc.
+  struct LentCode {
+    std::string worker;  // that it runs for
+    LentInstance instance = 0;
+    HostId host = 0;
+
+    bool is(const std::string& of, const LentInstance number) const {
+      return worker == of && instance == number;
+    }
+  };
+  void run_lent_code(const std::string& worker, RunCode work);
+  bool return_lent_result(ActivationResult& result);
+  void drop_lent_code(std::map<ExecutionRef, LentCode>::iterator lent);
+  void run_lent_attempt(const std::string& worker, ActionTask task);
+  void return_attempt(AttemptKey key, std::variant<Payload, Failure> outcome, bool deferred);
+  bool return_unbegun(AttemptKey key);
+  void drop_all_lent(const std::string& worker);
+  void drop_lent_of(int partition);
+  void lose_instance(Execution& execution);
+  // Puts the outcome of an action, which the transition in the making records, back to what waits.
+  static void take_back(Execution& execution, const ActionJob& finished);
   // Outside of executions, and under a key of the caller's: see shard_detached.cc.
   DetachedAction& add_detached(std::string key, ExecuteActionRequest action, std::string digest);
   void ask_keyed(Execution& execution, Position position, const PendingAction& action);
@@ -807,6 +877,11 @@ class Shard {
   std::map<AttemptKey, std::string> keyed_;
   std::deque<AttemptFinished> keyed_ended_;                   // to be handed to them
   std::set<std::pair<Timestamp, AttemptKey>> keyed_retries_;  // to ask again then
+
+  // For other workers: instances that live, results that are owed by the hosts here, in their order, and attempts.
+  std::map<ExecutionRef, LentCode> lent_code_;
+  std::unordered_map<ExecutionRef, std::deque<std::pair<std::string, LentInstance>>> lent_owed_;
+  std::map<std::pair<std::string, AttemptId>, AttemptKey> lent_attempts_;
 
   // Mail that is known here and not yet settled for good. While a look into the store is out, what was
   // settled meanwhile is remembered, since the look may still show it.

@@ -82,10 +82,13 @@ void Shard::dispatch(Execution& execution, const Position position, const bool j
   task.seed = execution.fold.seed();
   task.partition = partition_of(record.ref);
   task.epoch = stream_of(record.ref).epoch;
-  hand_out(*registered, std::move(made));
+  // Its handler is where the instance is.
+  const bool elsewhere = action.options.in_place && execution.host == kOtherWorkers;
+  hand_out(*registered, std::move(made), elsewhere ? kOtherWorkers : registered->host);
 }
 
-void Shard::hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> made) {
+void Shard::hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTask> made,
+                     const HostId host) {
   ActionTask& task = *made;
   task.id = next_attempt_++;
   if (task.timeout == 0) {
@@ -95,8 +98,8 @@ void Shard::hand_out(const Catalog::Action& registered, std::unique_ptr<ActionTa
     task.heartbeat_timeout = registered.options.heartbeat_timeout.value_or(0);
   }
   attempts_.emplace(AttemptKey{task.execution, task.position},
-                    Attempt{task.id, task.attempt, registered.host, 0});
-  host_queues_[registered.host].ready.push(registered, std::move(made));
+                    Attempt{task.id, task.attempt, host, 0});
+  host_queues_[host].ready.push(registered, std::move(made));
 }
 
 // At once, or when the commit under way is durable that lets it run.
@@ -213,6 +216,9 @@ bool Shard::may_begin(const std::string& tenant, const Catalog::Action& action) 
 void Shard::start_clock(const AttemptKey key, Attempt& attempt) {
   attempt.times_out_at = later(now_, attempt.timeout);
   await_beat(key, attempt);
+  if (const auto& [worker, id] = attempt.lent_to; !worker.empty()) {
+    out_->lent.push_back({worker, AttemptBegan{id}});
+  }
 }
 
 // From now on it may be silent for so long.
@@ -230,6 +236,9 @@ void Shard::on(ActionHeartbeat input) {
   const AttemptKey key{input.execution, input.position};
   const auto attempt = attempts_.find(key);
   if (attempt == attempts_.end() || attempt->second.id != input.id) return;
+  if (const auto& [worker, id] = attempt->second.lent_to; !worker.empty()) {
+    out_->lent.push_back({worker, AttemptAlive{id, input.progress}});
+  }
   if (!input.progress.is_none() &&
       !check_payload("progress of the action", input.progress, options_.limits)) {
     attempt->second.progress = std::move(input.progress);
@@ -255,20 +264,26 @@ void Shard::end_attempt(const AttemptKey key) {
     // Its rate is remembered.
     --names_in_flight_.at(attempt->second.action).attempts;
   }
+  if (!attempt->second.lent_to.first.empty()) lent_attempts_.erase(attempt->second.lent_to);
   attempts_.erase(attempt);
+}
+
+void Shard::call_off(const AttemptKey key) {
+  const auto attempt = attempts_.find(key);
+  if (attempt == attempts_.end()) return;
+  if (attempt->second.handed_out) {
+    out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
+  }
+  end_attempt(key);
 }
 
 // Tells the handlers of an execution's attempts to stop, and forgets them: their answers are ignored.
 void Shard::abandon_attempts(const ExecutionRef ref) {
   auto at = attempts_.lower_bound({ref, 0});
   while (at != attempts_.end() && at->first.first == ref) {
-    const Attempt& attempt = at->second;
-    if (attempt.handed_out) {
-      out_->aborts.push_back(AbortAction{attempt.host, attempt.id});
-    }
     const AttemptKey key = at->first;
     ++at;
-    end_attempt(key);
+    call_off(key);
   }
   leave_keyed(ref);
   lift_limits(ref);
@@ -290,6 +305,7 @@ void Shard::on(ActionOutcome input) {
   // Of one that was given up.
   if (attempt == attempts_.end() || attempt->second.id != input.id) return;
   if (!input.deferred) return finish_attempt(key, std::move(input.outcome));
+  if (!attempt->second.lent_to.first.empty()) return return_attempt(key, Payload{}, true);
   if (input.execution == 0) {
     Failure failure;
     failure.name = "NotDeferrableError";
@@ -310,6 +326,9 @@ void Shard::on(ActionOutcome input) {
 }
 
 void Shard::finish_attempt(const AttemptKey key, std::variant<Payload, Failure> outcome) {
+  if (!attempts_.at(key).lent_to.first.empty()) {
+    return return_attempt(key, std::move(outcome), false);
+  }
   const auto [ref, position] = key;
   const int attempt = attempts_.at(key).attempt;
   Payload progress = std::move(attempts_.at(key).progress);

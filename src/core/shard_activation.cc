@@ -445,6 +445,17 @@ void Shard::commit(Execution& execution) {
   execution.last_commit = commit(stream_of(record.ref), std::move(transition), std::move(held));
 }
 
+void Shard::take_back(Execution& execution, const ActionJob& finished) {
+  const auto result = std::find_if(
+      execution.open.results.begin(), execution.open.results.end(),
+      [&](const ActionResultRecord& known) { return known.position == finished.position; });
+  // One that was held is in the history, and found there again.
+  if (result == execution.open.results.end()) return;
+  execution.work.push_front(AttemptFinished{execution.fold.ref(), finished.position,
+                                            result->attempts, finished.outcome,
+                                            AttemptFinished::Of::action});
+}
+
 // Sets the execution aside as it was before this activation, with a report. What woke it is kept: an
 // event in the inbox, an action's result in the queue, a timer in the store.
 void Shard::get_stuck(Execution& execution, const std::string& report) {
@@ -528,15 +539,7 @@ void Shard::get_stuck(Execution& execution, const std::string& report) {
   }
   execution.event.reset();
   for (const Job& job : execution.jobs) {
-    const auto* const finished = std::get_if<ActionJob>(&job);
-    if (finished == nullptr) continue;
-    const auto result = std::find_if(
-        execution.open.results.begin(), execution.open.results.end(),
-        [&](const ActionResultRecord& known) { return known.position == finished->position; });
-    // One that was held is in the history, and found there again.
-    if (result == execution.open.results.end()) continue;
-    execution.work.push_front(AttemptFinished{ref, finished->position, result->attempts,
-                                              finished->outcome, AttemptFinished::Of::action});
+    if (const auto* const finished = std::get_if<ActionJob>(&job)) take_back(execution, *finished);
   }
   ExecutionChange change;
   change.status = ExecutionStatus::stuck;

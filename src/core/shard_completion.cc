@@ -75,12 +75,7 @@ void Shard::take_completion(Execution& execution, ActionCompletionGiven given) {
   finished.of = AttemptFinished::Of::action;
   finished.request = given.request;
   finished.mail = given.mail;
-  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
-    if (attempt->second.handed_out) {
-      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
-    }
-    end_attempt(key);
-  }
+  call_off(key);
   // In a commit of its own, whatever its code does then. Those of graphs have that anyway.
   if (execution.fold.step_at(given.position)) {
     execution.work.push_front(std::move(finished));

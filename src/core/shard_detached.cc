@@ -117,7 +117,7 @@ void Shard::on(ActionResultFound input) {
 void Shard::try_detached(DetachedAction& detached) {
   if (put_to_rest(detached)) return;
   limit_detached(detached);
-  const Catalog::Action& registered = *catalog_.find_action(detached.action.name);
+  const Catalog::Action& registered = *catalog_.find_known_action(detached.action.name);
   const ActionOptions& options = detached.options;
   auto made = std::make_unique<ActionTask>();
   ActionTask& task = *made;
@@ -135,7 +135,7 @@ void Shard::try_detached(DetachedAction& detached) {
   task.progress = detached.progress;
   task.scheduled_at = detached.first_at;
   task.parameters_digest = detached.parameters_digest;
-  hand_out(registered, std::move(made));
+  hand_out(registered, std::move(made), registered.host);
 }
 
 void Shard::finish_detached_attempt(const Position position, std::variant<Payload, Failure> outcome,
@@ -144,7 +144,7 @@ void Shard::finish_detached_attempt(const Position position, std::variant<Payloa
   if (known == detached_positions_.end()) return;
   DetachedAction& detached = *detached_.at(known->second);
   if (const auto* const failure = std::get_if<Failure>(&outcome)) {
-    const Catalog::Action* const registered = catalog_.find_action(detached.action.name);
+    const Catalog::Action* const registered = catalog_.find_known_action(detached.action.name);
     RetryPolicy policy = registered->options.retry.value_or(RetryPolicy{});
     if (detached.options.retry) policy = *detached.options.retry;
     const auto delay = retry_delay(policy, *failure, detached.attempt, digest64(detached.map_key));
@@ -252,7 +252,7 @@ void Shard::ask_keyed(Execution& execution, const Position position, const Pendi
     DetachedAction& detached = add_detached(key, std::move(asked), digest);
     detached.options = action.options;
     if (action.retries) {
-      const Catalog::Action* const registered = catalog_.find_action(action.name);
+      const Catalog::Action* const registered = catalog_.find_known_action(action.name);
       if (!detached.options.retry) detached.options.retry = registered->options.retry;
       RetryPolicy& policy =
           detached.options.retry ? *detached.options.retry : detached.options.retry.emplace();
@@ -300,13 +300,7 @@ void Shard::leave_keyed(const std::map<AttemptKey, std::string>::iterator at) {
   keyed_.erase(at);
   // What is being looked up, or recorded, comes to its end by itself.
   if (is_wanted(detached) || detached.looking_up || detached.outcome) return;
-  const AttemptKey key{0, detached.position};
-  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
-    if (attempt->second.handed_out) {
-      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
-    }
-    end_attempt(key);
-  }
+  call_off({0, detached.position});
   std::erase_if(detached_retries_,
                 [&](const auto& retry) { return retry.second == detached.map_key; });
   forget_detached(detached);

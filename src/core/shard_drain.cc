@@ -15,11 +15,12 @@ void Shard::on(const DrainRequested& input) {
   const std::set<AttemptId> withdrawn(input.withdrawn.begin(), input.withdrawn.end());
   std::vector<AttemptKey> left;
   for (const auto& [key, attempt] : attempts_) {
-    if (withdrawn.contains(attempt.id)) left.push_back(key);
+    const bool begins_elsewhere = !attempt.handed_out && !attempt.lent_to.first.empty();
+    if (withdrawn.contains(attempt.id) || begins_elsewhere) left.push_back(key);
   }
   for (const AttemptKey& key : left) {
-    --counters_.actions_started;
-    end_attempt(key);
+    if (attempts_.at(key).handed_out) --counters_.actions_started;
+    if (!return_unbegun(key)) end_attempt(key);
   }
 }
 

@@ -69,7 +69,8 @@ struct Shard::Execution {
   std::list<Execution*>::iterator used;
 
   HostId host = 0;
-  bool hosted = false;           // the host has an instance that is as far as the fold
+  bool hosted = false;         // the host has an instance that is as far as the fold
+  bool instance_lost = false;  // it had one, and is to be forgotten once what it decided is durable
   std::uint64_t built_with = 0;  // how often its workflow was registered before that was made
   // As loaded; kept until the instance is rebuilt from it. Empty if it is longer than a page: it is read
   // again then, up to `history_end`.

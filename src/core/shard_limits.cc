@@ -121,12 +121,9 @@ bool Shard::ends_by_limit(Execution& execution, AttemptFinished& finished) {
   finished.of = AttemptFinished::Of::action;
   finished.attempt = action.attempts_failed + (action.deferred ? 1 : 0);
   if (shared != nullptr && !shared->looking_up) finished.attempt = shared->attempt;
-  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
+  if (attempts_.contains(key)) {
     ++finished.attempt;
-    if (attempt->second.handed_out) {
-      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
-    }
-    end_attempt(key);
+    call_off(key);
   }
   if (keyed != keyed_.end()) leave_keyed(keyed);
   return true;
@@ -134,7 +131,7 @@ bool Shard::ends_by_limit(Execution& execution, AttemptFinished& finished) {
 
 // By how it was registered. What a call says ends only its own waiting.
 void Shard::limit_detached(const DetachedAction& detached) {
-  const auto total = catalog_.find_action(detached.action.name)->options.total_timeout;
+  const auto total = catalog_.find_known_action(detached.action.name)->options.total_timeout;
   const AttemptKey key{0, detached.position};
   if (!total || detached.options.total_timeout || limits_.contains(key)) return;
   const ActionLimit limit{later(detached.first_at, *total), 0};
@@ -144,16 +141,10 @@ void Shard::limit_detached(const DetachedAction& detached) {
 
 void Shard::end_detached_by_limit(const Position position) {
   DetachedAction& detached = *detached_.at(detached_positions_.at(position));
-  const auto total = catalog_.find_action(detached.action.name)->options.total_timeout;
+  const auto total = catalog_.find_known_action(detached.action.name)->options.total_timeout;
   // It may have been registered anew meanwhile, without one.
   if (detached.outcome || !total) return;
-  const AttemptKey key{0, position};
-  if (const auto attempt = attempts_.find(key); attempt != attempts_.end()) {
-    if (attempt->second.handed_out) {
-      out_->aborts.push_back(AbortAction{attempt->second.host, attempt->second.id});
-    }
-    end_attempt(key);
-  }
+  call_off({0, position});
   std::erase_if(detached_retries_,
                 [&](const auto& retry) { return retry.second == detached.map_key; });
   detached.outcome = took_too_long(*total, detached.last_failure);

@@ -62,6 +62,7 @@ std::uint64_t Shard::commit(Stream& stream, Transition transition, Held held) {
 void Shard::on(const PartitionTaken& input) {
   Stream& stream = streams_[static_cast<std::size_t>(input.lease.partition)];
   if (stream.owned) lose(input.lease.partition);
+  drop_lent_of(input.lease.partition);
   stream.owned = true;
   stream.epoch = input.lease.epoch;
   // What was sent under another epoch and is still to be answered is none of it.

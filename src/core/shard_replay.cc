@@ -115,6 +115,7 @@ void Shard::send_activation(Execution& execution, Activation activation) {
 }
 
 void Shard::on(ActivationResult input) {
+  if (return_lent_result(input)) return;
   if (const auto orphaned = orphaned_results_.find(input.execution);
       orphaned != orphaned_results_.end()) {
     if (--orphaned->second == 0) orphaned_results_.erase(orphaned);
@@ -126,6 +127,7 @@ void Shard::on(ActivationResult input) {
         fmt::format("a host reported on execution {} without being asked", input.execution));
   }
   --execution->results_owed;
+  if (input.lost || execution->instance_lost) return lose_instance(*execution);
   if (execution->replay.empty()) {
     if (!execution->offers.empty()) return take_answer(*execution, input);
     return finish_activation(*execution, std::move(input));

@@ -259,6 +259,7 @@ class Surroundings {
     return found;
   }
   std::uint64_t cached() const { return shard_->counters().executions_cached; }
+  bool drained() const { return shard_->drained(); }
   std::optional<Timestamp> next_tick() const { return shard_->next_tick(); }
 
   Timestamp now = 1'000'000;
@@ -453,6 +454,280 @@ TEST(ShardPartitions, OneIsLeftWhenTheTimeIsUp) {
   around.settle();
   EXPECT_EQ(around.asked.actions.size(), 2U) << "it runs again, under its key";
   EXPECT_EQ(around.asked.actions.at(1).task->idempotency_key, task.idempotency_key);
+}
+
+// ---- work for other workers, and by them
+
+ActivationResult lost_result(const Activation& activation) {
+  ActivationResult result;
+  result.execution = activation.execution;
+  result.sequence = activation.sequence;
+  result.lost = true;
+  return result;
+}
+
+// What an owner elsewhere sends for its execution's first activation.
+RunCode code_to_run(const LentInstance instance, const ExecutionRef ref) {
+  RunCode work;
+  work.instance = instance;
+  work.activation.execution = ref;
+  work.activation.sequence = 1;
+  StartJob start;
+  start.tenant = kTenant;
+  start.execution_id = "theirs";
+  start.workflow = kWorkflow;
+  start.version = "1.0.0";
+  work.activation.jobs.emplace_back(std::move(start));
+  return work;
+}
+
+TEST(ShardLent, CodeIsRunForTheOwnerElsewhere) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  const ExecutionRef ref = 77;
+  around.give(LentWorkArrived{"w2", code_to_run(1, ref)});
+  ASSERT_TRUE(around.run_code());
+  ASSERT_EQ(around.asked.lent.size(), 1U);
+  EXPECT_EQ(around.asked.lent[0].worker, "w2");
+  const auto* const ran = std::get_if<CodeRan>(&around.asked.lent[0].work);
+  ASSERT_NE(ran, nullptr);
+  EXPECT_EQ(ran->instance, 1U);
+  EXPECT_FALSE(ran->result.commands.empty());
+  EXPECT_TRUE(around.asked.commits.empty()) << "it decides nothing";
+
+  // Not the instance that is there: nothing is run.
+  RunCode other;
+  other.instance = 2;
+  other.activation.execution = ref;
+  around.give(LentWorkArrived{"w2", other});
+  EXPECT_FALSE(around.run_code());
+  EXPECT_TRUE(std::get<CodeRan>(around.asked.lent.at(1).work).result.lost);
+  around.give(LentWorkArrived{"w3", DropInstance{1, ref}});
+  EXPECT_TRUE(around.asked.evictions.empty()) << "it is none of his";
+  around.give(LentWorkArrived{"w2", DropInstance{1, ref}});
+  EXPECT_EQ(around.asked.evictions.size(), 1U);
+  // A workflow that is registered at nobody but others.
+  RunCode unknown = code_to_run(3, ref);
+  std::get<StartJob>(unknown.activation.jobs[0]).workflow = "Other";
+  around.give(WorkflowRegistered{"Other", "1.0.0", kOtherWorkers});
+  around.give(LentWorkArrived{"w2", unknown});
+  EXPECT_FALSE(around.run_code());
+  EXPECT_TRUE(std::get<CodeRan>(around.asked.lent.at(2).work).result.lost);
+}
+
+// The partition comes here while the host still works for its former owner: the result is nobody's.
+TEST(ShardLent, WhatIsTakenOverIsNotAnsweredToItsFormerOwner) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.take(1);
+  around.start("a");
+  around.settle();
+  const ExecutionRef ref = around.ref_of("a");
+  around.lose(1);
+  around.asked.clear();
+  around.give(LentWorkArrived{"w2", code_to_run(1, ref)});
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const Activation theirs = around.asked.activations[0].activation;
+  around.asked.activations.clear();
+  around.take(3);
+  EXPECT_EQ(around.asked.evictions.size(), 1U);
+  around.give(LentWorkArrived{"w2", code_to_run(2, ref)});
+  EXPECT_EQ(around.asked.lent.size(), 1U) << "it is ours";
+  around.submit("a", "Go");
+  ASSERT_TRUE(around.load());
+  ActivationResult late;
+  late.execution = theirs.execution;
+  late.sequence = theirs.sequence;
+  around.give(std::move(late));
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+  EXPECT_EQ(around.asked.lent.size(), 1U);
+}
+
+TEST(ShardLent, AnAttemptIsRunForTheOwnerElsewhere) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  ActionTask task;
+  task.id = 40;
+  task.execution = 77;
+  task.position = 3;
+  task.tenant = kTenant;
+  task.name = "charge";
+  task.idempotency_key = "their key";
+  around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  ASSERT_EQ(around.asked.lent.size(), 1U);
+  EXPECT_FALSE(std::get<AttemptEnded>(around.asked.lent[0].work).begun) << "it is not registered";
+  around.register_action("charge");
+  around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  const ActionTask ours = *around.asked.actions[0].task;
+  EXPECT_EQ(ours.idempotency_key, "their key");
+  EXPECT_EQ(ours.position, 3);
+  EXPECT_EQ(std::get<AttemptBegan>(around.asked.lent.at(1).work).attempt, 40);
+  around.give(ActionHeartbeat{ours.id, ours.execution, ours.position, Payload::json("1")});
+  EXPECT_EQ(std::get<AttemptAlive>(around.asked.lent.at(2).work).progress, Payload::json("1"));
+  around.finish(ours, "42");
+  const auto& ended = std::get<AttemptEnded>(around.asked.lent.at(3).work);
+  EXPECT_EQ(ended.attempt, 40);
+  EXPECT_EQ(std::get<Payload>(ended.outcome), Payload::json("42"));
+  EXPECT_TRUE(around.asked.commits.empty());
+  around.finish(ours, "43");
+  EXPECT_EQ(around.asked.lent.size(), 4U) << "once";
+
+  // Given up by its owner; then all that he has here.
+  around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  around.give(LentWorkArrived{"w3", AbortAttempt{40}});
+  EXPECT_TRUE(around.asked.aborts.empty()) << "it is none of his";
+  around.give(LentWorkArrived{"w2", AbortAttempt{40}});
+  EXPECT_EQ(around.asked.aborts.size(), 1U);
+  around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  around.give(LentWorkArrived{"w2", AllLost{}});
+  EXPECT_EQ(around.asked.aborts.size(), 2U);
+}
+
+// One that is to close takes nothing, gives back what has not begun, and ends what has.
+TEST(ShardLent, WhoClosesEndsWhatHeHasBegunForOthers) {
+  Surroundings around(wait_for_go);
+  around.restart_among_others();
+  around.register_action("charge", 0, 1);
+  ActionTask task;
+  task.execution = 77;
+  task.tenant = kTenant;
+  task.name = "charge";
+  for (const AttemptId id : {40, 41}) {
+    task.id = id;
+    task.position = static_cast<Position>(id);
+    around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  }
+  ASSERT_EQ(around.asked.actions.size(), 1U) << "the host has a place for one";
+  around.asked.lent.clear();
+  around.give(DrainRequested{});
+  ASSERT_EQ(around.asked.lent.size(), 1U);
+  const auto& back = std::get<AttemptEnded>(around.asked.lent[0].work);
+  EXPECT_EQ(back.attempt, 41);
+  EXPECT_FALSE(back.begun);
+  EXPECT_FALSE(around.drained());
+  around.finish(*around.asked.actions[0].task, "42");
+  EXPECT_EQ(std::get<AttemptEnded>(around.asked.lent.at(1).work).attempt, 40);
+  EXPECT_TRUE(around.drained());
+  task.id = 42;
+  around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  EXPECT_FALSE(std::get<AttemptEnded>(around.asked.lent.at(2).work).begun);
+}
+
+// The worker that runs the code is gone with an event under way: the event is delivered once, by whoever runs it next.
+TEST(ShardLent, CodeThatIsLostIsBuiltAgainElsewhere) {
+  Surroundings around(charge_then_wait);
+  around.restart(true);
+  around.give(WorkflowRegistered{kWorkflow, "1.0.0", kOtherWorkers});
+  around.take(1);
+  around.register_action("charge");
+  around.start("a");
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  EXPECT_EQ(around.asked.activations[0].host, kOtherWorkers);
+  around.settle();
+  const ActionTask task = *around.asked.actions.at(0).task;
+  around.finish(task, "42");
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const Activation first = around.asked.activations[0].activation;
+  around.asked.activations.clear();
+  around.give(lost_result(first));
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 1U) << "what came of it is not forgotten";
+  EXPECT_EQ(around.names("a", EventType::action_completed), std::vector<std::string>{"charge"});
+
+  const RequestId direct = around.submit("a", "Go");
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const Activation second = around.asked.activations[0].activation;
+  around.asked.activations.clear();
+  around.give(lost_result(second));
+  EXPECT_EQ(around.reply_to(direct), nullptr);
+  around.settle();
+  EXPECT_NE(around.event_id_told(direct), "none");
+  EXPECT_EQ(around.names("a", EventType::event_received), std::vector<std::string>{"Go"});
+  around.submit("a", "End");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+TEST(ShardLent, MailWhoseCodeIsLostIsTakenOnce) {
+  Surroundings around(wait_for_go);
+  around.restart(true);
+  around.give(WorkflowRegistered{kWorkflow, "1.0.0", kOtherWorkers});
+  around.take(1);
+  around.start("a");
+  around.settle();
+  const InboxId event = around.put_mail("a", "Go");
+  around.give(MailPosted{});
+  ASSERT_TRUE(around.load_mail());
+  ASSERT_EQ(around.asked.activations.size(), 1U);
+  const Activation activation = around.asked.activations[0].activation;
+  around.asked.activations.clear();
+  around.give(lost_result(activation));
+  around.settle();
+  around.advance_to_tick();
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+  EXPECT_EQ(around.names("a", EventType::event_received), std::vector<std::string>{"Go"});
+  EXPECT_EQ(around.row(event).status, InboxStatus::completed);
+}
+
+// It ends before what it had decided is durable: that is waited for, and is not decided again.
+TEST(ShardLent, CodeThatIsLostBehindACommitIsBuiltFromWhatThatHolds) {
+  Surroundings around(charge_then_wait);
+  around.restart(true);
+  around.give(WorkflowRegistered{kWorkflow, "1.0.0", kOtherWorkers});
+  around.take(1);
+  around.register_action("charge");
+  around.start("a");
+  ASSERT_TRUE(around.run_code());
+  ASSERT_EQ(around.asked.commits.size(), 1U);
+  around.give(InstancesGone{{1}});
+  around.submit("a", "Go");
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  around.finish(*around.asked.actions.at(0).task, "42");
+  around.settle();
+  EXPECT_EQ(around.names("a", EventType::event_received), std::vector<std::string>{"Go"});
+  around.submit("a", "End");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
+}
+
+// Of a worker that is gone: under the same key, by whoever has it; where nobody has it, it waits, and shows that.
+TEST(ShardLent, AttemptsThatAreGoneAreHandedOutAgain) {
+  Surroundings around(charge_then_wait);
+  around.restart_among_others();
+  around.take(1);
+  around.give(ActionRegistered{"charge", {}, kOtherWorkers, std::nullopt, true});
+  around.start("a");
+  around.settle();
+  ASSERT_EQ(around.asked.actions.size(), 1U);
+  EXPECT_EQ(around.asked.actions[0].host, kOtherWorkers);
+  const ActionTask first = *around.asked.actions[0].task;
+  const auto gone = [](const ActionTask& task) {
+    return AttemptsGone{{{task.id, task.execution, task.position}}};
+  };
+  around.give(gone(first));
+  ASSERT_EQ(around.asked.actions.size(), 2U);
+  const ActionTask second = *around.asked.actions[1].task;
+  EXPECT_EQ(second.idempotency_key, first.idempotency_key);
+  EXPECT_EQ(second.attempt, 1);
+  around.finish(first, "41");  // a word of before
+  around.give(ActionWithdrawn{"charge"});
+  around.give(gone(second));
+  around.settle();
+  EXPECT_EQ(around.asked.actions.size(), 2U);
+  // Here, from now on.
+  around.register_action("charge");
+  ASSERT_EQ(around.asked.actions.size(), 3U);
+  EXPECT_EQ(around.asked.actions[2].host, 0U);
+  around.give(ActionRegistered{"charge", {}, kOtherWorkers, std::nullopt, true});
+  around.finish(*around.asked.actions[2].task, "42");
+  around.submit("a", "Go");
+  around.submit("a", "End");
+  around.settle();
+  EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
 }
 
 TEST(ShardPartitions, AHintIsAcknowledgedWhenWhatItToldOfIsSettled) {

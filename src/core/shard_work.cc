@@ -719,7 +719,7 @@ std::optional<Shard::Outcome> Shard::outcome_of(const Execution& execution,
   const std::optional<Failure> too_large = too_large_for_graph(execution, finished);
   const Failure* const failure = too_large ? &*too_large : std::get_if<Failure>(&finished.outcome);
   if (failure != nullptr) {
-    const Catalog::Action* const registered = catalog_.find_action(handler_of(action));
+    const Catalog::Action* const registered = catalog_.find_known_action(handler_of(action));
     RetryPolicy policy;
     if (action.options.retry) {
       policy = *action.options.retry;

@@ -91,6 +91,19 @@ struct CommitOutcome {
   std::optional<Error> error;  // none: durable. outcome_unknown: it may or may not be
 };
 
+// What workers of a store send each other. It is not durable: each comes once and in order, or the sink is told that
+// something was lost.
+struct Parcel {
+  std::string worker;  // to whom, or from whom
+  std::string body;
+};
+
+// Another worker that serves, with what it says that it has registered.
+struct Peer {
+  std::string worker;
+  std::string offer;
+};
+
 // Called on threads of the store; must only post.
 class CommitSink {
  public:
@@ -104,6 +117,12 @@ class CommitSink {
   virtual void partition_wanted(PartitionLease /*wanted*/, std::chrono::milliseconds /*within*/) {}
   // It is another's, or may be.
   virtual void partition_lost(PartitionLease /*lost*/) {}
+
+  // All others that serve: whenever that has changed, and now and then.
+  virtual void peers_seen(std::vector<Peer> /*peers*/) {}
+  virtual void parcels_arrived(std::vector<Parcel> /*parcels*/) {}
+  // Something that this worker sent, or was to receive.
+  virtual void parcels_lost(const std::string& /*worker*/) {}
 };
 
 // A row for the inbox of an execution that another worker may own.
@@ -162,6 +181,7 @@ struct ExecutionQuery {
 inline constexpr std::size_t kCommitBatchMax = 1'024;
 // Of what the records of a transaction carry, with the transition that reaches it.
 inline constexpr std::size_t kCommitBatchBytesMax = std::size_t{8} * 1024 * 1024;
+inline constexpr std::size_t kParcelsQueuedMax = 16'384;
 // Snapshots that wait to be kept; more are dropped, and made again when they are next of use.
 inline constexpr std::size_t kSnapshotsQueuedMax = 256;
 
@@ -241,6 +261,12 @@ class Store : public HistorySource {
   virtual void give_back(PartitionLease /*left*/) {}
   // Its name, unlike that of any other that lives.
   virtual std::string worker() const { return {}; }
+  // What it has registered, for the others to know.
+  virtual void offer(std::string /*offer*/) {}
+  // Parcels are fetched from now on. Idempotent.
+  virtual void fetch_parcels() {}
+  // Each worker's in their order. More than kParcelsQueuedMax are lost.
+  virtual void send_parcels(std::vector<Parcel> /*parcels*/) {}
   // Of the store: the same by whatever address it was opened.
   virtual std::string identity() const { return {}; }
 

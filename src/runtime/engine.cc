@@ -14,6 +14,7 @@
 #include "core/time_travel.h"
 #include "model/failure_codec.h"
 #include "model/limit_checks.h"
+#include "runtime/lent_work_codec.h"
 #include "runtime/request_checks.h"
 #include "runtime/standard_log.h"
 
@@ -67,6 +68,11 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
                         [this](std::vector<HintReceived> hints) {
                           mailbox_->post(HintsArrived{std::move(hints)});
                         }});
+    other_workers_ = std::make_unique<OtherWorkers>(
+        mailbox_, [this](std::vector<Parcel> parcels) { store_->send_parcels(std::move(parcels)); },
+        [this](const std::string& worker, const std::string& why) {
+          log(LogLevel::error, fmt::format("What worker {} has registered: {}", worker, why));
+        });
     start_thread();
   }
   store_->start(*this);
@@ -143,6 +149,87 @@ std::string Engine::new_execution_id(const std::string& tenant) {
   return id;
 }
 
+// ---- work for others, and by them
+
+void Engine::show_offer() {
+  if (!bus_) return;
+  std::string offer;
+  {
+    const std::lock_guard lock(mutex_);
+    offer = encode_offer(closing_ ? WorkOffer{} : offer_);
+  }
+  store_->offer(std::move(offer));
+}
+
+void Engine::peers_seen(std::vector<Peer> peers) {
+  for (const std::string& worker : other_workers_->see(peers)) {
+    mailbox_->post(LentWorkArrived{worker, AllLost{}});
+  }
+  const WorkOffer own = [this] {
+    const std::lock_guard lock(mutex_);
+    return offer_;
+  }();
+  if (other_workers_->differ(own)) store_->fetch_parcels();
+}
+
+void Engine::parcels_arrived(std::vector<Parcel> parcels) {
+  for (const Parcel& parcel : parcels) {
+    auto work = decode_lent_work(parcel.body);
+    if (!work) {
+      log(LogLevel::error, work.error().message);
+      parcels_lost(parcel.worker);
+      continue;
+    }
+    for (LentWork& each : *work) {
+      const bool asked =
+          std::holds_alternative<RunCode>(each) || std::holds_alternative<DropInstance>(each) ||
+          std::holds_alternative<RunAttempt>(each) || std::holds_alternative<AbortAttempt>(each);
+      if (std::holds_alternative<AllLost>(each)) other_workers_->lose(parcel.worker);
+      if (asked || std::holds_alternative<AllLost>(each)) {
+        mailbox_->post(LentWorkArrived{parcel.worker, std::move(each)});
+      } else {
+        other_workers_->take(parcel.worker, std::move(each));
+      }
+    }
+  }
+}
+
+void Engine::parcels_lost(const std::string& worker) {
+  mailbox_->post(LentWorkArrived{worker, AllLost{}});
+  other_workers_->lose(worker);
+  store_->send_parcels({{worker, encode_lent_work({AllLost{}})}});
+}
+
+void Engine::send(std::vector<LentWorkAnswer> answers) {
+  std::map<std::string, std::vector<LentWork>> by_worker;
+  for (LentWorkAnswer& answer : answers) {
+    by_worker[answer.worker].push_back(std::move(answer.work));
+  }
+  std::vector<Parcel> parcels;
+  for (const auto& [worker, work] : by_worker) parcels.push_back({worker, encode_lent_work(work)});
+  store_->send_parcels(std::move(parcels));
+}
+
+WorkflowHost& Engine::workflow_host(const HostId id) const {
+  if (id == kOtherWorkers) return *other_workers_;
+  const std::lock_guard lock(mutex_);
+  return *workflow_hosts_[id];
+}
+
+ActionHost& Engine::action_host(const HostId id) const {
+  if (id == kOtherWorkers) return *other_workers_;
+  const std::lock_guard lock(mutex_);
+  return *action_hosts_[id];
+}
+
+void Engine::log(const LogLevel level, std::string message) const {
+  LogLine line;
+  line.level = level;
+  line.message = std::move(message);
+  line.at = clock_.now();
+  options_.log(line);
+}
+
 Engine::~Engine() { close(); }
 
 Error Engine::closed() const {
@@ -174,11 +261,17 @@ Result<void> Engine::register_workflow(const WorkflowDescription& description, W
                    description.name};
     }
     workflows_.insert_or_assign(key, &host);
+    const OfferedWorkflow offered{description.name, description.version};
+    if (std::find(offer_.workflows.begin(), offer_.workflows.end(), offered) ==
+        offer_.workflows.end()) {
+      offer_.workflows.push_back(offered);
+    }
     const auto known = std::find(workflow_hosts_.begin(), workflow_hosts_.end(), &host);
     id = static_cast<HostId>(known - workflow_hosts_.begin());
     if (known == workflow_hosts_.end()) workflow_hosts_.push_back(&host);
   }
   mailbox_->post(WorkflowRegistered{description.name, description.version, id});
+  show_offer();
   return {};
 }
 
@@ -211,9 +304,14 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
     const auto known_host = std::find(action_hosts_.begin(), action_hosts_.end(), &host);
     id = static_cast<HostId>(known_host - action_hosts_.begin());
     if (known_host == action_hosts_.end()) action_hosts_.push_back(&host);
+    std::erase_if(offer_.actions, [&meeting](const OfferedAction& offered) {
+      return meeting_name(offered.name) == meeting;
+    });
+    offer_.actions.push_back({description.name, description.options});
   }
   mailbox_->post(ActionRegistered{description.name, description.options, id, host.capacity(),
                                   host.reports_begin()});
+  show_offer();
   return {};
 }
 
@@ -549,7 +647,8 @@ void Engine::run() {
     }
     if (activations_owed_ < owed_before) owed_since_ = 0;
     carry_out_all(batch);
-    if (activations_owed_ == 0) {
+    // What others owe says nothing about this worker.
+    if (activations_owed_ <= (other_workers_ ? other_workers_->owed() : 0)) {
       owed_since_ = 0;
     } else if (owed_since_ == 0) {
       owed_since_ = steady_ms();
@@ -611,15 +710,7 @@ void Engine::notice_drained() {
 }
 
 void Engine::carry_out(Outputs& out) {
-  const auto workflow_host = [this](const HostId id) {
-    const std::lock_guard lock(mutex_);
-    return workflow_hosts_[id];
-  };
-  const auto action_host = [this](const HostId id) {
-    const std::lock_guard lock(mutex_);
-    return action_hosts_[id];
-  };
-  for (const Evict& evict : out.evictions) workflow_host(evict.host)->evict(evict.execution);
+  for (const Evict& evict : out.evictions) workflow_host(evict.host).evict(evict.execution);
   // What is given up is broken off before the commit that says so: its row may be waited for there, and no COMMIT
   // of its own is to follow. What begins with this very batch is told behind its begin.
   std::unordered_set<AttemptId> begin_here;
@@ -627,7 +718,7 @@ void Engine::carry_out(Outputs& out) {
     for (const RunAction& run : out.actions) begin_here.insert(run.task->id);
   }
   for (const AbortAction& abort : out.aborts) {
-    if (!begin_here.contains(abort.attempt)) action_host(abort.host)->abort(abort.attempt);
+    if (!begin_here.contains(abort.attempt)) action_host(abort.host).abort(abort.attempt);
   }
   if (!out.commits.empty()) {
     watch_growth(out.commits);
@@ -668,7 +759,7 @@ void Engine::carry_out(Outputs& out) {
     for (; from < out.activations.size() && out.activations[from].host == host; ++from) {
       run.push_back(std::move(out.activations[from].activation));
     }
-    workflow_host(host)->activate(std::move(run), mailbox_);
+    workflow_host(host).activate(std::move(run), mailbox_);
   }
   for (std::size_t from = 0; from < out.actions.size();) {
     const HostId host = out.actions[from].host;
@@ -677,13 +768,14 @@ void Engine::carry_out(Outputs& out) {
     for (; from < out.actions.size() && out.actions[from].host == host; ++from) {
       run.push_back(std::move(*out.actions[from].task));
     }
-    action_host(host)->run(std::move(run), mailbox_);
+    action_host(host).run(std::move(run), mailbox_);
   }
   for (const AbortAction& abort : out.aborts) {
-    if (begin_here.contains(abort.attempt)) action_host(abort.host)->abort(abort.attempt);
+    if (begin_here.contains(abort.attempt)) action_host(abort.host).abort(abort.attempt);
   }
   for (Reply& reply : out.replies) answer(std::move(reply));
   for (CallElsewhere& call : out.elsewhere) elsewhere_->take(std::move(call));
+  if (!out.lent.empty()) send(std::exchange(out.lent, {}));
   if (!out.hints.empty()) bus_->publish(std::move(out.hints));
   if (!out.answers.empty()) bus_->publish_answers(std::move(out.answers));
   if (!out.hints_settled.empty()) bus_->acknowledge(std::move(out.hints_settled));
@@ -752,11 +844,7 @@ void Engine::resume(const std::optional<int> partition) {
   for (;;) {
     auto page = store_->executions_to_resume(after, kResumePage);
     if (!page) {
-      LogLine line;
-      line.level = LogLevel::error;
-      line.message = "What was under way can't be taken up: " + page.error().message;
-      line.at = clock_.now();
-      options_.log(line);
+      log(LogLevel::error, "What was under way can't be taken up: " + page.error().message);
       std::unique_lock lock(mutex_);
       if (closing_changed_.wait_for(lock, kRetryDelay, [this] { return closing_; })) return;
       continue;
@@ -805,6 +893,7 @@ void Engine::begin_close(const std::optional<std::chrono::milliseconds> drain) {
     drain_until_ = std::min(drain_until_, std::chrono::steady_clock::now() + most);
   }
   closing_changed_.notify_all();
+  show_offer();
 }
 
 void Engine::close() {

@@ -28,6 +28,7 @@
 #include "runtime/elsewhere.h"
 #include "runtime/history_pages.h"
 #include "runtime/mailbox.h"
+#include "runtime/other_workers.h"
 #include "runtime/reader_pool.h"
 
 namespace pawl {
@@ -76,6 +77,9 @@ class Engine final : public CommitSink {
   void partitions_taken(const std::vector<PartitionLease>& taken) override;
   void partition_wanted(PartitionLease wanted, std::chrono::milliseconds within) override;
   void partition_lost(PartitionLease lost) override;
+  void peers_seen(std::vector<Peer> peers) override;
+  void parcels_arrived(std::vector<Parcel> parcels) override;
+  void parcels_lost(const std::string& worker) override;
 
  private:
   using Waiting = std::variant<Callback<std::string>, Callback<EventReply>, Callback<EnqueueReply>,
@@ -92,6 +96,11 @@ class Engine final : public CommitSink {
   void start_thread();
   bool is_working() const;
   void resume(std::optional<int> partition);
+  void show_offer();
+  void send(std::vector<LentWorkAnswer> answers);
+  WorkflowHost& workflow_host(HostId id) const;
+  ActionHost& action_host(HostId id) const;
+  void log(LogLevel level, std::string message) const;
   void own(const PartitionLease& lease, bool owned);
   std::string new_execution_id(const std::string& tenant);
   void load(const LoadExecution& wanted);
@@ -136,6 +145,7 @@ class Engine final : public CommitSink {
     std::function<std::optional<Failure>(const Payload&)> check;
   };
   std::unordered_map<std::string, RegisteredAction> actions_;  // under mutex_; by meeting name
+  WorkOffer offer_;                                            // under mutex_: what is registered
   bool begun_ = false;                                         // under mutex_
   std::set<int> owned_;   // under mutex_: partitions that new executions are put into
   bool closing_ = false;  // under mutex_
@@ -164,7 +174,8 @@ class Engine final : public CommitSink {
   std::atomic<std::int64_t> owed_since_ = 0;
   std::size_t activations_owed_ = 0;  // on thread_ only
 
-  std::unique_ptr<Elsewhere> elsewhere_;  // where there is a bus
+  std::unique_ptr<Elsewhere> elsewhere_;         // where there is a bus
+  std::unique_ptr<OtherWorkers> other_workers_;  // the same
   std::thread thread_;
 };
 

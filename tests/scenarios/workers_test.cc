@@ -85,6 +85,7 @@ class Workers : public ::testing::Test {
   struct Serves {
     bool workflows = true;
     bool part = true;  // takes a part of the partitions
+    bool actions = true;
   };
 
   std::unique_ptr<WorkflowRuntime> open(const Serves serves) {
@@ -101,6 +102,8 @@ class Workers : public ::testing::Test {
       runtime->register_workflow("Parent", &parent).value();
       runtime->register_workflow("Leaf", &leaf).value();
       runtime->register_workflow("Sleepy", &sleepy).value();
+    }
+    if (serves.actions) {
       runtime
           ->register_action<Stamp>([this](Stamp::Parameters p) {
             ++stamps_;
@@ -227,6 +230,120 @@ TEST_F(Workers, OneWhoseCodeDoesNotComeBackLosesItsPartitions) {
   EXPECT_EQ(sleeps, 2);
   wait_for_owners(2);
   EXPECT_EQ(result_of(*stopped, id), "ham!");
+}
+
+// One has the workflows, the other one the action: each serves what it has registered, whoever owns the execution.
+TEST_F(Workers, EachServesWhatItHasRegistered) {
+  const auto code = open({.actions = false});
+  const auto hands = open({.workflows = false});
+  const auto client = open({.workflows = false, .part = false, .actions = false});
+  wait_for_owners(2);
+  std::vector<std::string> ids;
+  for (int at = 0; at < 24; ++at) {
+    WorkflowRuntime& starts = at % 3 == 0 ? *code : at % 3 == 1 ? *hands : *client;
+    const auto id = starts.start_workflow(at % 2 == 0 ? "Approval" : "Leaf",
+                                          fmt::format("ham {}", at), {.tenant = kTenant});
+    ASSERT_TRUE(id) << id.error().message;
+    ids.push_back(*id);
+  }
+  for (int at = 0; at < 24; at += 2) {
+    const auto told = client->submit_event(ids.at(static_cast<std::size_t>(at)), "Decide",
+                                           std::string("yes"), {.tenant = kTenant});
+    ASSERT_TRUE(told) << told.error().message;
+  }
+  for (int at = 0; at < 24; ++at) {
+    EXPECT_EQ(result_of(*client, ids.at(static_cast<std::size_t>(at))),
+              fmt::format("ham {}!{}", at, at % 2 == 0 ? " \"yes\"" : ""));
+  }
+  EXPECT_EQ(stamps_, 24);
+  const std::string parent = hands->start_workflow("Parent", 3, {.tenant = kTenant}).value();
+  EXPECT_EQ(result_of(*hands, parent), "leaf 0!, leaf 1!, leaf 2!");
+  // Outside of any execution, by a worker that has not registered it.
+  const auto stamped =
+      code->execute_action<Stamp>({.text = "ham"}, {.tenant = kTenant, .idempotency_key = "one"});
+  ASSERT_TRUE(stamped) << stamped.error().message;
+  EXPECT_EQ(stamped->text, "ham!");
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_executions WHERE status <> 'completed'"), "0");
+}
+
+// Who had the code of an execution leaves: it waits, visibly, and goes on with whoever brings it back.
+TEST_F(Workers, WhatNobodyHasAnyMoreWaitsUntilSomebodyDoes) {
+  const auto hands = open({.workflows = false});
+  auto code = open({.actions = false});
+  wait_for_owners(2);
+  std::vector<std::string> ids;
+  for (int at = 0; at < 8; ++at) {
+    ids.push_back(
+        hands->start_workflow("Approval", std::string("ham"), {.tenant = kTenant}).value());
+  }
+  while (sql("SELECT count(*) FROM workflow_executions WHERE current_state = 'waiting'") != "8") {
+    std::this_thread::sleep_for(5ms);
+  }
+  code.reset();
+  wait_for_owners(1);
+  for (const std::string& id : ids) {
+    ASSERT_TRUE(hands->enqueue_event(id, "Decide", std::string("yes"), {.tenant = kTenant}));
+  }
+  while (sql("SELECT count(*) FROM workflow_executions WHERE condition = 'no_worker'") != "8") {
+    std::this_thread::sleep_for(5ms);
+  }
+  code = open({.actions = false});
+  for (const std::string& id : ids) EXPECT_EQ(result_of(*hands, id), "ham! \"yes\"");
+  EXPECT_EQ(stamps_, 8);
+
+  code.reset();
+  wait_for_owners(1);
+  const auto late = hands->start_workflow("Approval", std::string("jam"), {.tenant = kTenant});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::unknown_workflow);
+}
+
+// An action that its last worker takes along shows as such.
+TEST_F(Workers, AnActionWaitsForAWorkerThatHasIt) {
+  const auto code = open({.actions = false});
+  wait_for_owners(1);
+  const std::string id =
+      code->start_workflow("Leaf", std::string("ham"), {.tenant = kTenant}).value();
+  const auto condition = [&] {
+    return sql("SELECT coalesce(condition, '') FROM workflow_executions");
+  };
+  while (condition() != "no_action") std::this_thread::sleep_for(5ms);
+  auto hands = open({.workflows = false});
+  EXPECT_EQ(result_of(*code, id), "ham!");
+  wait_for_owners(2);
+
+  stamp_takes_ = 300ms;
+  const std::string slow =
+      code->start_workflow("Leaf", std::string("slow"), {.tenant = kTenant}).value();
+  while (stamps_ < 2) std::this_thread::sleep_for(1ms);
+  hands.reset();  // it is under way there, and is waited for
+  EXPECT_EQ(result_of(*code, slow), "slow!");
+  EXPECT_EQ(stamps_, 2);
+}
+
+// The server forgets what is under way between workers, since it is not logged: it is asked for again.
+TEST_F(Workers, WhatIsLostBetweenWorkersIsAskedForAgain) {
+  const auto code = open({.actions = false});
+  const auto hands = open({.workflows = false});
+  wait_for_owners(2);
+  std::atomic<bool> over = false;
+  std::thread thief([&] {
+    while (!over) {
+      sql("DELETE FROM workflow_parcels WHERE number % 7 = 3");
+      std::this_thread::sleep_for(1ms);
+    }
+  });
+  std::vector<std::string> ids;
+  for (int at = 0; at < 40; ++at) {
+    const auto id =
+        code->start_workflow("Leaf", std::string("ham"),
+                             {.tenant = kTenant, .execution_id = fmt::format("leaf-{}", at)});
+    if (id) ids.push_back(*id);
+  }
+  EXPECT_GT(ids.size(), 30U);
+  for (const std::string& id : ids) EXPECT_EQ(result_of(*code, id), "ham!");
+  over = true;
+  thief.join();
 }
 
 // What is under way when workers come and go goes on, and no action is begun twice, since partitions change hands

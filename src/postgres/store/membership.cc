@@ -28,8 +28,10 @@ constexpr PgStatement kEnter{
     "SET last_commit = 0, started_at = clock_timestamp(), seen_at = clock_timestamp()"};
 constexpr PgStatement kShow{
     "show",
-    "INSERT INTO workflow_workers AS w (worker, serving) VALUES ($1::text, $2::boolean) "
-    "ON CONFLICT (worker) DO UPDATE SET serving = $2::boolean, seen_at = clock_timestamp()"};
+    "INSERT INTO workflow_workers AS w (worker, serving, offer) VALUES ($1::text, $2::boolean, "
+    "$3::text) ON CONFLICT (worker) DO UPDATE SET serving = $2::boolean, "
+    "seen_at = clock_timestamp(), offer = $3::text, offer_version = w.offer_version + "
+    "CASE WHEN w.offer IS DISTINCT FROM $3::text THEN 1 ELSE 0 END"};
 constexpr PgStatement kIdentity{"identity", "SELECT id::text FROM workflow_store"};
 constexpr PgStatement kLeave{"leave", "DELETE FROM workflow_workers WHERE worker = $1::text"};
 // Those that nobody will ask for any more.
@@ -39,8 +41,15 @@ constexpr PgStatement kForget{
     "10 * $1::bigint * interval '1 millisecond'"};
 constexpr PgStatement kWorkers{
     "workers",
-    "SELECT worker FROM workflow_workers WHERE serving AND "
+    "SELECT worker, offer_version FROM workflow_workers WHERE serving AND "
     "seen_at > clock_timestamp() - $1::bigint * interval '1 millisecond' ORDER BY worker"};
+constexpr PgStatement kOffers{
+    "offers", "SELECT worker, offer FROM workflow_workers WHERE worker = ANY($1::text[])"};
+// For workers that are gone. Who was slow notices by the numbers that they are missing.
+constexpr PgStatement kForgetParcels{
+    "forget_parcels",
+    "DELETE FROM workflow_parcels WHERE created_at < clock_timestamp() - interval '1 minute' - "
+    "10 * $1::bigint * interval '1 millisecond'"};
 constexpr PgStatement kPartitions{
     "partitions",
     "SELECT partition, coalesce(owner, ''), owner IS NULL OR expires_at < clock_timestamp(), "
@@ -52,7 +61,8 @@ constexpr PgStatement kBackend{"backend", "SELECT pg_backend_pid()::bigint"};
 
 // What the tables say about everybody.
 struct Membership::Survey {
-  std::vector<std::string> workers;  // that take part, by name
+  std::vector<std::string> workers;            // that take part, by name
+  std::map<std::string, std::int64_t> offers;  // of the others: in which version
   std::vector<int> free;
   std::vector<int> hanging;  // of those: for too long already
 };
@@ -70,8 +80,8 @@ const std::vector<PgStatement>& Membership::statements() {
     std::vector<PgStatement> some = LeaseRows::statements();
     some.insert(some.end(), PostgresNumbers::statements().begin(),
                 PostgresNumbers::statements().end());
-    for (const PgStatement& one :
-         {kEnter, kIdentity, kShow, kLeave, kForget, kWorkers, kPartitions, kBackend})
+    for (const PgStatement& one : {kEnter, kIdentity, kShow, kLeave, kForget, kForgetParcels,
+                                   kWorkers, kOffers, kPartitions, kBackend})
       some.push_back(one);
     return some;
   }();
@@ -108,6 +118,13 @@ void Membership::take_part(std::function<bool()> works) {
 void Membership::give_back(const PartitionLease left) {
   const std::lock_guard lock(mutex_);
   left_.push_back(left);
+  wake_.notify_all();
+}
+
+void Membership::offer(std::string offer) {
+  const std::lock_guard lock(mutex_);
+  offer_ = std::move(offer);
+  serving_changed_ = true;
   wake_.notify_all();
 }
 
@@ -182,17 +199,22 @@ PgOutcome<void> Membership::tend() {
   if (!serving) return {};
   const auto all = survey();
   if (!all) return all.error();
+  if (auto looked = look_at_peers(*all); !looked) return looked;
   return share(*all);
 }
 
 PgOutcome<void> Membership::show() {
   bool serving = false;
+  std::string offer;
   {
     const std::lock_guard lock(mutex_);
     serving = serving_;
+    offer = offer_;
   }
-  pipeline_->add(kShow.name, PgParameters().add_text(options_.worker).add(serving));
+  pipeline_->add(kShow.name,
+                 PgParameters().add_text(options_.worker).add(serving).add_optional_text(offer));
   pipeline_->add(kForget.name, PgParameters().add(std::int64_t{options_.lease.count()}));
+  pipeline_->add(kForgetParcels.name, PgParameters().add(std::int64_t{options_.lease.count()}));
   if (const auto shown = pipeline_->run(); !shown) return shown.error();
   return {};
 }
@@ -225,7 +247,11 @@ PgOutcome<Membership::Survey> Membership::survey() {
   Survey all;
   const PGresult* const workers = (*answers)[0].get();
   for (int row = 0; row < PQntuples(workers); ++row) {
-    all.workers.push_back(PgRow(workers, row).text(0));
+    const PgRow worker(workers, row);
+    all.workers.push_back(worker.text(0));
+    if (all.workers.back() != options_.worker) {
+      all.offers.emplace(all.workers.back(), worker.integer(1));
+    }
   }
   const PGresult* const partitions = (*answers)[1].get();
   for (int row = 0; row < PQntuples(partitions); ++row) {
@@ -236,6 +262,31 @@ PgOutcome<Membership::Survey> Membership::survey() {
     if (partition.flag(3)) all.hanging.push_back(number);
   }
   return all;
+}
+
+PgOutcome<void> Membership::look_at_peers(const Survey& survey) {
+  const auto now = SteadyClock::now();
+  if (survey.offers != offers_seen_) {
+    PgColumn wanted(PgType::text);
+    for (const auto& [worker, version] : survey.offers) wanted.add(std::string_view(worker));
+    std::vector<Peer> peers;
+    if (wanted.size() > 0) {
+      pipeline_->add(kOffers.name, PgParameters().add_array(wanted.bytes()));
+      const auto answers = pipeline_->run();
+      if (!answers) return answers.error();
+      const PGresult* const rows = answers->front().get();
+      for (int row = 0; row < PQntuples(rows); ++row) {
+        peers.push_back({PgRow(rows, row).text(0), PgRow(rows, row).text(1)});
+      }
+    }
+    offers_seen_ = survey.offers;
+    peers_ = std::move(peers);
+  } else if (now - peers_told_at_ < options_.lease / 3) {
+    return {};
+  }
+  peers_told_at_ = now;
+  sink_->peers_seen(peers_);
+  return {};
 }
 
 PgOutcome<void> Membership::share(const Survey& survey) {

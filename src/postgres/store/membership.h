@@ -48,6 +48,8 @@ class Membership {
   // See Store::take_part().
   void take_part(std::function<bool()> works);
   void give_back(PartitionLease left);
+  // See Store::offer().
+  void offer(std::string offer);
   // Somebody found that it is another's.
   void lose(PartitionLease lost);
   // Numbers are running out.
@@ -64,6 +66,7 @@ class Membership {
   PgOutcome<void> show();
   PgOutcome<void> release(const std::vector<PartitionLease>& left);
   PgOutcome<Survey> survey();
+  PgOutcome<void> look_at_peers(const Survey& survey);
   PgOutcome<void> share(const Survey& survey);
   PgOutcome<void> claim(const std::vector<int>& wanted);
   PgOutcome<std::vector<PartitionLease>> claim_from_who_hangs(int partition);
@@ -79,7 +82,10 @@ class Membership {
   CommitSink* sink_ = nullptr;
   std::chrono::steady_clock::time_point renewed_at_{};
   std::chrono::steady_clock::time_point shown_at_{};
-  std::map<int, std::int64_t> wanted_;  // to be given back: partition and epoch
+  std::map<int, std::int64_t> wanted_;               // to be given back: partition and epoch
+  std::map<std::string, std::int64_t> offers_seen_;  // of the others: in which version
+  std::vector<Peer> peers_;
+  std::chrono::steady_clock::time_point peers_told_at_{};
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -87,6 +93,7 @@ class Membership {
   std::function<bool()> works_;
   bool serving_ = false;
   bool serving_changed_ = false;
+  std::string offer_;
   bool hurry_ = false;
   bool closing_ = false;
   std::vector<PartitionLease> left_;

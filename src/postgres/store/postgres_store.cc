@@ -14,6 +14,7 @@
 #include "postgres/store/leases.h"
 #include "postgres/store/membership.h"
 #include "postgres/store/numbers.h"
+#include "postgres/store/parcel_post.h"
 #include "postgres/store/postman.h"
 #include "postgres/store/reader.h"
 #include "postgres/store/rows.h"
@@ -52,6 +53,7 @@ class PostgresStore final : public Store {
         writer_({parameters, options_.worker, partitions, options_.lease, options_.retry_max},
                 leases_, *sent_, [this](const PartitionLease lost) { membership_.lose(lost); }),
         postman_(parameters, partitions, options_.retry_max),
+        parcels_(parameters, options_.worker),
         database_(std::make_shared<PostgresStoreDatabase>(
             options_.conninfo, PostgresDatabaseOptions{.connect_max = options_.connect_max},
             options_.worker, std::max(options_.lease / 2, kIdleMin), sent_)) {
@@ -63,6 +65,7 @@ class PostgresStore final : public Store {
   Result<void> enter() { return membership_.enter(); }
   void start(CommitSink& sink) override {
     writer_.start(sink);
+    parcels_.start(sink);
     membership_.start(sink);
     postman_.start();
     started_ = true;
@@ -81,6 +84,9 @@ class PostgresStore final : public Store {
   int partitions() const override { return partitions_; }
   void take_part(std::function<bool()> works) override { membership_.take_part(std::move(works)); }
   void give_back(const PartitionLease left) override { membership_.give_back(left); }
+  void offer(std::string offer) override { membership_.offer(std::move(offer)); }
+  void fetch_parcels() override { parcels_.fetch(); }
+  void send_parcels(std::vector<Parcel> parcels) override { parcels_.send(std::move(parcels)); }
   std::string worker() const override { return options_.worker; }
   std::string identity() const override { return membership_.identity(); }
   void put_mail(MailRequest mail, std::function<void(Result<MailPut>)> done) override {
@@ -161,6 +167,7 @@ class PostgresStore final : public Store {
     // What it has open is rolled back: nothing of it is waited for by what is still to be written.
     database_->close();
     numbers_.close();
+    parcels_.close();
     if (started_) writer_.stop();
     postman_.close();
     readers_.close();
@@ -177,6 +184,7 @@ class PostgresStore final : public Store {
   Membership membership_;
   PostgresWriter writer_;
   PostgresPostman postman_;
+  ParcelPost parcels_;
   const std::shared_ptr<PostgresStoreDatabase> database_;
   bool started_ = false;
   bool closed_ = false;
