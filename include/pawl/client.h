@@ -59,6 +59,11 @@ class Client {
                                                  std::string_view tenant);
   Result<ListPage> list_executions(const ListQuery& query);
 
+  // As those of the runtime; a letter that is retried is taken up by the engine, or the next one that opens.
+  Result<DeadLetterPage> list_dead_letters(const DeadLetterQuery& query);
+  Result<DeadLetter> retry_dead_letter(const DeadLetterRequest& request);
+  Result<DeadLetter> drop_dead_letter(const DeadLetterRequest& request);
+
   // Waits for calls under way; later ones answer `closed`. Idempotent.
   void close();
 

@@ -32,6 +32,8 @@ enum class ErrorCode : int {
   action_failed = 18,      // the action ran and failed; failure() has what it threw
   internal = 19,           // an assertion of ours: please report it
   wrong_status = 20,       // the execution's status does not allow it; the message names it
+  lock_timeout = 21,       // others had the lock for as long as it was waited for
+  lock_lost = 22,          // the lock is not held any more
 };
 
 // The permanent, readable name of a code: "unknown_execution".

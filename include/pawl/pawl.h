@@ -12,5 +12,6 @@
 #include <pawl/error.h>
 #include <pawl/graph.h>
 #include <pawl/json.h>
+#include <pawl/lock.h>
 #include <pawl/workflow.h>
 #include <pawl/workflow_runtime.h>

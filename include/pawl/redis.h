@@ -37,8 +37,8 @@ namespace pawl {
 // Any thread; again: no effect.
 void use_redis_hints();
 
-// An event that was given up, for people to look at. The row of the store has it as failed; what is here may be
-// missing, or be there though it was dealt with.
+// A note of an event that was set aside, for people to look at. Its row in the store is the truth: see
+// Runtime::list_dead_letters, retry_dead_letter. What is here may be missing, or be there though it was dealt with.
 struct RedisDeadLetter {
   std::string id;    // of the letter
   Timestamp at = 0;  // by the clock of the server
@@ -47,7 +47,7 @@ struct RedisDeadLetter {
   std::string tenant;
   std::string execution_id;
   std::string event_name;
-  int attempts = 0;
+  int attempts = 0;  // workers that had it
   std::string error;
 };
 
@@ -70,7 +70,7 @@ class RedisDeadLetters {
   Result<std::optional<RedisDeadLetter>> view(const std::string& id);
   // Whether it was there.
   Result<bool> drop(const std::string& id);
-  // Takes it out, for who wants to try the event again: of several who ask for the same one, one gets it.
+  // Takes it out: of several who ask for the same one, one gets it, and may retry its row.
   Result<std::optional<RedisDeadLetter>> take(const std::string& id);
 
  private:

@@ -19,6 +19,7 @@
 
 #include <pawl/error.h>
 #include <pawl/host.h>
+#include <pawl/lock.h>
 #include <pawl/payload.h>
 #include <pawl/store_care.h>
 #include <pawl/time.h>
@@ -198,6 +199,42 @@ struct ListPage {
   std::string cursor;                      // empty: that was the last page
 };
 
+// What was sent to an execution, and could not be delivered: it had ended, it is not there, it ended one worker after
+// the other. Its row keeps it until somebody retries or drops it.
+struct DeadLetter {
+  std::string id;  // of its row; of an event that was enqueued, its processing id
+  std::string tenant;
+  std::string execution_id;
+  // What it is: "event"; "start" and "child_ended" of children; "completion" of an action; "cancel", "terminate",
+  // "pause", "resume", "try_again", "retry" of operators and parents.
+  std::string kind;
+  std::string event_id;
+  std::string name;  // of the event, or of the workflow that was to be started
+  Payload payload;
+  std::string user_id;
+  std::string idempotency_key;
+  int attempts = 0;   // how often it was retried
+  std::string error;  // why it was not delivered, the last time
+  Timestamp accepted_at = 0;
+};
+
+struct DeadLetterQuery {
+  std::string tenant;
+  std::string execution_id;  // empty: any
+  std::string cursor;        // as given with the last page; empty: from the oldest
+  int limit = 100;           // 1 to 1,000; a page has fewer where payloads are large (8 MiB)
+};
+
+struct DeadLetterPage {
+  std::vector<DeadLetter> letters;  // the oldest first
+  std::string cursor;               // empty: that was the last page
+};
+
+struct DeadLetterRequest {
+  std::string tenant;
+  std::string id;
+};
+
 // An action to run outside of any workflow.
 struct ExecuteActionRequest {
   std::string tenant;
@@ -322,6 +359,23 @@ class Runtime {
   void get_history(std::string tenant, std::string execution_id,
                    Callback<std::vector<HistoryRecord>> done);
   void list_executions(ListQuery query, Callback<ListPage> done);
+
+  // Reports the lock once it is held. Those who wait in this process get it in the order in which they came; between
+  // processes there is none. What is given up is answered at once with lock_timeout, and has no effect where it was
+  // answered before. Errors: invalid_argument, lock_timeout, overloaded (kLocksMax), closed.
+  LockWait acquire_lock(LockRequest request, Callback<Lock> done);
+  void give_up_lock(LockWait wait);
+
+  // Errors: invalid_argument.
+  void list_dead_letters(DeadLetterQuery query, Callback<DeadLetterPage> done);
+  // Puts it back into the inbox, as if it had never been tried: whoever owns its execution takes it up again, and what
+  // becomes of it is in its row. Reports it as it was, with one attempt more. Errors: invalid_argument (there is no
+  // such row in the tenant); wrong_status (it was delivered, waits to be, was dropped, or was sent once more under its
+  // idempotency key).
+  void retry_dead_letter(DeadLetterRequest request, Callback<DeadLetter> done);
+  // It is listed no more, and its payload is gone. The row stays: what comes under its idempotency key is answered as
+  // before. Reports it as it was. Errors: as above.
+  void drop_dead_letter(DeadLetterRequest request, Callback<DeadLetter> done);
 
   // Copies the store to a new file while the engine goes on: whole, as of one moment between the call
   // and its report, synced, and a store like any other. Whoever opens it takes up what was under way

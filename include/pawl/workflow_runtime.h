@@ -19,6 +19,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <variant>
@@ -115,6 +116,13 @@ struct ControlOptions {
   std::string tenant;
   std::string reason = {};  // goes into the history; a cancelled workflow sees it
   std::string by = {};      // who asks; goes into the history
+};
+
+struct LockOptions {
+  std::string tenant;
+  std::chrono::milliseconds ttl = std::chrono::seconds(30);  // as LockRequest::ttl
+  std::chrono::milliseconds wait = std::chrono::minutes(1);  // as LockRequest::wait
+  std::stop_token stop = {};                                 // gives the wait up
 };
 
 // How an execution ended.
@@ -339,6 +347,15 @@ class WorkflowRuntime {
   Result<std::vector<HistoryRecord>> get_history(std::string_view execution_id,
                                                  std::string_view tenant);
   Result<ListPage> list_executions(const ListQuery& query);
+
+  // Waits for a lock of the tenant's; see pawl/lock.h. In a handler, hand on its stop token.
+  // Errors: lock_timeout, overloaded, closed, invalid_argument.
+  Result<Lock> lock(std::string_view key, const LockOptions& options);
+
+  // What could not be delivered; see Runtime::list_dead_letters, retry_dead_letter, drop_dead_letter.
+  Result<DeadLetterPage> list_dead_letters(const DeadLetterQuery& query);
+  Result<DeadLetter> retry_dead_letter(std::string_view id, std::string_view tenant);
+  Result<DeadLetter> drop_dead_letter(std::string_view id, std::string_view tenant);
 
   // Copies the store to a new file while all goes on; see Runtime::backup.
   Result<BackupReport> backup(std::string path);

@@ -36,7 +36,10 @@ Napi::Function ClientObject::define(Napi::Env env) {
        InstanceMethod("completeAction", &ClientObject::complete),
        InstanceMethod("state", &ClientObject::state),
        InstanceMethod("history", &ClientObject::history),
-       InstanceMethod("list", &ClientObject::list), InstanceMethod("close", &ClientObject::close)});
+       InstanceMethod("list", &ClientObject::list),
+       InstanceMethod("listDeadLetters", &ClientObject::list_dead_letters),
+       InstanceMethod("changeDeadLetter", &ClientObject::change_dead_letter),
+       InstanceMethod("close", &ClientObject::close)});
 }
 
 ClientObject::ClientObject(const Napi::CallbackInfo& info)
@@ -103,6 +106,21 @@ Napi::Value ClientObject::history(const Napi::CallbackInfo& info) {
 Napi::Value ClientObject::list(const Napi::CallbackInfo& info) {
   return call(info, [query = list_query_of(info, 0)](Client& client) {
     return answer_text(client.list_executions(query), append_list_page);
+  });
+}
+
+Napi::Value ClientObject::list_dead_letters(const Napi::CallbackInfo& info) {
+  return call(info, [query = dead_letter_query_of(info, 0)](Client& client) {
+    return answer_text(client.list_dead_letters(query), append_dead_letter_page);
+  });
+}
+
+Napi::Value ClientObject::change_dead_letter(const Napi::CallbackInfo& info) {
+  const bool retry = integer_of(info, 0) == 0;
+  DeadLetterRequest request{text_of(info, 1), text_of(info, 2)};
+  return call(info, [retry, request = std::move(request)](Client& client) {
+    return answer_text(retry ? client.retry_dead_letter(request) : client.drop_dead_letter(request),
+                       append_dead_letter);
   });
 }
 

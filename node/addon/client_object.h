@@ -28,6 +28,8 @@ class ClientObject final : public Napi::ObjectWrap<ClientObject> {
   Napi::Value state(const Napi::CallbackInfo& info);
   Napi::Value history(const Napi::CallbackInfo& info);
   Napi::Value list(const Napi::CallbackInfo& info);
+  Napi::Value list_dead_letters(const Napi::CallbackInfo& info);
+  Napi::Value change_dead_letter(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   Napi::Value call(const Napi::CallbackInfo& info, std::function<std::string(Client&)> work);

@@ -104,6 +104,11 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("list", &Engine::list),
                       InstanceMethod("control", &Engine::control),
                       InstanceMethod("fork", &Engine::fork),
+                      InstanceMethod("acquireLock", &Engine::acquire_lock),
+                      InstanceMethod("lockEnded", &Engine::lock_ended),
+                      InstanceMethod("releaseLock", &Engine::release_lock),
+                      InstanceMethod("listDeadLetters", &Engine::list_dead_letters),
+                      InstanceMethod("changeDeadLetter", &Engine::change_dead_letter),
                       InstanceMethod("backup", &Engine::backup),
                       InstanceMethod("checkIntegrity", &Engine::check_integrity),
                       InstanceMethod("completeAction", &Engine::complete_action),
@@ -319,6 +324,61 @@ void Engine::fork(const Napi::CallbackInfo& info) {
                      replying<std::string>(info, [](std::string& out, const std::string& id) {
                        append_string(out, id);
                      }));
+}
+
+void Engine::acquire_lock(const Napi::CallbackInfo& info) {
+  const auto call = integer_of(info, 0);
+  const auto number = integer_of(info, 1);
+  LockRequest request{text_of(info, 2), text_of(info, 3), integer_of(info, 4), integer_of(info, 5)};
+  if (!locks_->expect(number)) throw Napi::Error::New(info.Env(), "that number is in use");
+  const LockWait wait = runtime(info.Env())
+                            .acquire_lock(std::move(request), [thread = thread_, locks = locks_,
+                                                               call, number](Result<Lock> lock) {
+                              if (!lock) {
+                                locks->forget(number);
+                                thread->post(ReplyItem{error_reply(call, lock.error())});
+                                return;
+                              }
+                              std::string text = "[";
+                              append_number(text, call);
+                              text += R"(,0,{"fence":)";
+                              append_number(text, lock->fence());
+                              text += R"(,"token":)";
+                              append_string(text, lock->token());
+                              text += R"(,"query":)";
+                              append_string(text, lock->held_query());
+                              text += "}]";
+                              locks->keep(number, std::move(*lock));
+                              thread->post(ReplyItem{std::move(text)});
+                            });
+  locks_->waits(number, wait);
+}
+
+void Engine::lock_ended(const Napi::CallbackInfo& info) {
+  locks_->when_ended(integer_of(info, 1), [thread = thread_, call = integer_of(info, 0)](
+                                              const std::optional<Error>& lost) {
+    thread->post(ReplyItem{lost ? error_reply(call, *lost) : empty_reply(call)});
+  });
+}
+
+void Engine::release_lock(const Napi::CallbackInfo& info) {
+  const LockWait waits = locks_->release(integer_of(info, 0));
+  if (waits != 0 && slot_->runtime != nullptr) slot_->runtime->give_up_lock(waits);
+}
+
+void Engine::list_dead_letters(const Napi::CallbackInfo& info) {
+  runtime(info.Env())
+      .list_dead_letters(dead_letter_query_of(info, 1),
+                         replying<DeadLetterPage>(info, append_dead_letter_page));
+}
+
+void Engine::change_dead_letter(const Napi::CallbackInfo& info) {
+  auto& runtime = this->runtime(info.Env());
+  const bool retry = integer_of(info, 1) == 0;
+  DeadLetterRequest request{text_of(info, 2), text_of(info, 3)};
+  auto done = replying<DeadLetter>(info, append_dead_letter);
+  if (retry) return runtime.retry_dead_letter(std::move(request), std::move(done));
+  runtime.drop_dead_letter(std::move(request), std::move(done));
 }
 
 void Engine::backup(const Napi::CallbackInfo& info) {

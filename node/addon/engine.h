@@ -10,6 +10,7 @@
 
 #include <pawl/runtime.h>
 
+#include "held_locks.h"
 #include "js_thread.h"
 #include "node_hosts.h"
 
@@ -46,6 +47,11 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void list(const Napi::CallbackInfo& info);
   void control(const Napi::CallbackInfo& info);
   void fork(const Napi::CallbackInfo& info);
+  void acquire_lock(const Napi::CallbackInfo& info);
+  void lock_ended(const Napi::CallbackInfo& info);
+  void release_lock(const Napi::CallbackInfo& info);
+  void list_dead_letters(const Napi::CallbackInfo& info);
+  void change_dead_letter(const Napi::CallbackInfo& info);
   void backup(const Napi::CallbackInfo& info);
   void check_integrity(const Napi::CallbackInfo& info);
   void execute_action(const Napi::CallbackInfo& info);
@@ -73,6 +79,7 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   std::shared_ptr<JsThread> thread_;
   std::unique_ptr<NodeWorkflowHost> workflow_host_;
   std::unique_ptr<NodeActionHost> action_host_;
+  const std::shared_ptr<HeldLocks> locks_ = std::make_shared<HeldLocks>();
   std::shared_ptr<OpenSlot> slot_;  // the runtime; filled by the thread that opens it
   std::thread background_;          // opens or closes
   napi_async_cleanup_hook_handle cleanup_ = nullptr;

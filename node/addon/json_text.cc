@@ -382,6 +382,35 @@ void append_list_page(std::string& out, const ListPage& page) {
   out += '}';
 }
 
+void append_dead_letter(std::string& out, const DeadLetter& letter) {
+  out += '{';
+  append_text_field(out, "id", letter.id);
+  append_text_field(out, "tenant", letter.tenant);
+  append_text_field(out, "executionId", letter.execution_id);
+  append_text_field(out, "kind", letter.kind);
+  append_text_field(out, "eventId", letter.event_id);
+  append_text_field(out, "name", letter.name);
+  append_text_field(out, "userId", letter.user_id);
+  append_text_field(out, "idempotencyKey", letter.idempotency_key);
+  append_text_field(out, "error", letter.error);
+  append_number_field(out, "attempts", letter.attempts);
+  append_number_field(out, "acceptedAt", letter.accepted_at);
+  append_field(out, "payload");
+  append_payload(out, letter.payload);
+  out += '}';
+}
+
+void append_dead_letter_page(std::string& out, const DeadLetterPage& page) {
+  out += R"({"letters":[)";
+  for (const auto& letter : page.letters) {
+    if (&letter != page.letters.data()) out += ',';
+    append_dead_letter(out, letter);
+  }
+  out += R"(],"cursor":)";
+  append_string(out, page.cursor);
+  out += '}';
+}
+
 void append_integrity_report(std::string& out, const IntegrityReport& report) {
   out += R"({"findings":[)";
   for (const auto& finding : report.findings) {

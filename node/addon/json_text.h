@@ -32,6 +32,11 @@ void append_control_reply(std::string& out, const ControlReply& reply);
 void append_history(std::string& out, const std::vector<HistoryRecord>& records);
 // {"executions":[state, …],"cursor"}
 void append_list_page(std::string& out, const ListPage& page);
+// {"id","tenant","executionId","kind","eventId","name","userId","idempotencyKey","error",
+// "payload":[value],"attempts","acceptedAt"}
+void append_dead_letter(std::string& out, const DeadLetter& letter);
+// {"letters":[letter, …],"cursor"}
+void append_dead_letter_page(std::string& out, const DeadLetterPage& page);
 // {"findings":[{"tenant","executionId","sequence","what"}, …],"more","executions","records"}
 void append_integrity_report(std::string& out, const IntegrityReport& report);
 

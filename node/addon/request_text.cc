@@ -61,6 +61,15 @@ ListQuery list_query_of(const Napi::CallbackInfo& info, const std::size_t first)
   return query;
 }
 
+DeadLetterQuery dead_letter_query_of(const Napi::CallbackInfo& info, const std::size_t first) {
+  DeadLetterQuery query;
+  query.tenant = text_of(info, first);
+  query.execution_id = text_of(info, first + 1);
+  query.cursor = text_of(info, first + 2);
+  query.limit = static_cast<int>(integer_of(info, first + 3));
+  return query;
+}
+
 CompleteActionRequest completion_of(const Napi::CallbackInfo& info, const std::size_t first) {
   CompleteActionRequest request;
   request.token = text_of(info, first);

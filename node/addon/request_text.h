@@ -23,4 +23,7 @@ CompleteActionRequest completion_of(const Napi::CallbackInfo& info, std::size_t 
 // tenant, workflow, status, cursor, limit
 ListQuery list_query_of(const Napi::CallbackInfo& info, std::size_t first);
 
+// tenant, executionId, cursor, limit
+DeadLetterQuery dead_letter_query_of(const Napi::CallbackInfo& info, std::size_t first);
+
 }  // namespace pawl::node

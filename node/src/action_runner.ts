@@ -5,6 +5,7 @@ import { encode, hasTags, reviveParsed } from './codec.js';
 import { NonRetryableError, PayloadError } from './errors.js';
 import { writeFailure } from './failures.js';
 import type { InPlaceHandler } from './instance.js';
+import { lockArguments, type Lock, type LockOptions, type Locks } from './locks.js';
 import { makeLogger, type LogFunction, type Logger } from './log.js';
 import { validateResult } from './parameters.js';
 import {
@@ -58,7 +59,17 @@ class AttemptContext implements ActionContext {
     private readonly log: LogFunction,
     private readonly payloadBytesMax: number,
     private readonly beat: Beat,
+    private readonly locks: Locks,
   ) {}
+
+  async withLock<T>(
+    key: string,
+    optionsOrBody: LockOptions | ((lock: Lock) => T | PromiseLike<T>),
+    onlyBody?: (lock: Lock) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const { options, body } = lockArguments(optionsOrBody, onlyBody, ['ttl', 'wait']);
+    return (await this.locks.with(this.task.tenant, key, options, body, this.signal));
+  }
 
   get progress(): unknown {
     return this.task.progress?.[0];
@@ -201,6 +212,7 @@ export class ActionRunner {
     private readonly handlerAt: (execution: number, position: number) => InPlaceHandler | undefined,
     private readonly database: ActionDatabase,
     private readonly beat: Beat,
+    private readonly locks: Locks,
   ) {}
 
   run(text: string): void {
@@ -229,7 +241,7 @@ export class ActionRunner {
   }
 
   private start(task: Task): void {
-    const context = new AttemptContext(task, this.log, this.payloadBytesMax, this.beat);
+    const context = new AttemptContext(task, this.log, this.payloadBytesMax, this.beat, this.locks);
     this.attempts.set(task.id, context);
     const settle = (value: unknown) => this.ended(task, value);
     const fail = (error: unknown) => this.failed(task, error);

@@ -59,6 +59,15 @@ export interface NativeEngine {
   executeAction(call: number, ...fields: string[]): void;
   /** 1 and a payload, or 0 and a failure. */
   completeAction(call: number, token: string, outcome: FlatWriter): void;
+  /** Replies with { fence, token, query }. `number` is the caller's own, and stands for the lock from then on. */
+  acquireLock(call: number, number: number, tenant: string, key: string, ttlMs: number, waitMs: number): void;
+  /** Replies when it was released, and with an error when it was lost. */
+  lockEnded(call: number, number: number): void;
+  /** Held or waited for. Again: no effect. */
+  releaseLock(number: number): void;
+  listDeadLetters(call: number, tenant: string, executionId: string, cursor: string, limit: number): void;
+  /** 0: retry, 1: drop. */
+  changeDeadLetter(call: number, change: number, tenant: string, id: string): void;
   backup(call: number, path: string): void;
   checkIntegrity(call: number, findingsMax: number): void;
   actionsFinished(outcomes: FlatWriter): void;
@@ -112,6 +121,9 @@ export interface NativeClient {
   state(tenant: string, executionId: string, atSequence: number): Promise<string>;
   history(tenant: string, executionId: string): Promise<string>;
   list(tenant: string, workflow: string, status: string, cursor: string, limit: number): Promise<string>;
+  listDeadLetters(tenant: string, executionId: string, cursor: string, limit: number): Promise<string>;
+  /** 0: retry, 1: drop. */
+  changeDeadLetter(change: number, tenant: string, id: string): Promise<string>;
   close(): Promise<string>;
 }
 

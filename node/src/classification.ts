@@ -166,6 +166,8 @@ const byPawlCode: Partial<Record<PawlErrorCode, FailureClass>> = {
   wrong_status: 'permanent',
   overloaded: 'contention',
   timeout: 'timeout',
+  lock_timeout: 'transient',
+  lock_lost: 'transient',
   store_unavailable: 'external',
 };
 

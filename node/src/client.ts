@@ -1,5 +1,15 @@
 import { loadAddon, type NativeClient } from './addon.js';
 import { hasTags, reviveParsed } from './codec.js';
+import {
+  DeadLetterChange,
+  deadLetterFields,
+  deadLetterFrom,
+  deadLetterKey,
+  deadLettersFrom,
+  type DeadLetter,
+  type DeadLetterList,
+  type DeadLetterQuery,
+} from './dead_letters.js';
 import type { WorkflowDefinition } from './definition.js';
 import { errorFromCode } from './errors.js';
 import { checkName } from './names.js';
@@ -111,6 +121,27 @@ export class WorkflowClient {
   /** Those of a tenant, page by page. */
   async listExecutions(query: ListQuery): Promise<ExecutionList> {
     return listFrom(await this.settle(() => this.native.list(...listFields(query))));
+  }
+
+  /** As the runtime's. */
+  async listDeadLetters(query: DeadLetterQuery): Promise<DeadLetterList> {
+    return deadLettersFrom(await this.settle(() => this.native.listDeadLetters(...deadLetterFields(query))));
+  }
+
+  /** As the runtime's: a runtime takes it up then, or the next one that opens. */
+  async retryDeadLetter(id: string, tenant: string): Promise<DeadLetter> {
+    return this.changeDeadLetter(DeadLetterChange.retry, id, tenant);
+  }
+
+  /** As the runtime's. */
+  async dropDeadLetter(id: string, tenant: string): Promise<DeadLetter> {
+    return this.changeDeadLetter(DeadLetterChange.drop, id, tenant);
+  }
+
+  private async changeDeadLetter(change: DeadLetterChange, id: string, tenant: string): Promise<DeadLetter> {
+    return deadLetterFrom(
+      await this.settle(() => this.native.changeDeadLetter(change, ...deadLetterKey(id, tenant))),
+    );
   }
 
   /** Waits for calls under way; later ones reject with a ClosedError. */

@@ -24,6 +24,8 @@ const codes = [
   'action_failed',
   'internal',
   'wrong_status',
+  'lock_timeout',
+  'lock_lost',
 ] as const;
 
 /** What tells one refusal from another, for programs: permanent. */
@@ -291,6 +293,28 @@ export class WrongStatusError extends PawlError {
   }
 }
 
+/** Others had the lock for as long as it was waited for. An action that fails by it is tried again. */
+export class LockTimeoutError extends PawlError {
+  constructor(message: string) {
+    super('lock_timeout', message);
+  }
+
+  static {
+    this.prototype.name = 'LockTimeoutError';
+  }
+}
+
+/** The lock is not held any more. An action that fails by it is tried again. */
+export class LockLostError extends PawlError {
+  constructor(message: string) {
+    super('lock_lost', message);
+  }
+
+  static {
+    this.prototype.name = 'LockLostError';
+  }
+}
+
 /** Workflow code did what it can't do and stay replayable. */
 export class NotDeterministicError extends PawlError {
   constructor(message: string) {
@@ -341,6 +365,10 @@ export function errorFromCode(number: number, message: string, subject: string):
       return new StoreError(code, message);
     case 'wrong_status':
       return new WrongStatusError(message);
+    case 'lock_timeout':
+      return new LockTimeoutError(message);
+    case 'lock_lost':
+      return new LockLostError(message);
     case 'closed':
       return new ClosedError(message);
     case 'not_deterministic':

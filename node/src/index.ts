@@ -44,6 +44,8 @@ export type {
 export { ActionExecutor, createActionExecutor } from './executor.js';
 export type { CausingEvent, ExecutorOptions } from './executor.js';
 export type { EngineCounters } from './addon.js';
+export type { DeadLetter, DeadLetterList, DeadLetterQuery } from './dead_letters.js';
+export type { Lock, LockOptions, TenantLockOptions } from './locks.js';
 export { openClient, WorkflowClient } from './client.js';
 export type {
   ExecutionList,
@@ -107,6 +109,8 @@ export {
   ExecutionEndedError,
   ExecutionFailedError,
   InvalidArgumentError,
+  LockLostError,
+  LockTimeoutError,
   NonRetryableError,
   NotDeterministicError,
   PawlError,

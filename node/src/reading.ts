@@ -89,7 +89,7 @@ export interface ExecutionList {
   cursor?: string;
 }
 
-function checkLimit(limit: number | undefined): number {
+export function checkLimit(limit: number | undefined): number {
   if (limit === undefined) return 100;
   if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return limit;
   const given = typeof limit === 'number' ? limit : describeKind(limit);

@@ -6,6 +6,7 @@ import type { FailureClassifier } from './classification.js';
 import type { Duration } from './durations.js';
 import { AlreadyExistsError, InvalidArgumentError, UnknownActionError } from './errors.js';
 import { KnexDatabase } from './knex_database.js';
+import type { Lock, LockOptions } from './locks.js';
 import type { Logger } from './log.js';
 import { checkName, didYouMean, foldName } from './names.js';
 import { checkOptions, checkText, checkTexts } from './options.js';
@@ -74,6 +75,12 @@ export interface ActionContext {
    * also over restarts; the time-out of the attempt does not count any more, `totalTimeout` does.
    */
   completeLater(): any;
+  /**
+   * Runs `body` while this process has that lock of the tenant's, and gives what it gives; see
+   * `WorkflowRuntime.withLock`. The wait ends with the attempt.
+   */
+  withLock<T>(key: string, body: (lock: Lock) => T | PromiseLike<T>): Promise<T>;
+  withLock<T>(key: string, options: LockOptions, body: (lock: Lock) => T | PromiseLike<T>): Promise<T>;
 }
 
 /** What the handler of a database action is told. */

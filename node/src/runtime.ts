@@ -4,6 +4,16 @@ import { ActionRunner } from './action_runner.js';
 import { loadAddon, type Bridge, type EngineCounters, type NativeEngine, type Refusal } from './addon.js';
 import { encode, encodeDetails, hasTags, reviveParsed } from './codec.js';
 import type { EventsOf, InputOf, ResultOf, WorkflowDefinition } from './definition.js';
+import {
+  DeadLetterChange,
+  deadLetterFields,
+  deadLetterFrom,
+  deadLetterKey,
+  deadLettersFrom,
+  type DeadLetter,
+  type DeadLetterList,
+  type DeadLetterQuery,
+} from './dead_letters.js';
 import { toMilliseconds, type Duration } from './durations.js';
 import {
   AlreadyExistsError,
@@ -23,6 +33,7 @@ import { makeHandle, type WorkflowHandle } from './handle.js';
 import { KnexDatabase } from './knex_database.js';
 import { WorkflowHost } from './host.js';
 import { currentInstance, type Instance } from './instance.js';
+import { Locks, type Lock, type TenantLockOptions } from './locks.js';
 import { logLineFrom, logToStandardError, type CarriedLogLine, type LogFunction } from './log.js';
 import { checkName, checkOptionalName, didYouMean } from './names.js';
 import {
@@ -276,6 +287,7 @@ export class WorkflowRuntime {
   private readonly definitions = new Map<string, WorkflowDefinition>();
   /** Of those definitions. */
   private readonly names = new Set<string>();
+  private readonly locks: Locks;
   private readonly host: WorkflowHost;
   private readonly runner: ActionRunner;
   private readonly ownDatabase: StoreOwnDatabase;
@@ -327,6 +339,7 @@ export class WorkflowRuntime {
           async () => (await this.open()).database(),
           options.limits?.transactionMsMax ?? transactionMsMaxDefault,
         );
+    this.locks = new Locks((make) => this.call(make), isPostgres(this.store));
     this.runner = new ActionRunner(
       registry,
       this.log,
@@ -337,6 +350,7 @@ export class WorkflowRuntime {
         ? this.ownDatabase
         : KnexDatabase.over(options.database, 'getWorkflowRuntime: options.database'),
       (...beat) => this.engine?.actionHeartbeat(...beat),
+      this.locks,
     );
   }
 
@@ -504,6 +518,65 @@ export class WorkflowRuntime {
     return this.call((engine, call) => {
       engine.list(call, ...listFields(query));
     }).then(listFrom);
+  }
+
+  /**
+   * Runs `body` while this process has that lock of the tenant's, which no other process of the store has meanwhile,
+   * and gives what it gives. The lock is renewed while `body` runs, and freed soon after. Where this process is
+   * killed, stopped, or cut off from the store, another one gets it when its `ttl` is over: `lock.signal` and
+   * `lock.fence` are for what this one may still do then. A lock is not to be taken again within `body`, which
+   * would wait for itself.
+   *
+   * Rejects with what `body` rejects with; with a LockTimeoutError where others had the lock for as long as `wait`
+   * says.
+   */
+  withLock<T>(
+    key: string,
+    options: TenantLockOptions,
+    body: (lock: Lock) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) return Promise.reject(refused);
+    return (async () => {
+      checkOptions('withLock', options, ['tenant', 'ttl', 'wait']);
+      const tenant = checkName((options as TenantLockOptions | undefined)?.tenant, 'tenant');
+      return (await this.locks.with(tenant, key, options, body));
+    })();
+  }
+
+  /**
+   * What was sent to executions of a tenant and could not be delivered: they had ended, are not there, or it ended one
+   * worker after the other. Page by page, the oldest first.
+   */
+  listDeadLetters(query: DeadLetterQuery): Promise<DeadLetterList> {
+    return this.call((engine, call) => {
+      engine.listDeadLetters(call, ...deadLetterFields(query));
+    }).then(deadLettersFrom);
+  }
+
+  /**
+   * Puts it back into the inbox, as if it had never been tried: whoever owns its execution takes it up again. Settles
+   * once that is durable, with what it was, and one attempt more.
+   *
+   * Rejects with an InvalidArgumentError where there is no such row in the tenant; with a WrongStatusError where it
+   * was delivered, waits to be, was dropped, or was sent once more under its idempotency key.
+   */
+  retryDeadLetter(id: string, tenant: string): Promise<DeadLetter> {
+    return this.changeDeadLetter(DeadLetterChange.retry, id, tenant);
+  }
+
+  /**
+   * It is listed no more, and its payload is gone; what comes under its idempotency key is answered as before.
+   * Settles with what it was. Rejects as retryDeadLetter.
+   */
+  dropDeadLetter(id: string, tenant: string): Promise<DeadLetter> {
+    return this.changeDeadLetter(DeadLetterChange.drop, id, tenant);
+  }
+
+  private changeDeadLetter(change: DeadLetterChange, id: string, tenant: string): Promise<DeadLetter> {
+    return this.call((engine, call) => {
+      engine.changeDeadLetter(call, change, ...deadLetterKey(id, tenant));
+    }).then(deadLetterFrom);
   }
 
   /** The state of the execution once it has ended, however it ended. */

@@ -184,7 +184,7 @@ test('the parameters of an attempt that never settles are let go', async () => {
     return new Promise(() => {});
   });
   const reported: unknown[][] = [];
-  const runner = new ActionRunner(registry, () => {}, 1_000, (outcomes) => reported.push(outcomes), () => undefined, undefined!, () => {});
+  const runner = new ActionRunner(registry, () => {}, 1_000, (outcomes) => reported.push(outcomes), () => undefined, undefined!, () => {}, undefined!);
   const task = { tenant: 'acme', executionId: 'a', execution: 1, name: 'hang', attempt: 1, idempotencyKey: 'k', eventId: '' };
   runner.run(JSON.stringify([1, 2].map((id) => ({ ...task, id, position: id, parameters: [{ body: { id } }], correlationId: '', scheduledAt: 0, timeout: 0 }))));
   assert.equal(given.length, 2);

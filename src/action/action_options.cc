@@ -78,6 +78,8 @@ Failure failure_of(const Error& error) {
     case ErrorCode::store_in_use:
     case ErrorCode::outcome_unknown:
     case ErrorCode::closed:
+    case ErrorCode::lock_timeout:
+    case ErrorCode::lock_lost:
     case ErrorCode::action_failed:
     case ErrorCode::internal: failure.failure_class = FailureClass::transient; break;
     case ErrorCode::invalid_argument:

@@ -26,6 +26,8 @@ std::string_view to_string(ErrorCode code) {
     case ErrorCode::action_failed: return "action_failed";
     case ErrorCode::internal: return "internal";
     case ErrorCode::wrong_status: return "wrong_status";
+    case ErrorCode::lock_timeout: return "lock_timeout";
+    case ErrorCode::lock_lost: return "lock_lost";
   }
   return "unknown_error";
 }

@@ -27,8 +27,6 @@ using HintReceipt = std::uint64_t;
 struct HintReceived {
   Hint hint;
   HintReceipt receipt = 0;
-  int deliveries =
-      1;  // how often it was handed to somebody, this time included, as far as the bus knows
 };
 
 // What became of a row, for whoever put it into the inbox and waits. The row has it too.
@@ -38,8 +36,8 @@ struct AnswerHint {
   std::string answer;  // as in the row
 };
 
-// What nobody could take: its row is completed as failed.
-struct DeadLetter {
+// Of what ended one worker after the other, for people: its row is failed. That row is the truth, see DeadLetter.
+struct DeadLetterNote {
   int partition = 0;
   InboxId row = 0;
   std::string tenant;
@@ -84,7 +82,7 @@ class HintBus {
   virtual void serve(std::vector<int> partitions) = 0;
   virtual void publish(std::vector<Hint> hints) = 0;
   virtual void publish_answers(std::vector<AnswerHint> answers) = 0;
-  virtual void publish_dead(DeadLetter letter) = 0;
+  virtual void publish_dead(DeadLetterNote letter) = 0;
   // What came of them is committed.
   virtual void acknowledge(std::vector<HintReceipt> receipts) = 0;
   virtual HintBusCounters counters() const { return {}; }

@@ -343,7 +343,7 @@ struct Outputs {
   std::vector<LentWorkAnswer> lent;
   std::vector<Hint> hints;  // mail was sent to executions of other workers
   std::vector<HintReceipt> hints_settled;
-  std::vector<DeadLetter> dead_letters;
+  std::vector<DeadLetterNote> dead_letters;
   std::vector<PartitionLease> partitions_left;
   std::vector<LogLine> logs;
 
@@ -354,8 +354,10 @@ struct Outputs {
 void append(Outputs& batch, Outputs& step);
 
 inline constexpr int kMailLoadedAtOnce = 256;
-// An event whose hint was handed to so many workers, none of which settled it, is what ends them: it is set aside.
-inline constexpr int kHintDeliveriesMax = 5;
+// What more workers than that had, and ended before it was delivered, may be what ends them: it is set aside. Of several,
+// the oldest, and then no other for a time: who was there by chance is delivered once the one that it was is gone.
+inline constexpr int kOwnersLostMax = 5;
+inline constexpr DurationMs kSetAsideMs = 10'000;
 
 struct ShardOptions {
   // Of the store. All are owned from the beginning, or, where it is shared, those that are taken.
@@ -638,7 +640,7 @@ class Shard {
   std::vector<AnswerHint> answers_in(const Transition& transition) const;
   void settle_hints(const std::string& key);
   void settle_old_hints();
-  bool set_aside(InboxRecord& row);
+  bool set_aside(const InboxRecord& row, const std::string& execution_id);
   // Whether somebody elsewhere waits for what comes of it.
   bool is_awaited(InboxId mail) const;
   void refuse_start(const StartRequested& start, const Error& error, std::string_view status);
@@ -898,13 +900,13 @@ class Shard {
   struct Hinted {
     std::vector<HintReceipt> receipts;
     int mail = 0;         // known, and not settled
-    int deliveries = 0;   // the most of one of them
     bool looked = false;  // a look into the store was begun since the last came
   };
   std::unordered_map<std::string, Hinted> hinted_;
   std::deque<std::pair<Timestamp, std::string>> hinted_since_;  // oldest first
   std::set<InboxId> mail_settled_meanwhile_;
-  bool mail_wanted_ = false;  // look from the first
+  std::optional<Timestamp> set_aside_at_;  // the last one
+  bool mail_wanted_ = false;               // look from the first
   bool mail_look_out_ = false;
   std::optional<InboxId> mail_look_after_;  // where the look under way goes on
   Timestamp mail_look_at_ = 0;              // look again then; 0: no need

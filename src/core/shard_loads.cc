@@ -256,7 +256,9 @@ Queue<Shard::Work> Shard::in_order(StoredExecution& stored, Queue<Work> work) {
   using Accepted = std::pair<Timestamp, Work>;
   std::vector<Accepted> own;
   std::vector<Accepted> sent;
+  const std::string& execution_id = stored.record.execution_id;
   for (InboxRecord& row : stored.inbox) {
+    if (set_aside(row, execution_id)) continue;
     const Timestamp at = row.accepted_at;
     own.emplace_back(at, InboxEvent{std::move(row)});
   }
@@ -272,6 +274,7 @@ Queue<Shard::Work> Shard::in_order(StoredExecution& stored, Queue<Work> work) {
     const int partition = partition_of(stored.record.ref);
     const bool rests = draining_ || !takes(partition);
     if (!waits_here && (rests || mail_.contains(id) || is_kept_back(row))) continue;
+    if (!waits_here && set_aside(row, execution_id)) continue;
     know_mail(row, partition);
     auto wanted = work_of(std::move(row));
     if (!wanted) {

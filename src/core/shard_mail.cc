@@ -38,7 +38,6 @@ void Shard::on(HintsArrived input) {
     std::string key = execution_key(received.hint.tenant, received.hint.execution_id);
     Hinted& hinted = hinted_[key];
     hinted.receipts.push_back(received.receipt);
-    hinted.deliveries = std::max(hinted.deliveries, received.deliveries);
     hinted.looked = false;
     hinted_since_.emplace_back(now_, std::move(key));
   }
@@ -81,27 +80,27 @@ void Shard::forget_mail(const InboxId id) {
   if (const auto mail = mail_.find(id); mail != mail_.end()) forget_mail(mail);
 }
 
-// The first of those for an execution whose hints were handed to too many workers, who all ended before it was
-// settled. True: it is failed, with its payload kept for whoever looks into it.
-bool Shard::set_aside(InboxRecord& row) {
-  const std::string key = execution_key(row.tenant, row.execution_id);
-  const auto hinted = hinted_.find(key);
-  if (hinted == hinted_.end() || hinted->second.deliveries <= kHintDeliveriesMax) return false;
-  const int attempts = std::exchange(hinted->second.deliveries, 0);
-  Error error{
-      ErrorCode::internal,
-      fmt::format("it was handed to {} workers, and none of them came to its end", attempts),
-      row.event_id};
+// What may have ended the workers that had it. True: it is failed, with its payload kept for whoever looks into it.
+bool Shard::set_aside(const InboxRecord& row, const std::string& execution_id) {
+  if (row.owners_lost <= kOwnersLostMax) return false;
+  if (set_aside_at_ && now_ < *set_aside_at_ + kSetAsideMs) return false;
+  set_aside_at_ = now_;
+  Error error{ErrorCode::internal,
+              fmt::format("{} workers had it, one after the other, and ended before it was "
+                          "delivered",
+                          row.owners_lost),
+              row.event_id};
   ExecutionRecord about;
   about.tenant = row.tenant;
-  about.execution_id = row.execution_id;
-  log_engine(
-      LogLevel::error,
-      fmt::format("Event '{}' ({}) is set aside: {}", row.event_name, row.event_id, error.message),
-      about);
-  const int partition = partition_for(row.tenant, row.execution_id);
-  out_->dead_letters.push_back(DeadLetter{partition, row.id, row.tenant, row.execution_id,
-                                          row.event_name, attempts, error.message});
+  about.execution_id = execution_id;
+  log_engine(LogLevel::error,
+             fmt::format("Event '{}' ({}) is set aside as dead letter {}: {}. See whether it is "
+                         "what ends them, and retry or drop it.",
+                         row.event_name, row.event_id, row.id, error.message),
+             about);
+  const int partition = partition_for(row.tenant, execution_id);
+  out_->dead_letters.push_back(DeadLetterNote{partition, row.id, row.tenant, execution_id,
+                                              row.event_name, row.owners_lost, error.message});
   know_mail(row, partition);
   settle_mail(row.id, error);
   return true;
@@ -170,7 +169,8 @@ bool Shard::is_kept_back(const InboxRecord& row) const {
 
 void Shard::deliver_mail(InboxRecord row) {
   const int partition = partition_for(row.tenant, row.execution_id);
-  if (!takes(partition) || is_kept_back(row) || set_aside(row)) return;
+  if (!takes(partition) || is_kept_back(row)) return;
+  if (set_aside(row, row.execution_id)) return;
   const InboxId id = row.id;
   const std::string tenant = row.tenant;
   const std::string execution_id = row.execution_id;

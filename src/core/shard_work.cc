@@ -399,6 +399,11 @@ void Shard::take_event(Execution& execution, EventSubmitted event) {
   if (!key.empty() && !event.key_checked) {
     const auto recent = std::find_if(execution.recent_keys.begin(), execution.recent_keys.end(),
                                      [&](const auto& answer) { return answer.key == key; });
+    // What an operator puts back into the inbox is itself what came under its key.
+    if (recent != execution.recent_keys.end() && event.mail != 0 &&
+        recent->processing_id == std::to_string(event.mail)) {
+      return accept_event(execution, std::move(event));
+    }
     if (recent != execution.recent_keys.end()) {
       if (event.mail != 0) {
         return settle_mail(event.mail, key_used(key),

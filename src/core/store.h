@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/dead_letter_rows.h"
+#include "core/lock_rows.h"
 #include "core/partition.h"
 #include "model/execution_record.h"
 #include "model/history_event.h"
@@ -246,6 +248,10 @@ class Store : public HistorySource {
   virtual Result<std::vector<GraphActionRecord>> graph_actions(ExecutionRef execution) = 0;
   // Of all its graphs, by graph and name.
   virtual Result<std::vector<SyncPointRecord>> sync_points(ExecutionRef execution) = 0;
+
+  // None: there is no such thing here.
+  virtual LockRows* locks() { return nullptr; }
+  virtual DeadLetterRows* dead_letters() { return nullptr; }
 
   // Where actions write in one commit with their outcomes. None: there is no such thing here.
   virtual std::shared_ptr<Database> database() { return nullptr; }

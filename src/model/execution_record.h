@@ -186,7 +186,9 @@ struct InboxRecord {
   std::string user_id;
   std::string idempotency_key;  // unique within its execution; empty: none
   InboxStatus status = InboxStatus::pending;
-  int attempts = 0;
+  int attempts = 0;  // how often it was tried again
+  // Workers that owned its execution, and ended without leaving it, while this waited to be delivered.
+  int owners_lost = 0;
   std::string last_error;
   // JSON: what the first caller was told; kept with an idempotency key, or where somebody waits for it.
   std::string answer;

@@ -11,7 +11,7 @@
 namespace pawl {
 
 // A dead letter as the fields of an entry, behind the XADD of `command`.
-void add_fields(const DeadLetter& letter, std::vector<std::string>& command);
+void add_fields(const DeadLetterNote& letter, std::vector<std::string>& command);
 
 // Of an entry [id, [field, value, …]]. None: it is no dead letter.
 std::optional<RedisDeadLetter> dead_letter_of(const RedisValue& entry);

@@ -35,7 +35,7 @@ std::string_view beginning(const std::string_view text, const std::size_t most) 
 
 }  // namespace
 
-void add_fields(const DeadLetter& letter, std::vector<std::string>& command) {
+void add_fields(const DeadLetterNote& letter, std::vector<std::string>& command) {
   command.insert(command.end(),
                  {"partition", std::to_string(letter.partition),  //
                   "row", std::to_string(letter.row),              //

@@ -11,10 +11,6 @@ namespace {
 // Entries that are claimed with one call, over all partitions.
 constexpr std::size_t kClaimedMax = 16'384;
 
-int clamped(const std::int64_t value) {
-  return static_cast<int>(std::clamp<std::int64_t>(value, 1, 1'000'000'000));
-}
-
 // Of [name, value, name, value …].
 RedisValue field(const RedisValue& fields, const std::string_view name) {
   for (std::size_t at = 0; at + 1 < fields.size(); at += 2) {
@@ -222,37 +218,14 @@ RedisOutcome<bool> HintReader::claim(const std::set<int>& partitions) {
       one->second = answer[0].text();
       one = one->second.empty() || one->second == "0-0" ? cursors.erase(one) : std::next(one);
     }
-    const auto deliveries = count_deliveries(claimed);
-    if (!deliveries) return deliveries.error();
     Hints hints;
     for (const auto& [partition, entries] : claimed) {
-      take_entries(partition, entries, deliveries->at(partition), hints);
+      take_entries(partition, entries, hints);
     }
     hand_over(std::move(hints));
     if (!cursors.empty() && !wait_for_room()) return false;
   }
   return true;
-}
-
-RedisOutcome<std::map<int, HintReader::Deliveries>> HintReader::count_deliveries(
-    const Entries& claimed) {
-  std::map<int, Deliveries> counts;
-  if (claimed.empty()) return counts;
-  RedisCommands commands;
-  for (const auto& [partition, entries] : claimed) {
-    commands.add({"XPENDING", keys_.hints(partition), RedisKeys::kGroup, entries[0][0].text(),
-                  entries[entries.size() - 1][0].text(), std::to_string(entries.size()), worker_});
-  }
-  const auto answers = connection_.run(commands);
-  if (!answers) return answers.error();
-  for (std::size_t at = 0; at < claimed.size(); ++at) {
-    const RedisValue pending = (*answers)[at];
-    Deliveries& of_partition = counts[claimed[at].first];
-    for (std::size_t entry = 0; entry < pending.size(); ++entry) {
-      of_partition.emplace(pending[entry][0].text(), clamped(pending[entry][3].integer()));
-    }
-  }
-  return counts;
 }
 
 // Each worker is a consumer under a name that never comes again; those that are gone would add up.
@@ -306,15 +279,14 @@ RedisOutcome<void> HintReader::read() {
   for (std::size_t at = 0; at < answer.size(); ++at) {
     const auto partition = partition_of_key_.find(answer[at][0].text());
     if (partition != partition_of_key_.end()) {
-      take_entries(partition->second, answer[at][1], {}, hints);
+      take_entries(partition->second, answer[at][1], hints);
     }
   }
   hand_over(std::move(hints));
   return {};
 }
 
-void HintReader::take_entries(const int partition, const RedisValue& entries,
-                              const Deliveries& deliveries, Hints& hints) {
+void HintReader::take_entries(const int partition, const RedisValue& entries, Hints& hints) {
   bool served = false;
   {
     const std::lock_guard lock(mutex_);
@@ -341,8 +313,7 @@ void HintReader::take_entries(const int partition, const RedisValue& entries,
     }
     const HintReceipt receipt = receipts_.take(entry);
     if (receipt == 0) continue;
-    const auto counted = deliveries.find(std::string(entries[at][0].text()));
-    hints.push_back({std::move(hint), receipt, counted == deliveries.end() ? 1 : counted->second});
+    hints.push_back({std::move(hint), receipt});
   }
   if (!given_back.empty()) writer_.publish(std::move(given_back));
   writer_.acknowledge(done);

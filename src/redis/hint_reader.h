@@ -13,7 +13,6 @@
 #include <set>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -55,7 +54,6 @@ class HintReader {
 
  private:
   using Hints = std::vector<HintReceived>;
-  using Deliveries = std::unordered_map<std::string, int>;  // by the ids of entries
   // Entries of partitions, as an answer has them.
   using Entries = std::vector<std::pair<int, RedisValue>>;
 
@@ -67,11 +65,9 @@ class HintReader {
   std::set<int> take_up_served();
   RedisOutcome<void> make_groups(const std::set<int>& partitions);
   RedisOutcome<bool> claim(const std::set<int>& partitions);
-  RedisOutcome<std::map<int, Deliveries>> count_deliveries(const Entries& claimed);
   RedisOutcome<void> remove_consumers(const std::set<int>& partitions);
   RedisOutcome<void> read();
-  void take_entries(int partition, const RedisValue& entries, const Deliveries& deliveries,
-                    Hints& hints);
+  void take_entries(int partition, const RedisValue& entries, Hints& hints);
   void hand_over(Hints hints);
 
   const std::shared_ptr<RedisDialer> dialer_;

@@ -62,9 +62,9 @@ void HintWriter::publish_answers(std::vector<AnswerHint> answers) {
   changed_.notify_all();
 }
 
-void HintWriter::publish_dead(DeadLetter letter) {
+void HintWriter::publish_dead(DeadLetterNote letter) {
   const std::lock_guard lock(mutex_);
-  std::vector<DeadLetter> one;
+  std::vector<DeadLetterNote> one;
   one.push_back(std::move(letter));
   state_.dropped += closing_ ? 1 : put(dead_, std::move(one), kDeadQueuedMax);
   changed_.notify_all();
@@ -218,7 +218,7 @@ void HintWriter::encode_rest() {
                    std::to_string(answer.row) + " " + answer.answer});
     slots_.push_back({Sent::answer, 0});
   }
-  for (const DeadLetter& letter : batch_.dead) {
+  for (const DeadLetterNote& letter : batch_.dead) {
     std::vector<std::string> command{
         "XADD", keys_.dead(), "MAXLEN", "~", std::to_string(kDeadLettersMax), "*"};
     add_fields(letter, command);

@@ -52,7 +52,7 @@ class HintWriter {
   void start();
   void publish(std::vector<Hint> hints);
   void publish_answers(std::vector<AnswerHint> answers);
-  void publish_dead(DeadLetter letter);
+  void publish_dead(DeadLetterNote letter);
   void acknowledge(const DoneByPartition& done);
   // Wakes `interrupted`.
   void interrupt();
@@ -63,7 +63,7 @@ class HintWriter {
   struct Batch {
     std::vector<Hint> hints;
     std::vector<AnswerHint> answers;
-    std::vector<DeadLetter> dead;
+    std::vector<DeadLetterNote> dead;
     DoneByPartition acknowledged;
     int tries = 0;
 
@@ -119,7 +119,7 @@ class HintWriter {
   // All guarded by mutex_.
   std::deque<Hint> hints_;
   std::deque<AnswerHint> answers_;
-  std::deque<DeadLetter> dead_;
+  std::deque<DeadLetterNote> dead_;
   DoneByPartition acknowledged_;
   bool interrupt_ = false;
   bool closing_ = false;

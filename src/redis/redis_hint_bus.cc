@@ -38,7 +38,7 @@ void RedisHintBus::publish_answers(std::vector<AnswerHint> answers) {
   writer_.publish_answers(std::move(answers));
 }
 
-void RedisHintBus::publish_dead(DeadLetter letter) { writer_.publish_dead(std::move(letter)); }
+void RedisHintBus::publish_dead(DeadLetterNote letter) { writer_.publish_dead(std::move(letter)); }
 
 void RedisHintBus::acknowledge(std::vector<HintReceipt> receipts) {
   writer_.acknowledge(receipts_.acknowledge(receipts));

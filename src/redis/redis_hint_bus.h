@@ -32,7 +32,7 @@ class RedisHintBus final : public HintBus {
   void serve(std::vector<int> partitions) override;
   void publish(std::vector<Hint> hints) override;
   void publish_answers(std::vector<AnswerHint> answers) override;
-  void publish_dead(DeadLetter letter) override;
+  void publish_dead(DeadLetterNote letter) override;
   void acknowledge(std::vector<HintReceipt> receipts) override;
   HintBusCounters counters() const override;
   void close() override;

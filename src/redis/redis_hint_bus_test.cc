@@ -202,7 +202,6 @@ TEST(RedisHintBus, hints_reach_the_owner_of_their_partition_and_nobody_else) {
   const HintReceived hint = one.hints().front();
   EXPECT_EQ(hint.hint.partition, 1);
   EXPECT_EQ(hint.hint.tenant, "acme");
-  EXPECT_EQ(hint.deliveries, 1);
   EXPECT_NE(hint.receipt, 0u);
   EXPECT_EQ(one.missed() + two.missed(), 0);
 }
@@ -235,7 +234,7 @@ TEST(RedisHintBus, what_is_acknowledged_never_comes_back) {
   EXPECT_THAT(second.executions(), ElementsAre("new"));
 }
 
-TEST(RedisHintBus, what_a_dead_owner_had_goes_to_the_next_with_how_often_it_was_tried) {
+TEST(RedisHintBus, what_a_dead_owner_had_goes_to_the_next) {
   const RedisServer redis;
   for (const char* const name : {"first", "second"}) {
     Worker dying(redis.address(), name);
@@ -246,7 +245,6 @@ TEST(RedisHintBus, what_a_dead_owner_had_goes_to_the_next_with_how_often_it_was_
   Worker third(redis.address(), "third");
   third.serve({1});
   ASSERT_TRUE(third.gets({"poison"}));
-  EXPECT_EQ(third.hints().front().deliveries, 3);
   third.acknowledge();
   EXPECT_TRUE(is_empty(redis, 1));
 }
@@ -268,7 +266,6 @@ TEST(RedisHintBus, many_that_a_dead_owner_had_all_go_to_the_next) {
   next.acknowledge();
   EXPECT_TRUE(is_empty(redis, 1) && is_empty(redis, 2));
   EXPECT_EQ(next.hints().size(), static_cast<std::size_t>(kCount));
-  EXPECT_EQ(next.hints().front().deliveries, 2);
 }
 
 TEST(RedisHintBus, two_owners_exchange_their_partitions) {
@@ -624,7 +621,7 @@ TEST(RedisHintBus, a_wrong_password_is_told_without_it) {
 TEST(RedisHintBus, users_with_few_rights_and_databases_are_those_of_the_address) {
   const RedisServer redis(
       {"user ann on >s3/cret ~pawl:* &pawl:* -@all +xadd +xlen +xdel +xack +xtrim +xreadgroup "
-       "+xautoclaim +xpending +xgroup +xinfo +xrange +publish +subscribe +ping +role +select "
+       "+xautoclaim +xgroup +xinfo +xrange +publish +subscribe +ping +role +select "
        "+client|id +client|unblock"});
   const std::string address = fmt::format("redis://ann:s3%2Fcret@127.0.0.1:{}/2", redis.port());
   Worker first(address, "first");

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "core/completion_token.h"
+#include "core/dead_letter_rows.h"
 #include "core/history_reading.h"
 #include "core/start_options.h"
 #include "core/time_travel.h"
@@ -18,6 +19,7 @@
 #include "runtime/request_checks.h"
 #include "runtime/store_address.h"
 #include "store/mail_slot.h"
+#include "store/sqlite_dead_letters.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
 #include "store/store_file.h"
@@ -76,6 +78,10 @@ class Client::Impl {
   // A row for it, with an id and the time.
   InboxRecord row_for(InboxKind kind, std::string tenant, std::string execution_id);
   Result<KnownMail> put(InboxRecord row, const MailSlot::Judge& judge);
+  // On the slot, which is opened where it is not yet.
+  Result<void> with_slot(const std::function<Result<void>(MailSlot&)>& work);
+  using DeadLetterChange = Result<DeadLetter> (*)(SqliteConnection&, std::string_view, InboxId);
+  Result<DeadLetter> change(const DeadLetterRequest& request, DeadLetterChange to);
   Result<ControlReply> control(InboxKind kind, const ControlRequest& request);
   Result<ExecutionRecord> find_open(const ActionCompletionGiven& given);
   std::string new_id() { return uuid_v7(clock.now(), random_bits(), random_bits()); }
@@ -117,7 +123,7 @@ InboxRecord Client::Impl::row_for(const InboxKind kind, std::string tenant,
   return row;
 }
 
-Result<KnownMail> Client::Impl::put(InboxRecord row, const MailSlot::Judge& judge) {
+Result<void> Client::Impl::with_slot(const std::function<Result<void>(MailSlot&)>& work) {
   const std::lock_guard lock(mutex);
   if (closed) return Error{ErrorCode::closed, "The client is closed. Open a new one to go on.", {}};
   if (!mail) {
@@ -125,7 +131,19 @@ Result<KnownMail> Client::Impl::put(InboxRecord row, const MailSlot::Judge& judg
     if (!opened) return opened.error();
     mail = std::move(*opened);
   }
-  return mail->put(std::move(row), judge);
+  return work(*mail);
+}
+
+Result<KnownMail> Client::Impl::put(InboxRecord row, const MailSlot::Judge& judge) {
+  KnownMail known;
+  auto done = with_slot([&](MailSlot& slot) -> Result<void> {
+    auto put = slot.put(std::move(row), judge);
+    if (!put) return put.error();
+    known = std::move(*put);
+    return {};
+  });
+  if (!done) return done.error();
+  return known;
 }
 
 Result<std::string> Client::start_workflow(StartRequest request) {
@@ -281,6 +299,43 @@ Result<ControlReply> Client::complete_action(CompleteActionRequest request) {
       });
   if (!known) return known.error();
   return reply;
+}
+
+// ---- dead letters
+
+Result<DeadLetterPage> Client::list_dead_letters(const DeadLetterQuery& query) {
+  const auto search = dead_letter_search_of(query, impl_->limits);
+  if (!search) return search.error();
+  return impl_->readers.with([&](SqliteReader& reader) -> Result<DeadLetterPage> {
+    auto page = pawl::list_dead_letters(reader.connection(), *search);
+    if (!page) return page.error();
+    return dead_letter_page_of(std::move(*page));
+  });
+}
+
+Result<DeadLetter> Client::Impl::change(const DeadLetterRequest& request,
+                                        const DeadLetterChange to) {
+  const auto id = dead_letter_id_of(request, limits);
+  if (!id) return id.error();
+  DeadLetter letter;
+  auto done = with_slot([&](MailSlot& slot) {
+    return slot.write([&](SqliteConnection& connection) -> Result<void> {
+      auto changed = to(connection, request.tenant, *id);
+      if (!changed) return changed.error();
+      letter = std::move(*changed);
+      return {};
+    });
+  });
+  if (!done) return done.error();
+  return letter;
+}
+
+Result<DeadLetter> Client::retry_dead_letter(const DeadLetterRequest& request) {
+  return impl_->change(request, &pawl::retry_dead_letter);
+}
+
+Result<DeadLetter> Client::drop_dead_letter(const DeadLetterRequest& request) {
+  return impl_->change(request, &pawl::drop_dead_letter);
 }
 
 // ---- reading

@@ -1,7 +1,9 @@
 #include "runtime/engine.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 #include "base/duration.h"
@@ -34,6 +36,14 @@ std::int64_t steady_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+// Whom operators find where a lock is held.
+std::string holder_of(const Store& store) {
+  if (std::string worker = store.worker(); !worker.empty()) return worker;
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return fmt::format("{}/{}", host.data(), getpid());
 }
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message), {}}; }
@@ -74,6 +84,9 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
           log(LogLevel::error, fmt::format("What worker {} has registered: {}", worker, why));
         });
     start_thread();
+  }
+  if (LockRows* const rows = store_->locks()) {
+    locks_ = std::make_shared<Locks>(*rows, holder_of(*store_), options_.limits);
   }
   store_->start(*this);
   if (bus_) bus_->start(*elsewhere_);
@@ -591,6 +604,70 @@ void Engine::list_executions(const ListQuery& query, Callback<ListPage> done) {
   if (!posted) done(closed());
 }
 
+// ---- locks of users
+
+LockWait Engine::acquire_lock(LockRequest request, Callback<Lock> done) {
+  if (!locks_) {
+    done(invalid("This store keeps no locks."));
+    return 0;
+  }
+  if (is_closing()) {
+    done(closed());
+    return 0;
+  }
+  return locks_->acquire(std::move(request), std::move(done));
+}
+
+void Engine::give_up_lock(const LockWait wait) {
+  if (locks_) locks_->give_up(wait);
+}
+
+// ---- what could not be delivered
+
+void Engine::list_dead_letters(const DeadLetterQuery& query, Callback<DeadLetterPage> done) {
+  auto search = dead_letter_search_of(query, options_.limits);
+  if (!search) return done(search.error());
+  DeadLetterRows* const rows = store_->dead_letters();
+  if (rows == nullptr) return done(invalid("This store keeps no dead letters."));
+  if (is_closing()) return done(closed());
+  const bool posted = readers_.post([rows, search = std::move(*search), callback = done] {
+    auto page = rows->list(search);
+    if (!page) return callback(page.error());
+    callback(dead_letter_page_of(std::move(*page)));
+  });
+  if (!posted) done(closed());
+}
+
+void Engine::change_dead_letter(const DeadLetterRequest& request, const DeadLetterChange change,
+                                Callback<DeadLetter> done) {
+  const auto id = dead_letter_id_of(request, options_.limits);
+  if (!id) return done(id.error());
+  DeadLetterRows* const rows = store_->dead_letters();
+  if (rows == nullptr) return done(invalid("This store keeps no dead letters."));
+  if (is_closing()) return done(closed());
+  const bool posted =
+      readers_.post([this, rows, change, id = *id, tenant = request.tenant, callback = done] {
+        auto letter = (rows->*change)(tenant, id);
+        if (letter && change == &DeadLetterRows::retry) {
+          if (bus_) {
+            const int partition = partition_of(tenant, letter->execution_id, store_->partitions());
+            bus_->publish({Hint{partition, tenant, letter->execution_id}});
+          }
+          look_for_mail();
+        }
+        callback(std::move(letter));
+      });
+  if (!posted) done(closed());
+}
+
+void Engine::retry_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done) {
+  change_dead_letter(request, &DeadLetterRows::retry, std::move(done));
+}
+
+void Engine::drop_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done) {
+  change_dead_letter(request, &DeadLetterRows::drop, std::move(done));
+}
+
 void Engine::look_for_mail() {
   const std::lock_guard lock(mutex_);
   if (begun_) mailbox_->post(MailPosted{});
@@ -779,7 +856,7 @@ void Engine::carry_out(Outputs& out) {
   if (!out.hints.empty()) bus_->publish(std::move(out.hints));
   if (!out.answers.empty()) bus_->publish_answers(std::move(out.answers));
   if (!out.hints_settled.empty()) bus_->acknowledge(std::move(out.hints_settled));
-  for (DeadLetter& letter : out.dead_letters) bus_->publish_dead(std::move(letter));
+  for (DeadLetterNote& letter : out.dead_letters) bus_->publish_dead(std::move(letter));
   for (const PartitionLease& left : out.partitions_left) store_->give_back(left);
   for (const LogLine& line : out.logs) options_.log(line);
   out.clear();
@@ -905,6 +982,7 @@ void Engine::close() {
     }
   }
   std::call_once(closed_, [this] {
+    if (locks_) locks_->close();
     if (bus_) bus_->close();
     // Reports of what was queued still reach the shard, and its replies their callers.
     store_->close();

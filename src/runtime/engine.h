@@ -27,6 +27,7 @@
 #include "pawl/runtime.h"
 #include "runtime/elsewhere.h"
 #include "runtime/history_pages.h"
+#include "runtime/locks.h"
 #include "runtime/mailbox.h"
 #include "runtime/other_workers.h"
 #include "runtime/reader_pool.h"
@@ -67,6 +68,11 @@ class Engine final : public CommitSink {
   void list_executions(const ListQuery& query, Callback<ListPage> done);
   Runtime::Counters counters() const;
   std::shared_ptr<Database> database() const { return store_->database(); }
+  LockWait acquire_lock(LockRequest request, Callback<Lock> done);
+  void give_up_lock(LockWait wait);
+  void list_dead_letters(const DeadLetterQuery& query, Callback<DeadLetterPage> done);
+  void retry_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done);
+  void drop_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done);
   // From now on calls are refused, and nothing begins; what is under way goes on, for that long. See
   // Runtime::close. Again, by any thread: the shorter time counts.
   void begin_close(std::optional<std::chrono::milliseconds> drain);
@@ -113,6 +119,9 @@ class Engine final : public CommitSink {
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
                                          HistoryBounds history);
   std::optional<Failure> check_parameters(const ExecuteActionRequest& request) const;
+  using DeadLetterChange = Result<DeadLetter> (DeadLetterRows::*)(std::string_view, InboxId);
+  void change_dead_letter(const DeadLetterRequest& request, DeadLetterChange change,
+                          Callback<DeadLetter> done);
   bool is_closing() const;
   Error closed() const;
 
@@ -176,6 +185,7 @@ class Engine final : public CommitSink {
 
   std::unique_ptr<Elsewhere> elsewhere_;         // where there is a bus
   std::unique_ptr<OtherWorkers> other_workers_;  // the same
+  std::shared_ptr<Locks> locks_;                 // where the store has some
   std::thread thread_;
 };
 

@@ -121,6 +121,24 @@ void Runtime::list_executions(ListQuery query, Callback<ListPage> done) {
   impl_->engine.list_executions(query, std::move(done));
 }
 
+LockWait Runtime::acquire_lock(LockRequest request, Callback<Lock> done) {
+  return impl_->engine.acquire_lock(std::move(request), std::move(done));
+}
+
+void Runtime::give_up_lock(const LockWait wait) { impl_->engine.give_up_lock(wait); }
+
+void Runtime::list_dead_letters(DeadLetterQuery query, Callback<DeadLetterPage> done) {
+  impl_->engine.list_dead_letters(query, std::move(done));
+}
+
+void Runtime::retry_dead_letter(DeadLetterRequest request, Callback<DeadLetter> done) {
+  impl_->engine.retry_dead_letter(request, std::move(done));
+}
+
+void Runtime::drop_dead_letter(DeadLetterRequest request, Callback<DeadLetter> done) {
+  impl_->engine.drop_dead_letter(request, std::move(done));
+}
+
 void Runtime::backup(std::string path, Callback<BackupReport> done) {
   impl_->side->backup(std::move(path), std::move(done));
 }

@@ -376,6 +376,36 @@ Result<ListPage> WorkflowRuntime::list_executions(const ListQuery& query) {
       [&](Callback<ListPage> done) { impl_->runtime->list_executions(query, std::move(done)); });
 }
 
+Result<Lock> WorkflowRuntime::lock(const std::string_view key, const LockOptions& options) {
+  LockRequest request{options.tenant, std::string(key), options.ttl.count(), options.wait.count()};
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  return wait_for_report<Lock>([&](Callback<Lock> done) {
+    const LockWait wait = impl_->runtime->acquire_lock(std::move(request), std::move(done));
+    on_stop.emplace(options.stop,
+                    [runtime = impl_->runtime.get(), wait] { runtime->give_up_lock(wait); });
+  });
+}
+
+Result<DeadLetterPage> WorkflowRuntime::list_dead_letters(const DeadLetterQuery& query) {
+  return wait_for_report<DeadLetterPage>([&](Callback<DeadLetterPage> done) {
+    impl_->runtime->list_dead_letters(query, std::move(done));
+  });
+}
+
+Result<DeadLetter> WorkflowRuntime::retry_dead_letter(const std::string_view id,
+                                                      const std::string_view tenant) {
+  return wait_for_report<DeadLetter>([&](Callback<DeadLetter> done) {
+    impl_->runtime->retry_dead_letter({std::string(tenant), std::string(id)}, std::move(done));
+  });
+}
+
+Result<DeadLetter> WorkflowRuntime::drop_dead_letter(const std::string_view id,
+                                                     const std::string_view tenant) {
+  return wait_for_report<DeadLetter>([&](Callback<DeadLetter> done) {
+    impl_->runtime->drop_dead_letter({std::string(tenant), std::string(id)}, std::move(done));
+  });
+}
+
 Result<BackupReport> WorkflowRuntime::backup(std::string path) {
   return wait_for_report<BackupReport>([&](Callback<BackupReport> done) {
     impl_->runtime->backup(std::move(path), std::move(done));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/crash_point.h"
+#include "store/side_transactions.h"
 #include "store/sqlite_schema.h"
 
 namespace pawl {
@@ -159,6 +160,13 @@ Result<KnownMail> MailSlot::put(InboxRecord row, const Judge& judge) {
   auto known = end(put_within(row, judge));
   ended_ = std::chrono::steady_clock::now();
   return known;
+}
+
+Result<void> MailSlot::write(const std::function<Result<void>(SqliteConnection&)>& work) {
+  std::this_thread::sleep_until(ended_ + kMailGap);
+  auto done = in_transaction(connection_, work);
+  ended_ = std::chrono::steady_clock::now();
+  return done;
 }
 
 Result<KnownMail> MailSlot::put_within(InboxRecord& row, const Judge& judge) {

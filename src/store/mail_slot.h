@@ -46,6 +46,8 @@ class MailSlot {
   // error, or there is one with its idempotency key. Answers with the row that is there now.
   using Judge = std::function<std::optional<Error>(const Addressee&)>;
   Result<KnownMail> put(InboxRecord row, const Judge& judge);
+  // Anything else, in a transaction of its own.
+  Result<void> write(const std::function<Result<void>(SqliteConnection&)>& work);
 
  private:
   explicit MailSlot(SqliteConnection connection) : connection_{std::move(connection)} {}

@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "store/mail_slot.h"
+#include "store/side_transactions.h"
 #include "store/sqlite_connection.h"
 #include "store/sqlite_database.h"
+#include "store/sqlite_dead_letters.h"
+#include "store/sqlite_locks.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
 #include "store/sqlite_writer.h"
@@ -24,6 +27,7 @@ class SqliteStore final : public Store {
               ExecutionRef next_execution, InboxId next_inbox)
       : lock_{std::move(lock)},
         database_{std::move(database)},
+        side_{options, database_->turn()},
         readers_{std::move(options)},
         writer_{std::move(writer)},
         next_execution_{next_execution},
@@ -116,6 +120,8 @@ class SqliteStore final : public Store {
   }
 
   std::shared_ptr<Database> database() override { return database_; }
+  LockRows* locks() override { return &locks_; }
+  DeadLetterRows* dead_letters() override { return &dead_letters_; }
 
   void close() override {
     if (lock_) {
@@ -123,6 +129,7 @@ class SqliteStore final : public Store {
       database_->close();
       writer_->stop();
       readers_.close();
+      side_.close();
       writer_->disconnect();
       lock_.reset();
     }
@@ -132,6 +139,9 @@ class SqliteStore final : public Store {
   // Released last: until the connections are closed, the file is in use.
   std::optional<StoreLock> lock_;
   std::shared_ptr<SqliteDatabase> database_;
+  SideTransactions side_;
+  SqliteLocks locks_{side_};
+  SqliteDeadLetters dead_letters_{side_};
   SqliteReaderPool readers_;
   std::unique_ptr<SqliteWriter> writer_;
   std::atomic<ExecutionRef> next_execution_;

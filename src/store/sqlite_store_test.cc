@@ -26,6 +26,7 @@
 #include "store/sqlite_connection.h"
 #include "store/sqlite_reader.h"
 #include "store/sqlite_schema.h"
+#include "tests/support/operator_rows_conformance.h"
 #include "tests/support/store_conformance.h"
 #include "tests/support/temporary_folder.h"
 
@@ -44,6 +45,7 @@ struct SqliteMaker {
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, StoreConformance, SqliteMaker);
+INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, OperatorRowsConformance, SqliteMaker);
 
 class SqliteStoreTest : public testing::Test {
  protected:
@@ -122,7 +124,7 @@ TEST_F(SqliteStoreTest, SettingsAreAsDesigned) {
                                       {"journal_size_limit", "-1"},
                                       {"wal_autocheckpoint", "0"},
                                       {"application_id", "1348564844"},
-                                      {"user_version", "8"}}) {
+                                      {"user_version", "9"}}) {
     EXPECT_EQ(text(connection, std::string{"PRAGMA "} + pragma), value) << pragma;
   }
 }

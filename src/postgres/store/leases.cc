@@ -10,20 +10,22 @@ namespace {
 // FOR UPDATE waits for the transactions that look at the row (FOR KEY SHARE); a plain UPDATE would not.
 constexpr PgStatement kClaim{
     "claim",
-    "WITH free AS MATERIALIZED (SELECT partition FROM workflow_partitions "
+    "WITH free AS MATERIALIZED (SELECT partition, owner FROM workflow_partitions "
     "WHERE partition = ANY($3::integer[]) AND (owner IS NULL OR expires_at < clock_timestamp()) "
     "ORDER BY partition FOR UPDATE SKIP LOCKED) "
     "UPDATE workflow_partitions p SET owner = $1::text, epoch = p.epoch + 1, "
     "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
-    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch"};
+    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch, "
+    "free.owner IS NULL"};
 constexpr PgStatement kClaimWaiting{
     "claim_waiting",
-    "WITH free AS MATERIALIZED (SELECT partition FROM workflow_partitions "
+    "WITH free AS MATERIALIZED (SELECT partition, owner FROM workflow_partitions "
     "WHERE partition = $3::integer AND (owner IS NULL OR expires_at < clock_timestamp()) "
     "FOR UPDATE) "
     "UPDATE workflow_partitions p SET owner = $1::text, epoch = p.epoch + 1, "
     "expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond' "
-    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch"};
+    "FROM free WHERE p.partition = free.partition RETURNING p.partition, p.epoch, "
+    "free.owner IS NULL"};
 constexpr PgStatement kRenew{
     "renew",
     "UPDATE workflow_partitions p SET "
@@ -46,6 +48,15 @@ std::vector<PartitionLease> leases_of(const PgResult& result) {
     leases.push_back({static_cast<int>(lease.integer(0)), lease.integer(1)});
   }
   return leases;
+}
+
+std::vector<LeaseRows::Claimed> claimed_of(const PgResult& result) {
+  std::vector<LeaseRows::Claimed> claimed;
+  for (int row = 0; row < PQntuples(result.get()); ++row) {
+    const PgRow lease(result.get(), row);
+    claimed.push_back({{static_cast<int>(lease.integer(0)), lease.integer(1)}, lease.flag(2)});
+  }
+  return claimed;
 }
 
 }  // namespace
@@ -82,7 +93,7 @@ const std::vector<PgStatement>& LeaseRows::statements() {
   return all;
 }
 
-PgOutcome<std::vector<PartitionLease>> LeaseRows::claim(const std::vector<int>& partitions) {
+PgOutcome<std::vector<LeaseRows::Claimed>> LeaseRows::claim(const std::vector<int>& partitions) {
   PgColumn wanted(PgType::int4);
   for (const int partition : partitions) wanted.add(std::int32_t{partition});
   pipeline_.add(
@@ -90,17 +101,17 @@ PgOutcome<std::vector<PartitionLease>> LeaseRows::claim(const std::vector<int>& 
       PgParameters().add_text(worker_).add(std::int64_t{lease_.count()}).add_array(wanted.bytes()));
   auto answers = pipeline_.run();
   if (!answers) return answers.error();
-  return leases_of(answers->front());
+  return claimed_of(answers->front());
 }
 
-PgOutcome<std::vector<PartitionLease>> LeaseRows::claim_waiting(const int partition) {
+PgOutcome<std::vector<LeaseRows::Claimed>> LeaseRows::claim_waiting(const int partition) {
   pipeline_.add(kClaimWaiting.name, PgParameters()
                                         .add_text(worker_)
                                         .add(std::int64_t{lease_.count()})
                                         .add(std::int32_t{partition}));
   auto answers = pipeline_.run();
   if (!answers) return answers.error();
-  return leases_of(answers->front());
+  return claimed_of(answers->front());
 }
 
 PgOutcome<std::vector<PartitionLease>> LeaseRows::run(const char* const statement,

@@ -39,11 +39,16 @@ class LeaseRows {
 
   static const std::vector<PgStatement>& statements();
 
+  // Of a partition that was claimed.
+  struct Claimed {
+    PartitionLease lease;
+    bool was_left = true;  // false: its owner before ended, or was silent, without giving it back
+  };
   // Those of the given ones that nobody holds, or nobody any more. One that a transaction looks at just now is
   // left for the next time.
-  PgOutcome<std::vector<PartitionLease>> claim(const std::vector<int>& partitions);
+  PgOutcome<std::vector<Claimed>> claim(const std::vector<int>& partitions);
   // Waits for the transactions that look at it.
-  PgOutcome<std::vector<PartitionLease>> claim_waiting(int partition);
+  PgOutcome<std::vector<Claimed>> claim_waiting(int partition);
   // Those that are still held.
   PgOutcome<std::vector<PartitionLease>> renew(const std::vector<PartitionLease>& leases);
   PgOutcome<void> release(const std::vector<PartitionLease>& leases);

@@ -21,6 +21,8 @@ constexpr std::chrono::milliseconds kTendMin = 20ms;
 constexpr auto kPauseAfterFailure = 200ms;
 // A lease that ran out so long ago and can't be claimed is held up by a transaction that does not end.
 constexpr std::chrono::milliseconds kHangsAfter = 1s;
+// Of rows whose owner was lost, with each statement: about what a worker takes up at once.
+constexpr int kRowsCountedMax = 16'384;
 
 constexpr PgStatement kEnter{
     "enter",
@@ -55,6 +57,30 @@ constexpr PgStatement kPartitions{
     "SELECT partition, coalesce(owner, ''), owner IS NULL OR expires_at < clock_timestamp(), "
     "owner IS NOT NULL AND expires_at < clock_timestamp() - $1::bigint * interval '1 millisecond' "
     "FROM workflow_partitions ORDER BY partition"};
+#define INBOX_OPEN "status IN ('pending', 'published', 'processing', 'retrying')"
+#define CAN_RUN \
+  "(x.status = 'running' AND coalesce(x.condition, '') NOT IN ('no_worker', 'scheduled'))"
+constexpr PgStatement kCountMail{
+    "count_mail",
+    "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
+    "(SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
+    "(SELECT id, tenant, execution_id FROM workflow_event_processing WHERE execution = 0 AND "
+    "" INBOX_OPEN
+    " AND partition = p.partition ORDER BY id LIMIT $2::bigint) m "
+    "LEFT JOIN LATERAL (SELECT * FROM workflow_executions w WHERE w.tenant = m.tenant AND "
+    "w.execution_id = m.execution_id LIMIT 1) x ON true "
+    "WHERE x.execution IS NULL OR " CAN_RUN " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
+constexpr PgStatement kCountAccepted{
+    "count_accepted",
+    "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
+    "(SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
+    "(SELECT id, execution FROM workflow_event_processing WHERE execution > 0 AND " INBOX_OPEN
+    " AND execution > (p.partition::bigint << 43) AND "
+    "execution < ((p.partition + 1)::bigint << 43) LIMIT $2::bigint) m "
+    "JOIN workflow_executions x ON x.execution = m.execution WHERE " CAN_RUN
+    " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
+#undef CAN_RUN
+#undef INBOX_OPEN
 constexpr PgStatement kBackend{"backend", "SELECT pg_backend_pid()::bigint"};
 
 }  // namespace
@@ -80,8 +106,9 @@ const std::vector<PgStatement>& Membership::statements() {
     std::vector<PgStatement> some = LeaseRows::statements();
     some.insert(some.end(), PostgresNumbers::statements().begin(),
                 PostgresNumbers::statements().end());
-    for (const PgStatement& one : {kEnter, kIdentity, kShow, kLeave, kForget, kForgetParcels,
-                                   kWorkers, kOffers, kPartitions, kBackend})
+    for (const PgStatement& one :
+         {kEnter, kIdentity, kShow, kLeave, kForget, kForgetParcels, kWorkers, kOffers, kPartitions,
+          kCountMail, kCountAccepted, kBackend})
       some.push_back(one);
     return some;
   }();
@@ -336,10 +363,38 @@ PgOutcome<void> Membership::share(const Survey& survey) {
 PgOutcome<void> Membership::claim(const std::vector<int>& wanted) {
   const auto claimed = rows_.claim(wanted);
   if (!claimed) return claimed.error();
-  if (claimed->empty()) return {};
-  if (auto learned = numbers_.learn(*pipeline_, *claimed); !learned) return learned;
-  leases_.add(*claimed);
-  sink_->partitions_taken(*claimed);
+  const auto taken = take(*claimed);
+  if (!taken) return taken.error();
+  return {};
+}
+
+PgOutcome<std::vector<PartitionLease>> Membership::take(
+    const std::vector<LeaseRows::Claimed>& claimed) {
+  std::vector<PartitionLease> leases;
+  std::vector<int> orphaned;
+  for (const auto& [lease, was_left] : claimed) {
+    leases.push_back(lease);
+    if (!was_left) orphaned.push_back(lease.partition);
+  }
+  if (leases.empty()) return leases;
+  if (auto learned = numbers_.learn(*pipeline_, leases); !learned) return learned.error();
+  // Before they are taken up: what ends this worker, too, is counted by then.
+  if (auto counted = count_lost_owners(orphaned); !counted) return counted.error();
+  leases_.add(leases);
+  sink_->partitions_taken(leases);
+  return leases;
+}
+
+// What waited to be delivered when their owners ended. What can't be delivered just now ends nobody.
+PgOutcome<void> Membership::count_lost_owners(const std::vector<int>& orphaned) {
+  if (orphaned.empty()) return {};
+  PgColumn partitions(PgType::int4);
+  for (const int partition : orphaned) partitions.add(std::int32_t{partition});
+  for (const PgStatement& count : {kCountMail, kCountAccepted}) {
+    pipeline_->add(count.name,
+                   PgParameters().add_array(partitions.bytes()).add(std::int64_t{kRowsCountedMax}));
+  }
+  if (const auto counted = pipeline_->run(); !counted) return counted.error();
   return {};
 }
 
@@ -367,11 +422,7 @@ PgOutcome<std::vector<PartitionLease>> Membership::claim_from_who_hangs(const in
   done = true;
   end_blockers.wait();
   if (!claimed) return claimed.error();
-  if (claimed->empty()) return claimed;
-  if (auto learned = numbers_.learn(*pipeline_, *claimed); !learned) return learned.error();
-  leases_.add(*claimed);
-  sink_->partitions_taken(*claimed);
-  return claimed;
+  return take(*claimed);
 }
 
 void Membership::close() {

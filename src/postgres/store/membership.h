@@ -69,6 +69,8 @@ class Membership {
   PgOutcome<void> look_at_peers(const Survey& survey);
   PgOutcome<void> share(const Survey& survey);
   PgOutcome<void> claim(const std::vector<int>& wanted);
+  PgOutcome<std::vector<PartitionLease>> take(const std::vector<LeaseRows::Claimed>& claimed);
+  PgOutcome<void> count_lost_owners(const std::vector<int>& orphaned);
   PgOutcome<std::vector<PartitionLease>> claim_from_who_hangs(int partition);
   std::chrono::milliseconds pause() const;
 

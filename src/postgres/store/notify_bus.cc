@@ -75,7 +75,7 @@ class NotifyBus final : public HintBus {
   }
 
   // Its row is all there is.
-  void publish_dead(DeadLetter) override {}
+  void publish_dead(DeadLetterNote) override {}
   void acknowledge(std::vector<HintReceipt>) override {}
 
   void close() override {
@@ -168,7 +168,7 @@ class NotifyBus final : public HintBus {
     if (!answers.empty()) sink_->answers_arrived(std::move(answers));
     if (partitions.empty()) return;
     std::vector<HintReceived> hints;
-    for (const int partition : partitions) hints.push_back({{partition, {}, {}}, 0, 1});
+    for (const int partition : partitions) hints.push_back({{partition, {}, {}}, 0});
     sink_->hints_arrived(std::move(hints));
   }
 

@@ -15,6 +15,8 @@
 #include "postgres/store/membership.h"
 #include "postgres/store/numbers.h"
 #include "postgres/store/parcel_post.h"
+#include "postgres/store/postgres_dead_letters.h"
+#include "postgres/store/postgres_locks.h"
 #include "postgres/store/postman.h"
 #include "postgres/store/reader.h"
 #include "postgres/store/rows.h"
@@ -54,6 +56,8 @@ class PostgresStore final : public Store {
                 leases_, *sent_, [this](const PartitionLease lost) { membership_.lose(lost); }),
         postman_(parameters, partitions, options_.retry_max),
         parcels_(parameters, options_.worker),
+        locks_(parameters),
+        dead_letters_(parameters),
         database_(std::make_shared<PostgresStoreDatabase>(
             options_.conninfo, PostgresDatabaseOptions{.connect_max = options_.connect_max},
             options_.worker, std::max(options_.lease / 2, kIdleMin), sent_)) {
@@ -161,11 +165,15 @@ class PostgresStore final : public Store {
   }
 
   std::shared_ptr<Database> database() override { return database_; }
+  LockRows* locks() override { return &locks_; }
+  DeadLetterRows* dead_letters() override { return &dead_letters_; }
 
   void close() override {
     if (std::exchange(closed_, true)) return;
     // What it has open is rolled back: nothing of it is waited for by what is still to be written.
     database_->close();
+    locks_.close();
+    dead_letters_.close();
     numbers_.close();
     parcels_.close();
     if (started_) writer_.stop();
@@ -185,6 +193,8 @@ class PostgresStore final : public Store {
   PostgresWriter writer_;
   PostgresPostman postman_;
   ParcelPost parcels_;
+  PostgresLocks locks_;
+  PostgresDeadLetters dead_letters_;
   const std::shared_ptr<PostgresStoreDatabase> database_;
   bool started_ = false;
   bool closed_ = false;

@@ -15,6 +15,7 @@
 
 #include "postgres/store/rows.h"
 #include "tests/support/cutting_proxy.h"
+#include "tests/support/operator_rows_conformance.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/store_conformance.h"
 
@@ -40,6 +41,7 @@ struct PostgresMaker {
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(PostgresStore, StoreConformance, PostgresMaker);
+INSTANTIATE_TYPED_TEST_SUITE_P(PostgresStore, OperatorRowsConformance, PostgresMaker);
 
 class PostgresStoreTest : public ::testing::Test {
  protected:

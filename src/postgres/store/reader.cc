@@ -34,9 +34,10 @@ struct UnreadableRow {
   "execution, position, tenant, execution_id, action_name, user_key, parameters_digest, " \
   "status, attempts, cause, result, encoding, error, created_at, generation, "            \
   "seed, recorded"
-#define INBOX_COLUMNS                                                                          \
-  "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, " \
-  "status, attempts, last_error, answer, created_at, kind, execution_id, attributes, reply_to"
+#define INBOX_COLUMNS                                                                            \
+  "id, execution, tenant, event_id, event_name, payload, encoding, user_id, idempotency_key, "   \
+  "status, attempts, last_error, answer, created_at, kind, execution_id, attributes, reply_to, " \
+  "owners_lost"
 #define INBOX_OPEN "status IN ('pending', 'published', 'processing', 'retrying')"
 
 constexpr PgStatement kExecutionOfId{
@@ -274,6 +275,7 @@ InboxRecord inbox_of(const PgRow& row) {
   record.execution_id = row.text(15);
   record.attributes = row.text(16);
   record.reply_to = row.text(17);
+  record.owners_lost = static_cast<int>(row.integer(18));
   if (record.execution != 0) record.execution_id.clear();
   return record;
 }
