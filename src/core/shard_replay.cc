@@ -14,7 +14,9 @@ namespace pawl {
 // What is registered now is what runs from here on.
 void Shard::take_code(Execution& execution) {
   const ExecutionRecord& record = execution.fold.record();
-  execution.host = catalog_.find_workflow(record.workflow, record.version)->host;
+  const Catalog::Workflow* const workflow = catalog_.find_workflow(record.workflow, record.version);
+  // No other worker has it any more: the host that it was at says so.
+  if (workflow != nullptr) execution.host = workflow->host;
   execution.built_with = registrations_[record.workflow];
 }
 

@@ -273,6 +273,9 @@ class Store : public HistorySource {
   virtual void fetch_parcels() {}
   // Each worker's in their order. More than kParcelsQueuedMax are lost.
   virtual void send_parcels(std::vector<Parcel> /*parcels*/) {}
+  // How far its clock is ahead of that of this machine. Who shares a store goes by that one, so that what was to
+  // happen at a time happens then, whoever has it by then.
+  virtual DurationMs clock_ahead() const { return 0; }
   // Of the store: the same by whatever address it was opened.
   virtual std::string identity() const { return {}; }
 

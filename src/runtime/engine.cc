@@ -59,7 +59,7 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
         return std::move(options);
       }()),
       store_(std::move(store)),
-      clock_(clock),
+      clock_(clock, *store_),
       bus_(std::move(bus)),
       mailbox_(std::make_shared<Mailbox>()),
       pages_(*store_, [this](PageLoaded page) { mailbox_->post(std::move(page)); }),

@@ -127,7 +127,17 @@ class Engine final : public CommitSink {
 
   const RuntimeOptions options_;
   const std::unique_ptr<Store> store_;
-  Clock& clock_;
+  // The store's, where several machines share it.
+  class SharedClock final : public Clock {
+   public:
+    SharedClock(Clock& own, const Store& store) : own_(own), store_(store) {}
+    Timestamp now() override { return own_.now() + store_.clock_ahead(); }
+
+   private:
+    Clock& own_;
+    const Store& store_;
+  };
+  mutable SharedClock clock_;
   const std::unique_ptr<HintBus> bus_;
   const std::shared_ptr<Mailbox> mailbox_;
   HistoryPages pages_;

@@ -2,8 +2,8 @@
 //
 //   storm work STORE SEED [finish]  an engine under load, until it is killed; with `finish` it starts
 //                                   nothing new, ends what is open and exits
-//   storm serve STORE               a worker among others, that starts nothing; until it is killed, or
-//                                   ends what is under way on SIGTERM
+//   storm serve STORE [code|actions]  a worker among others, that starts nothing; until it is killed, or
+//                                   ends what is under way on SIGTERM. It has all, or the half of it
 //   storm load STORE SEED COUNT     starts so many executions and sends them all of their events, and
 //                                   takes no part in running them; says again what was not acknowledged
 //                                   Both with hints over Redis, where PAWL_REDIS has its address.
@@ -163,8 +163,7 @@ std::unique_ptr<Runtime> open_runtime(const RuntimeOptions& options) {
   }
 }
 
-void register_storm(Runtime& runtime, ScriptHost& host, ActionHost& actions) {
-  host.define("Storm", storm_workflow);
+void register_actions(Runtime& runtime, ActionHost& actions) {
   ActionDescription action;
   action.name = "slow";
   RetryPolicy policy;
@@ -172,12 +171,16 @@ void register_storm(Runtime& runtime, ScriptHost& host, ActionHost& actions) {
   policy.max_attempts = 10;
   action.options.retry = policy;
   require(runtime.register_action(std::move(action), actions));
+}
+
+void register_code(Runtime& runtime, ScriptHost& host) {
+  host.define("Storm", storm_workflow);
   WorkflowDescription workflow;
   workflow.name = "Storm";
   require(runtime.register_workflow(std::move(workflow), host));
 }
 
-int serve(const std::string& store) {
+int serve(const std::string& store, const std::string& what) {
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
@@ -187,7 +190,8 @@ int serve(const std::string& store) {
   RuntimeOptions options = options_of(store);
   options.begin_at_once = false;
   const auto runtime = open_runtime(options);
-  register_storm(*runtime, host, actions);
+  if (what != "actions") register_code(*runtime, host);
+  if (what != "code") register_actions(*runtime, actions);
   runtime->begin();
   tell_that_work_begins();
   int signal = 0;
@@ -288,7 +292,8 @@ class Worker {
   Worker(const std::string& store, const std::uint64_t seed, const bool finish)
       : random_(seed), seed_(seed), finish_(finish) {
     runtime_ = open_runtime(options_of(store));
-    register_storm(*runtime_, host_, actions_);
+    register_code(*runtime_, host_);
+    register_actions(*runtime_, actions_);
   }
 
   ~Worker() { runtime_->close(); }
@@ -436,10 +441,10 @@ int main(const int argc, char** const argv) {
     worker.work();
     return 0;
   }
-  if (arguments.size() == 2 && arguments[0] == "serve") {
+  if (arguments.size() >= 2 && arguments[0] == "serve") {
     pawl::use_postgres_stores();
     pawl::use_redis_hints();
-    return pawl::testing::serve(arguments[1]);
+    return pawl::testing::serve(arguments[1], arguments.size() == 3 ? arguments[2] : "all");
   }
   if (arguments.size() == 4 && arguments[0] == "load") {
     pawl::use_postgres_stores();

@@ -34,23 +34,34 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Of Debian's package faketime: the dynamic linker puts in the architecture.
+constexpr const char* kFakeTime = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+
+struct Conditions {
+  bool with_redis = false;
+  // What each worker has registered: "all", "code" or "actions".
+  std::array<const char*, 3> has{"all", "all", "all"};
+  // How far its clock is ahead of the server's, in seconds.
+  std::array<int, 3> clock_ahead{};
+};
+
 class ClusterStorm {
  public:
-  explicit ClusterStorm(const bool with_redis) {
-    if (with_redis) redis_ = std::make_unique<test::RedisServer>();
+  explicit ClusterStorm(Conditions conditions) : conditions_(conditions) {
+    if (conditions.with_redis) redis_ = std::make_unique<test::RedisServer>();
     server_.new_database_address();
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     log_ = ends[1];
     recorder_ = spawn({program_, "record", log_path()}, ends[0], -1);
     close(ends[0]);
-    for (pid_t& worker : workers_) worker = spawn_worker();
+    for (std::size_t at = 0; at < workers_.size(); ++at) workers_[at] = spawn_worker(at);
   }
 
   // False: it has not come to its end.
   bool run(const int executions, const int faults_max, const std::chrono::seconds patience) {
     const pid_t load = spawn({program_, "load", address(), "7", std::to_string(executions)}, -1,
-                             log_, redis_address());
+                             log_, environment());
     const auto until = std::chrono::steady_clock::now() + patience;
     int status = 0;
     while (waitpid(load, &status, WNOHANG) == 0) {
@@ -91,13 +102,23 @@ class ClusterStorm {
   std::string direct_address() const { return server_.conninfo("test_1"); }
 
  private:
-  std::string redis_address() const { return redis_ ? redis_->address() : std::string{}; }
+  Environment environment() const {
+    if (!redis_) return {};
+    return {{"PAWL_REDIS", redis_->address()}};
+  }
 
   // One that is at work. What it says of its attempts is nobody's.
-  pid_t spawn_worker() const {
+  pid_t spawn_worker(const std::size_t at) const {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    const pid_t worker = spawn({program_, "serve", address()}, ends[1], nowhere_, redis_address());
+    Environment surroundings = environment();
+    if (const int ahead = conditions_.clock_ahead[at]; ahead != 0) {
+      surroundings.emplace_back("LD_PRELOAD", kFakeTime);
+      surroundings.emplace_back("FAKETIME", fmt::format("{:+}s", ahead));
+      surroundings.emplace_back("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
+    const pid_t worker =
+        spawn({program_, "serve", address(), conditions_.has[at]}, ends[1], nowhere_, surroundings);
     close(ends[1]);
     char byte = 0;
     while (read(ends[0], &byte, 1) < 0 && errno == EINTR) {
@@ -107,11 +128,12 @@ class ClusterStorm {
   }
 
   void break_something() {
-    pid_t& worker = workers_[random_() % workers_.size()];
+    const std::size_t at = random_() % workers_.size();
+    pid_t& worker = workers_[at];
     const auto tell = [this](const std::string& what) {
       ++faults_;
-      const auto at = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_);
-      fmt::print("{:3} {:6.1f} s  {:42} {}\n", faults_, at.count(), what, in_flight());
+      const auto when = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_);
+      fmt::print("{:3} {:6.1f} s  {:42} {}\n", faults_, when.count(), what, in_flight());
       std::fflush(stdout);
     };
     switch (random_() % (redis_ ? 8 : 6)) {
@@ -120,7 +142,7 @@ class ClusterStorm {
         tell("a worker is killed");
         kill(worker, SIGKILL);
         wait_for(worker);
-        worker = spawn_worker();
+        worker = spawn_worker(at);
         break;
       case 2:
         tell("a worker stops for longer than its lease");
@@ -132,7 +154,7 @@ class ClusterStorm {
         tell("a worker is told to end, another comes");
         kill(worker, SIGTERM);
         EXPECT_EQ(wait_for(worker), 0);
-        worker = spawn_worker();
+        worker = spawn_worker(at);
         break;
       case 4:
         tell("all connections are cut");
@@ -173,6 +195,7 @@ class ClusterStorm {
     return fmt::format("{} calls in flight", asked);
   }
 
+  const Conditions conditions_;
   TemporaryFolder folder_;
   test::PostgresServer server_{{"fsync=on"}};
   test::CuttingProxy proxy_{server_.port()};
@@ -187,9 +210,9 @@ class ClusterStorm {
   const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 
-void storm(const bool with_redis, const int executions, const int faults,
+void storm(const Conditions conditions, const int executions, const int faults,
            const std::chrono::seconds patience) {
-  ClusterStorm cluster(with_redis);
+  ClusterStorm cluster(conditions);
   ASSERT_TRUE(cluster.run(executions, faults, patience)) << "it did not come to its end";
   const Acknowledged acknowledged = read_log(cluster.log_path());
   EXPECT_EQ(acknowledged.started.size(), static_cast<std::size_t>(executions));
@@ -202,12 +225,19 @@ void storm(const bool with_redis, const int executions, const int faults,
 }
 
 // rule: 1
-TEST(ClusterStorm, NothingIsLostWhateverBreaks) { storm(false, 600, 15, 240s); }
-TEST(ClusterStorm, NothingIsLostWithRedis) { storm(true, 600, 15, 240s); }
+TEST(ClusterStorm, NothingIsLostWhateverBreaks) { storm({}, 600, 15, 240s); }
+TEST(ClusterStorm, NothingIsLostWithRedis) { storm({.with_redis = true}, 600, 15, 240s); }
+TEST(ClusterStorm, NothingIsLostWhereWorkersHaveDifferentCode) {
+  storm({.has = {"all", "code", "actions"}}, 300, 15, 240s);
+}
+TEST(ClusterStorm, NothingIsLostOrLateWhereClocksDiffer) {
+  storm({.clock_ahead = {-7'000, 0, 300}}, 300, 10, 240s);
+}
 
 TEST(ClusterStormLong, NothingIsLostOfTwentyThousand) {
   const char* const wanted = std::getenv("PAWL_CLUSTER_STORM");
-  storm(true, wanted == nullptr ? 20'000 : std::atoi(wanted), 1'000'000, 3'000s);
+  storm({.with_redis = true, .has = {"all", "all", "code"}, .clock_ahead = {-2, 0, 60}},
+        wanted == nullptr ? 20'000 : std::atoi(wanted), 1'000'000, 3'000s);
 }
 
 }  // namespace

@@ -24,10 +24,10 @@ class NoReports final : public CommitSink {
 }  // namespace
 
 pid_t spawn(const std::vector<std::string>& arguments, const int input, const int output,
-            const std::string& redis) {
+            const Environment& environment) {
   const pid_t child = fork();
   if (child != 0) return child;
-  if (!redis.empty()) setenv("PAWL_REDIS", redis.c_str(), 1);
+  for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
   if (input >= 0) dup2(input, STDIN_FILENO);
   if (output >= 0) dup2(output, STDOUT_FILENO);
   std::vector<char*> argv;

@@ -16,9 +16,10 @@ namespace pawl::testing {
 
 inline constexpr const char* kStormTenant = "storm";
 
-// A child with these standard input and output (-1: as they are here), and PAWL_REDIS, unless that is empty.
+// A child with these standard input and output (-1: as they are here), and these variables of the environment.
+using Environment = std::vector<std::pair<std::string, std::string>>;
 pid_t spawn(const std::vector<std::string>& arguments, int input, int output,
-            const std::string& redis = {});
+            const Environment& environment = {});
 // Its status, as waitpid gives it.
 int wait_for(pid_t child);
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/clock.h"
 #include "postgres/store/columns.h"
 
 namespace pawl {
@@ -19,6 +20,8 @@ constexpr auto kAnswerMax = 30s;
 constexpr std::chrono::milliseconds kTendMax = 500ms;
 constexpr std::chrono::milliseconds kTendMin = 20ms;
 constexpr auto kPauseAfterFailure = 200ms;
+// An answer that took longer tells too little of when it was given.
+constexpr std::chrono::milliseconds kTimeAnswerMax = 50ms;
 // A lease that ran out so long ago and can't be claimed is held up by a transaction that does not end.
 constexpr std::chrono::milliseconds kHangsAfter = 1s;
 // Of rows whose owner was lost, with each statement: about what a worker takes up at once.
@@ -81,6 +84,7 @@ constexpr PgStatement kCountAccepted{
     " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
 #undef CAN_RUN
 #undef INBOX_OPEN
+constexpr PgStatement kTime{"time", "SELECT clock_timestamp()"};
 constexpr PgStatement kBackend{"backend", "SELECT pg_backend_pid()::bigint"};
 
 }  // namespace
@@ -108,7 +112,7 @@ const std::vector<PgStatement>& Membership::statements() {
                 PostgresNumbers::statements().end());
     for (const PgStatement& one :
          {kEnter, kIdentity, kShow, kLeave, kForget, kForgetParcels, kWorkers, kOffers, kPartitions,
-          kCountMail, kCountAccepted, kBackend})
+          kCountMail, kCountAccepted, kTime, kBackend})
       some.push_back(one);
     return some;
   }();
@@ -126,6 +130,24 @@ Result<void> Membership::enter() {
   if (const auto taken = numbers_.take_block(*pipeline_); !taken) {
     return error_of(taken.error(), "taking numbers of inbox rows");
   }
+  if (const auto asked = ask_for_time(); !asked) {
+    return error_of(asked.error(), "asking for the time");
+  }
+  return {};
+}
+
+PgOutcome<void> Membership::ask_for_time() {
+  SystemClock clock;
+  const auto before = SteadyClock::now();
+  const Timestamp sent_at = clock.now();
+  pipeline_->add(kTime.name);
+  const auto answer = pipeline_->run();
+  if (!answer) return answer.error();
+  const auto took =
+      std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - before);
+  if (clock_known_ && took > kTimeAnswerMax) return {};
+  clock_ahead_ = PgRow(answer->front().get(), 0).time(0) - (sent_at + took.count() / 2);
+  clock_known_ = true;
   return {};
 }
 
@@ -218,6 +240,7 @@ PgOutcome<void> Membership::tend() {
   if (now - renewed_at_ >= options_.lease / 3) {
     if (auto renewed = renew(); !renewed) return renewed;
     renewed_at_ = now;
+    if (auto asked = ask_for_time(); !asked) return asked;
   }
   if (show_now || now - shown_at_ >= options_.lease / 3) {
     if (auto shown = show(); !shown) return shown;

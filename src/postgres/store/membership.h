@@ -44,6 +44,8 @@ class Membership {
   Result<void> enter();
   // Of the store; once it has entered.
   const std::string& identity() const { return identity_; }
+  // How far the clock of the server is ahead of this machine's, as far as the way there and back lets that be told.
+  DurationMs clock_ahead() const { return clock_ahead_; }
   void start(CommitSink& sink);
   // See Store::take_part().
   void take_part(std::function<bool()> works);
@@ -62,6 +64,7 @@ class Membership {
 
   void run();
   PgOutcome<void> tend();
+  PgOutcome<void> ask_for_time();
   PgOutcome<void> renew();
   PgOutcome<void> show();
   PgOutcome<void> release(const std::vector<PartitionLease>& left);
@@ -81,6 +84,8 @@ class Membership {
   Leases& leases_;
   PostgresNumbers& numbers_;
   std::string identity_;
+  std::atomic<DurationMs> clock_ahead_ = 0;
+  bool clock_known_ = false;
   CommitSink* sink_ = nullptr;
   std::chrono::steady_clock::time_point renewed_at_{};
   std::chrono::steady_clock::time_point shown_at_{};
