@@ -145,7 +145,7 @@ TEST_F(SqliteStoreTest, PlansDoNotDependOnWhatIsBound) {
   EXPECT_EQ(sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_REPREPARE, 0), 0);
 }
 
-TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
+TEST_F(SqliteStoreTest, HasItsTablesAndViewsForPeople) {
   auto store = open();
   const auto ref = store->next_execution_ref({}, {});
   auto transition = start_transition(ref, "acme", "wf-123");
@@ -171,8 +171,8 @@ TEST_F(SqliteStoreTest, HasTheSevenTablesAndViewsForPeople) {
                  "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema "
                  "WHERE type = 'table' ORDER BY name)"),
             "workflow_action_dependencies workflow_action_results workflow_event_processing "
-            "workflow_events workflow_executions workflow_state_snapshots workflow_sync_points "
-            "workflow_timers");
+            "workflow_events workflow_executions workflow_locks workflow_state_snapshots "
+            "workflow_sync_points workflow_timers");
   EXPECT_EQ(text(operators,
                  "SELECT event_type || ' ' || at || ' ' || (payload ->> 'n') FROM history "
                  "WHERE execution_id = 'wf-123' AND sequence = 1"),

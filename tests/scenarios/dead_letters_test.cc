@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -17,6 +19,7 @@
 #include "pawl/client.h"
 #include "pawl/pawl.h"
 #include "pawl/postgres.h"
+#include "tests/support/child_program.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/temporary_folder.h"
 
@@ -251,14 +254,14 @@ class LostOwners : public ::testing::Test {
  protected:
   LostOwners() { use_postgres_stores(); }
 
-  WorkflowRuntime open(const bool part) const {
+  WorkflowRuntime open(const bool part, const bool has_code = true) const {
     WorkflowRuntimeOptions options;
     options.store = address_;
     options.lease = 300ms;
     options.begin_at_once = false;
     options.log = [](const LogLine&) {};
     WorkflowRuntime runtime = WorkflowRuntime::open(options).value();
-    runtime.register_workflow("Order", &order).value();
+    if (has_code) runtime.register_workflow("Order", &order).value();
     if (part) runtime.begin();
     return runtime;
   }
@@ -326,6 +329,47 @@ TEST_F(LostOwners, AnEventThatEndsOneWorkerAfterTheOtherIsSetAside) {
   ASSERT_TRUE(ended) << ended.error().message;
   EXPECT_EQ(ended->result, "\"1\" \"2\"");
   EXPECT_EQ(sql(count), "0");
+}
+
+// Workers that exit in the code that it wakes, each taken over from by the next one: as mail, and as what an owner
+// without that code has accepted.
+// rule: 28
+TEST_F(LostOwners, WorkersDieOfAnEventSixTimesAndNotMore) {
+  WorkflowRuntime sender = open(false);
+  std::size_t set_aside = 0;
+  for (const bool accepted : {false, true}) {
+    const std::string id = accepted ? "accepted" : "mailed";
+    std::optional<WorkflowRuntime> owner = open(true, false);
+    wait_for_owner();
+    sender.start_workflow("Order", {.tenant = kTenant, .execution_id = id}).value();
+    if (!accepted) owner.reset();
+    (accepted ? *owner : sender)
+        .enqueue_event(id, "Told", std::string("poison"), {.tenant = kTenant})
+        .value();
+    owner.reset();
+    auto worker = std::make_unique<test::ChildProgram>("poison", std::vector{address_});
+    int deaths = 0;
+    ++set_aside;
+    while (sender.list_dead_letters({.tenant = kTenant}).value().letters.size() < set_aside) {
+      if (worker->has_ended()) {
+        ++deaths;
+        worker = std::make_unique<test::ChildProgram>("poison", std::vector{address_});
+      }
+      std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_EQ(deaths, kOwnersLostMax + 1) << id;
+    // The worker goes on with what else there is.
+    sender.enqueue_event(id, "Told", std::string("fine"), {.tenant = kTenant}).value();
+    const auto ended =
+        sender.wait_for_workflow_completion<std::string>(id, {.tenant = kTenant, .wait_max = 60s});
+    ASSERT_TRUE(ended) << ended.error().message;
+    EXPECT_EQ(ended->result, "fine");
+    EXPECT_FALSE(worker->has_ended());
+  }
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_event_processing WHERE owners_lost = 6 AND status = "
+                "'failed' AND execution > 0"),
+            "1")
+      << "one of them was accepted";
 }
 
 TEST_F(LostOwners, APartitionThatWasGivenBackCountsNothing) {

@@ -1,15 +1,12 @@
 // Locks of users: threads and processes that want the same one, and holders that are stopped, killed and cut off.
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <fstream>
 #include <future>
@@ -23,7 +20,7 @@
 
 #include "pawl/pawl.h"
 #include "pawl/postgres.h"
-#include "tests/support/paths.h"
+#include "tests/support/child_program.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/temporary_folder.h"
 
@@ -55,58 +52,11 @@ using namespace locks_shapes;
 
 constexpr const char* kTenant = "acme";
 
-// tests/programs/locks.cc, in a process of its own.
-class Program {
+// tests/programs/locks.cc
+class Program : public test::ChildProgram {
  public:
-  explicit Program(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), test::program_dir() + "/locks");
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    child_ = fork();
-    if (child_ == 0) {
-      dup2(ends[1], STDOUT_FILENO);
-      std::vector<char*> argv;
-      for (std::string& argument : arguments) argv.push_back(argument.data());
-      argv.push_back(nullptr);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
-    close(ends[1]);
-    said_ = ends[0];
-  }
-  ~Program() {
-    send(SIGKILL);
-    wait();
-    close(said_);
-  }
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
-
-  // The next line of what it says; empty when it has ended.
-  std::string line() {
-    std::string text;
-    char byte = 0;
-    for (;;) {
-      const ssize_t count = read(said_, &byte, 1);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 1 || byte == '\n') return text;
-      text += byte;
-    }
-  }
-  void send(const int signal) const {
-    if (child_ != 0) kill(child_, signal);
-  }
-  void wait() {
-    if (child_ == 0) return;
-    int status = 0;
-    while (waitpid(child_, &status, 0) < 0 && errno == EINTR) {
-    }
-    child_ = 0;
-  }
-
- private:
-  pid_t child_ = 0;
-  int said_ = -1;
+  explicit Program(std::vector<std::string> arguments)
+      : ChildProgram("locks", std::move(arguments)) {}
 };
 
 class LockStories : public ::testing::TestWithParam<const char*> {

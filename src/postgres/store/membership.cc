@@ -61,18 +61,19 @@ constexpr PgStatement kPartitions{
     "owner IS NOT NULL AND expires_at < clock_timestamp() - $1::bigint * interval '1 millisecond' "
     "FROM workflow_partitions ORDER BY partition"};
 #define INBOX_OPEN "status IN ('pending', 'published', 'processing', 'retrying')"
-#define CAN_RUN \
-  "(x.status = 'running' AND coalesce(x.condition, '') NOT IN ('no_worker', 'scheduled'))"
+#define TAKES_EVENTS \
+  "(x.status NOT IN ('paused', 'stuck') AND x.condition IS DISTINCT FROM 'scheduled')"
 constexpr PgStatement kCountMail{
     "count_mail",
     "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
     "(SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
-    "(SELECT id, tenant, execution_id FROM workflow_event_processing WHERE execution = 0 AND "
+    "(SELECT id, kind, tenant, execution_id FROM workflow_event_processing WHERE execution = 0 AND "
     "" INBOX_OPEN
     " AND partition = p.partition ORDER BY id LIMIT $2::bigint) m "
     "LEFT JOIN LATERAL (SELECT * FROM workflow_executions w WHERE w.tenant = m.tenant AND "
     "w.execution_id = m.execution_id LIMIT 1) x ON true "
-    "WHERE x.execution IS NULL OR " CAN_RUN " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
+    "WHERE m.kind <> 'event' OR x.execution IS NULL OR " TAKES_EVENTS
+    " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
 constexpr PgStatement kCountAccepted{
     "count_accepted",
     "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
@@ -80,9 +81,9 @@ constexpr PgStatement kCountAccepted{
     "(SELECT id, execution FROM workflow_event_processing WHERE execution > 0 AND " INBOX_OPEN
     " AND execution > (p.partition::bigint << 43) AND "
     "execution < ((p.partition + 1)::bigint << 43) LIMIT $2::bigint) m "
-    "JOIN workflow_executions x ON x.execution = m.execution WHERE " CAN_RUN
+    "JOIN workflow_executions x ON x.execution = m.execution WHERE " TAKES_EVENTS
     " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
-#undef CAN_RUN
+#undef TAKES_EVENTS
 #undef INBOX_OPEN
 constexpr PgStatement kTime{"time", "SELECT clock_timestamp()"};
 constexpr PgStatement kBackend{"backend", "SELECT pg_backend_pid()::bigint"};
@@ -408,7 +409,7 @@ PgOutcome<std::vector<PartitionLease>> Membership::take(
   return leases;
 }
 
-// What waited to be delivered when their owners ended. What can't be delivered just now ends nobody.
+// What waited to be delivered when their owners ended. An event that its execution does not take just now ends nobody.
 PgOutcome<void> Membership::count_lost_owners(const std::vector<int>& orphaned) {
   if (orphaned.empty()) return {};
   PgColumn partitions(PgType::int4);
