@@ -63,26 +63,27 @@ constexpr PgStatement kPartitions{
 #define INBOX_OPEN "status IN ('pending', 'published', 'processing', 'retrying')"
 #define TAKES_EVENTS \
   "(x.status NOT IN ('paused', 'stuck') AND x.condition IS DISTINCT FROM 'scheduled')"
+// By an array: a join could be planned as a look at the whole table.
 constexpr PgStatement kCountMail{
     "count_mail",
-    "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
-    "(SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
-    "(SELECT id, kind, tenant, execution_id FROM workflow_event_processing WHERE execution = 0 AND "
-    "" INBOX_OPEN
+    "UPDATE workflow_event_processing SET owners_lost = owners_lost + 1 WHERE id = ANY(ARRAY("
+    "SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
+    "(SELECT id, kind, tenant, execution_id FROM workflow_event_processing WHERE execution = 0 "
+    "AND " INBOX_OPEN
     " AND partition = p.partition ORDER BY id LIMIT $2::bigint) m "
     "LEFT JOIN LATERAL (SELECT * FROM workflow_executions w WHERE w.tenant = m.tenant AND "
     "w.execution_id = m.execution_id LIMIT 1) x ON true "
     "WHERE m.kind <> 'event' OR x.execution IS NULL OR " TAKES_EVENTS
-    " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
+    " ORDER BY m.id LIMIT $2::bigint))"};
 constexpr PgStatement kCountAccepted{
     "count_accepted",
-    "UPDATE workflow_event_processing e SET owners_lost = e.owners_lost + 1 FROM "
-    "(SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
+    "UPDATE workflow_event_processing SET owners_lost = owners_lost + 1 WHERE id = ANY(ARRAY("
+    "SELECT m.id FROM unnest($1::integer[]) AS p(partition), LATERAL "
     "(SELECT id, execution FROM workflow_event_processing WHERE execution > 0 AND " INBOX_OPEN
     " AND execution > (p.partition::bigint << 43) AND "
     "execution < ((p.partition + 1)::bigint << 43) LIMIT $2::bigint) m "
-    "JOIN workflow_executions x ON x.execution = m.execution WHERE " TAKES_EVENTS
-    " ORDER BY m.id LIMIT $2::bigint) r WHERE e.id = r.id"};
+    "JOIN LATERAL (SELECT * FROM workflow_executions w WHERE w.execution = m.execution LIMIT 1) x "
+    "ON true WHERE " TAKES_EVENTS " ORDER BY m.id LIMIT $2::bigint))"};
 #undef TAKES_EVENTS
 #undef INBOX_OPEN
 constexpr PgStatement kTime{"time", "SELECT clock_timestamp()"};
