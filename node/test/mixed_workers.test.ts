@@ -45,7 +45,7 @@ async function start({ runtime }: Setting, workflow: string, executionId: string
 async function play(setting: Setting, executionId: string): Promise<unknown> {
   for (const step of steps) {
     await setting.runtime.submitEvent({
-      execution_id: executionId, event_name: `Step${step}`, payload: step, tenant, idempotency_key: `step-${step}`,
+      execution_id: executionId, event_name: `Step${step}`, payload: { step }, tenant, idempotency_key: `step-${step}`,
     });
   }
   return (await setting.runtime.waitForWorkflowCompletion(executionId, tenant)).result;
@@ -54,7 +54,7 @@ async function play(setting: Setting, executionId: string): Promise<unknown> {
 test('a workflow in C++ has its actions in TypeScript', async (t) => {
   const setting = setUp(t, { store: await server.emptyUrl(), lease: '600ms' });
   const ran: unknown[] = [];
-  setting.registry.registerSimpleAction('slow', '', [], (step, { executionId, idempotencyKey }) => {
+  setting.registry.registerAction({ name: 'slow', unknown: 'allow' }, ({ step }, { executionId, idempotencyKey }) => {
     ran.push([executionId, idempotencyKey]);
     return step;
   });
