@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 PRESET ?= release
 
 .PHONY: help demo demo-cluster build addon dist test test-long lint format asan tsan sanitize fuzz bench bench-check \
-	bench-curves bench-peers model docs package clean bootstrap
+	bench-curves bench-scale bench-peers model docs package clean bootstrap
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -79,6 +79,10 @@ bench-check: ## compare the micro-benchmarks with another version's (BASE=REF, B
 bench-curves: build ## how cost grows, into docs/performance.md (CURVES=clients,payload MAX= ROUNDS= FOLDER=)
 	@scripts/bootstrap curves
 	@scripts/bench_curves
+
+bench-scale: build ## workers on PostgreSQL and Redis (BENCH=workers,takeover ROUNDS= N= PAGE= QUIET_SECONDS=)
+	@scripts/bootstrap test
+	@scripts/bench_scale
 
 bench-peers: build ## Pawl beside other engines, in one table (PEERS=pawl,dbos WORKLOADS=approval N=200)
 	@scripts/bootstrap peers || echo "bench-peers: going on with what is there" >&2

@@ -1,8 +1,9 @@
 // What `make bench-curves` runs: each point of each curve in a process of its own, one after the other. Lines of JSON
 // go to build/bench-curves.jsonl, behind those of earlier runs; the page is written anew from them. The environment
 // says what is measured: see scripts/bench_curves.
-import { appendFileSync, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { appendFileSync, existsSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { watchOthers } from '../processor_time.mjs';
 import { root, runsOf } from '../runs.mjs';
 import { curves } from './curves.mjs';
 import { pageDefault, writePage } from './page.mjs';
@@ -40,29 +41,12 @@ function checkRoom(name, points) {
   }
 }
 
-// What the machine, and what this process with those that it has waited for, have used since they began: in ticks.
-function busyTicks() {
-  const [user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8')
-    .split('\n', 1)[0]
-    .split(/\s+/)
-    .slice(1)
-    .map(Number);
-  return user + nice + system + irq + softirq;
-}
-function ownTicks() {
-  const stat = readFileSync('/proc/self/stat', 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields.slice(11, 15).map(Number).reduce((sum, ticks) => sum + ticks); // utime, stime, cutime, cstime
-}
-const ticksPerS = 100;
-
-/** With the cores that everything else on this machine used meanwhile: the kernel's own threads among it. */
+/** With the cores that everything else on this machine used meanwhile. */
 function measured(host, args) {
-  const began = { at: performance.now(), busy: busyTicks(), own: ownTicks() };
+  const others = watchOthers();
   const lines = linesOf(host, args);
-  const seconds = (performance.now() - began.at) / 1_000;
-  const others = (busyTicks() - began.busy - (ownTicks() - began.own)) / ticksPerS / seconds;
-  return lines?.map((line) => ({ ...line, others_cores: Math.max(0, Math.round(others * 100) / 100) }));
+  const others_cores = others();
+  return lines?.map((line) => ({ ...line, others_cores }));
 }
 
 const max = numberOf('MAX');

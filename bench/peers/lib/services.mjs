@@ -43,8 +43,8 @@ async function stop(server, signal) {
 
 const versions = '/usr/lib/postgresql';
 
-/** As it comes: each commit is synced. It refuses to be root's, and is the user `postgres`'s there. */
-async function startPostgres(folder) {
+/** As it comes, but for `also`: each commit is synced. It refuses to be root's, and is the user `postgres`'s there. */
+async function startPostgres(folder, also = {}) {
   const version = existsSync(versions) ? readdirSync(versions).sort((a, b) => a - b).at(-1) : undefined;
   if (version === undefined) throw new Error(`there is no PostgreSQL in ${versions}: ${install}`);
   const programs = join(versions, version, 'bin');
@@ -64,7 +64,7 @@ async function startPostgres(folder) {
   const made = await initdb.ended;
   if (made !== 'ended with status 0') throw new Error(`initdb ${made}: ${lastLine(log)}`);
   const port = await freePort();
-  const settings = { port, listen_addresses: '127.0.0.1', unix_socket_directories: '', max_connections: 200 };
+  const settings = { port, listen_addresses: '127.0.0.1', unix_socket_directories: '', max_connections: 200, ...also };
   const server = spawnServer(
     [join(programs, 'postgres'), '-D', data, ...Object.entries(settings).flatMap((pair) => ['-c', pair.join('=')])],
     { ...options, signal: 'INT' },
@@ -106,5 +106,8 @@ async function startRedis(folder) {
   };
 }
 
-/** Gives { environment, stop }: what clients need to know, and how it ends. `folder` must not be there yet. */
-export const startService = (name, folder) => ({ postgres: startPostgres, redis: startRedis })[name](folder);
+/**
+ * Gives { environment, stop }: what clients need to know, and how it ends. `folder` must not be there yet. `also` are
+ * settings of PostgreSQL.
+ */
+export const startService = (name, folder, also) => ({ postgres: startPostgres, redis: startRedis })[name](folder, also);
