@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, statfs
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { choose, limits, WrongChoice } from './lib/choices.mjs';
+import { watchOthers } from '../processor_time.mjs';
 import { lastLine, startService } from './lib/services.mjs';
 import { table } from './lib/table.mjs';
 
@@ -45,6 +46,7 @@ let service = noService; // what runs: { name, environment, stop }; or { name, r
 let servicesStarted = 0;
 let running; // the process that measures
 let interrupted = false;
+const others = watchOthers(); // what they use of the processors, all in all
 
 function add(line) {
   lines.push(line);
@@ -144,6 +146,7 @@ async function end() {
   await service.stop?.();
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   if (lines.length === 0) return;
+  lines.push({ measured: new Date().toISOString().slice(0, 10), others_cores: others() });
   writeFileSync(results, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   console.log(`\n${table(lines)}\n\nEach line as JSON: ${relative(root, results)}`);
 }
@@ -160,5 +163,5 @@ try {
 } finally {
   await end();
 }
-const oursFailed = lines.some(({ peer, reason }) => peer === 'pawl' && reason !== undefined);
+const oursFailed = lines.some(({ peer, reason }) => peer.startsWith('pawl') && reason !== undefined);
 process.exit(interrupted ? 130 : oursFailed ? 1 : 0);

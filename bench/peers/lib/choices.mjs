@@ -26,6 +26,13 @@ export const peers = [
     environment: { DUROXIDE_STORE: 'sqlite', RUST_LOG: 'off' },
     durable: 'not by the commit',
   },
+  {
+    name: 'pawl-postgres',
+    module: 'pawl/peer.mjs',
+    environment: { PAWL_STORE: 'postgres' },
+    service: 'postgres',
+    durable: 'each commit synced',
+  },
   { name: 'dbos', module: 'dbos/peer.mjs', service: 'postgres', durable: 'each commit synced' },
   { name: 'openworkflow', module: 'openworkflow/peer.mjs', service: 'postgres', durable: 'each commit synced' },
   {

@@ -69,7 +69,8 @@ export async function bytesOnDisk(folder) {
   return sectorsWritten * 512;
 }
 
-function processorSeconds(pid) {
+/** Seconds on the processors so far, with those of its descendants. */
+export function processorSeconds(pid) {
   const ended = pid === process.pid ? 0 : (stat(pid)?.ofEndedChildren ?? 0);
   return family(pid).reduce((sum, member) => sum + (stat(member)?.own ?? 0), ended);
 }

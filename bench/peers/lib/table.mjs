@@ -1,8 +1,12 @@
 // The table of what was measured, for people. As a program, of the lines of a file:
 //
-//   node bench/peers/lib/table.mjs build/bench-peers.jsonl
-import { readFileSync } from 'node:fs';
+//   node bench/peers/lib/table.mjs build/bench-peers.jsonl [--page docs/performance.md]
+//
+// With --page, written between the markers of that page.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { replaceBlock } from '../../page_block.mjs';
 import { peers, sectionsOf, workloads } from './choices.mjs';
 
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
@@ -10,7 +14,7 @@ const precise = new Intl.NumberFormat('en-US', { maximumSignificantDigits: 3 });
 // JSON has null for what is no number.
 const number = (value) => (value === undefined || value === null ? '–' : (value >= 100 ? whole : precise).format(value));
 
-const columns = ['peer', 'per s', 'p50 ms', 'p99 ms', 'MiB', 'bytes each', 'Pawl is', 'durable', 'notes'];
+const columns = ['peer', 'per s', 'p50 ms', 'p99 ms', 'MiB', 'bytes each', 'Pawl is', 'on PostgreSQL', 'durable', 'notes'];
 const limitColumns = ['limit', 'per s', 'p50 ms', 'p99 ms', 'notes'];
 const texts = new Set(['peer', 'limit', 'durable', 'notes']);
 
@@ -32,7 +36,8 @@ function rowsOf(workload, section, lines) {
   const ofWorkload = lines.filter((line) => line.workload === workload.name);
   const figuresOf = (peer, of = section) =>
     ofWorkload.find((line) => line.peer === peer && line.section === of && 'per_s' in line);
-  const pawl = rateOf(figuresOf('pawl'));
+  const [pawl, onPostgres] = ['pawl', 'pawl-postgres'].map((name) => rateOf(figuresOf(name)));
+  const timesOf = (ours, theirs) => (ours === undefined ? '–' : `${precise.format(ours / rateOf(theirs))}×`);
   const before = sectionsOf(workload).slice(0, sectionsOf(workload).indexOf(section));
   const rows = [];
   for (const { name, durable } of peers) {
@@ -50,7 +55,8 @@ function rowsOf(workload, section, lines) {
       'p99 ms': number(figures.p99_ms),
       MiB: number(figures.memory_mib),
       'bytes each': number(figures.bytes_each),
-      'Pawl is': pawl === undefined ? '–' : `${precise.format(pawl / rateOf(figures))}×`,
+      'Pawl is': timesOf(pawl, figures),
+      'on PostgreSQL': timesOf(onPostgres, figures),
       durable,
       // One that concerns a load which this one is not says nothing of this one.
       notes: notesOf(figures, failure?.section === undefined ? failure?.reason : undefined),
@@ -106,6 +112,16 @@ export function table(lines) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const lines = process.argv.slice(2).flatMap((file) => readFileSync(file, 'utf8').trim().split('\n'));
-  console.log(table(lines.map((line) => JSON.parse(line))));
+  const { values, positionals } = parseArgs({ options: { page: { type: 'string' } }, allowPositionals: true });
+  const lines = positionals
+    .flatMap((file) => readFileSync(file, 'utf8').trim().split('\n'))
+    .map((line) => JSON.parse(line));
+  const text = table(lines);
+  if (values.page === undefined) {
+    console.log(text);
+  } else {
+    const { measured, others_cores: others } = lines.find((line) => 'measured' in line);
+    const block = `\`\`\`\n${text}\n\`\`\`\n\nMeasured ${measured}; everything else used ${others} cores meanwhile.`;
+    writeFileSync(values.page, replaceBlock(readFileSync(values.page, 'utf8'), 'peers', block));
+  }
 }

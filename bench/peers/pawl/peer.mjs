@@ -1,11 +1,14 @@
-// Pawl: the core in the application's process, over an SQLite file.
+// Pawl: the core in the application's process, over an SQLite file or, with PAWL_STORE=postgres, over PostgreSQL.
 import { createActionRegistry, defineWorkflow, getWorkflowRuntime, openClient } from 'pawl';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '../lib/load.mjs';
+import { count, emptyDatabase, serverProcess, urlOf } from '../lib/postgres.mjs';
 
+const onPostgres = process.env.PAWL_STORE === 'postgres';
+const database = 'bench_pawl';
 const folder = join(process.env.PEERS_FOLDER, 'pawl');
-const store = `sqlite:${join(folder, 'pawl.db')}`;
+const store = onPostgres ? urlOf(database) : `sqlite:${join(folder, 'pawl.db')}`;
 const tenant = 'bench';
 
 const registry = createActionRegistry();
@@ -39,6 +42,7 @@ const parkedWorkflow = defineWorkflow('parked', async ({ actions, events }) => {
 let runtime;
 
 export function reset() {
+  if (onPostgres) return emptyDatabase(database);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder);
 }
@@ -50,9 +54,10 @@ export async function startApp() {
 }
 
 export const stopApp = () => runtime.close();
-export const processes = () => ({ app: process.pid });
+export const processes = () => ({ ...(onPostgres && serverProcess()), app: process.pid });
 
 export async function completed(workflow) {
+  if (onPostgres) return count(database, `workflow_executions WHERE workflow_name = '${workflow}' AND status = 'completed'`);
   const client = await openClient(store);
   let count = 0;
   let cursor;
