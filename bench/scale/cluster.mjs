@@ -95,6 +95,7 @@ export class Cluster {
   // While a store is empty it can still be given another number of partitions.
   async #spread(partitions) {
     const maker = await this.client();
+    await maker.ask('spent'); // opens it, and makes the tables
     await maker.ask('close');
     await maker.kill();
     this.members = [];
@@ -123,10 +124,9 @@ export class Cluster {
     return all;
   }
 
-  async client() {
-    const one = await this.#open(false);
-    // Nothing is asked of PostgreSQL before there is something to do.
-    return one;
+  /** One that runs none; it opens the store when it is first asked for something. */
+  client() {
+    return this.#open(false);
   }
 
   async shared(owners) {

@@ -38,18 +38,10 @@ function processorSeconds() {
   return { main: of(process.pid), all: readdirSync('/proc/self/task').reduce((sum, thread) => sum + of(thread), 0) };
 }
 
-/** With what this process spent in it, and how many batches it committed. */
+/** With what this process spent in it. */
 async function counted(work) {
-  const before = processorSeconds();
-  const batches = (await runtime.counters()).commitBatches;
-  const figures = await work();
-  const after = processorSeconds();
-  return {
-    ...figures,
-    main_s: after.main - before.main,
-    all_s: after.all - before.all,
-    batches: (await runtime.counters()).commitBatches - batches,
-  };
+  const before = await operations.spent({});
+  return { ...(await work()), ...(await operations.spent(before)) };
 }
 
 const operations = {
@@ -74,6 +66,16 @@ const operations = {
         if (status !== 'completed' || result !== 42) throw new Error(`${id} is ${status} with ${result}`);
       }),
     ),
+
+  /** Since `main_s`, `all_s` and `batches`, which an earlier call gave: what this process spent, whoever asked it to. */
+  async spent({ main_s = 0, all_s = 0, batches = 0 }) {
+    const { main, all } = processorSeconds();
+    return {
+      main_s: main - main_s,
+      all_s: all - all_s,
+      batches: (await runtime.counters()).commitBatches - batches,
+    };
+  },
 
   async park({ ids }) {
     await closedLoop({ count: ids.length, concurrency: 32, whole: true }, (at) =>

@@ -3,18 +3,16 @@
 // and with PAGE written into that page. The environment says what is measured: see scripts/bench_scale.
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { watchOthers } from '../processor_time.mjs';
 import { replaceBlock } from '../page_block.mjs';
 import { root, runsOf } from '../runs.mjs';
 import { Cluster, Servers } from './cluster.mjs';
-import { quietCores, untilQuiet } from './quiet.mjs';
-import { table } from './table.mjs';
+import { quietest } from './quiet.mjs';
+import { lastRun, table } from './table.mjs';
 
 const { giveUp, linesOf, numberOf, folderOf } = runsOf('bench-scale');
 const rounds = numberOf('ROUNDS') ?? 3;
 const n = numberOf('N');
 const quietSeconds = numberOf('QUIET_SECONDS') ?? 0;
-const triesMax = quietSeconds > 0 ? 4 : 1;
 const folder = folderOf(process.env['FOLDER'] ?? '/var/tmp');
 const out = resolve(root, process.env['OUT'] || 'build/bench-scale.jsonl');
 const page = process.env['PAGE'] ? resolve(root, process.env['PAGE']) : undefined;
@@ -44,7 +42,7 @@ async function byWorkers(count) {
   await cluster.workers(count);
   const client = await cluster.client();
   const concurrency = 256;
-  const { n: warm } = await client.ask('threeSteps', { count: Math.min(n ?? 2_000, 2_000), concurrency });
+  const { n: warm } = await client.ask('threeSteps', { count: Math.min(n ?? 5_000, 5_000), concurrency }); // until the machine code is there
   const figures = await client.ask('threeSteps', { count: n ?? 12_000, concurrency });
   await cluster.end({ completed: warm + figures.n });
   return { variant: `${count} worker${count === 1 ? '' : 's'}`, concurrency, ...figures };
@@ -94,23 +92,9 @@ const parts = {
 };
 
 let failed = 0;
-/** Where other work ran meanwhile it is done again, up to so many times: what counts is the quietest. */
-async function quietest(work) {
-  let best;
-  for (let tried = 0; tried < triesMax; tried++) {
-    await untilQuiet(quietSeconds);
-    const others = watchOthers();
-    const { workload: _, ...figures } = await work();
-    const line = { ...figures, others_cores: others(), at: new Date().toISOString() };
-    if (best === undefined || line.others_cores < best.others_cores) best = line;
-    if (best.others_cores < quietCores) break;
-  }
-  return best;
-}
-
 async function measured(measure, work) {
   try {
-    const line = await quietest(work);
+    const { workload: _, ...line } = await quietest(work, { seconds: quietSeconds, tries: quietSeconds > 0 ? 4 : 1 });
     note({ measure, ...line });
     const { variant, concurrency, per_s, p50_ms, p99_ms, last_s, lease_s } = line;
     console.error(
@@ -128,8 +112,12 @@ const wanted = (process.env['BENCH'] ?? '').split(',').filter((name) => name !==
 for (const name of wanted) {
   if (!Object.hasOwn(parts, name)) giveUp(`BENCH: there is no '${name}'; there are ${Object.keys(parts).join(', ')}`);
 }
-const [machine] = linesOf('cpp', ['--machine', '--folder', folder]) ?? giveUp('there is nothing to say of the machine');
-note({ ...machine, date: new Date().toISOString().slice(0, 10) });
+if (process.env['CONTINUE']) {
+  lines.push(...lastRun(out));
+} else {
+  const [machine] = linesOf('cpp', ['--machine', '--folder', folder]) ?? giveUp('there is nothing to say of the machine');
+  note({ ...machine, date: new Date().toISOString().slice(0, 10) });
+}
 const servers = await Servers.start(folder);
 try {
   for (let round = 0; round < rounds; round++) {

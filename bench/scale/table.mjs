@@ -19,14 +19,22 @@ const targets = {
   takeoverBeyondLeaseS: 1,
 };
 
-/** Those of the same thing together, in the order in which they were first measured. */
+const quietCores = 0.5;
+
+/** Where anything was measured while others did little, what was measured beside more of them does not count. */
+function quietOnes(group) {
+  const quiet = group.filter((line) => line.others_cores < quietCores);
+  return quiet.length > 0 ? quiet : group;
+}
+
+/** Those of the same thing together. */
 function groupsOf(lines) {
   const groups = new Map();
   for (const line of lines) {
     const key = JSON.stringify([line.measure, line.variant, line.concurrency, line.lease_s]);
     groups.set(key, [...(groups.get(key) ?? []), line]);
   }
-  return [...groups.values()];
+  return [...groups.values()].map(quietOnes);
 }
 
 const of = (group, field) => median(group.map((line) => line[field]));
@@ -93,19 +101,23 @@ export function table(lines) {
     '',
     `Measured ${machine.date} on ${machine.cores} cores of ${machine.cpu}, ${machine.kernel}, ${fileSystem}, with PostgreSQL,` +
       ` Redis, workers and clients on them; 4 KiB appended and synced took ${machine.raw_append_p50_ms.toFixed(2)} ms (p50)` +
-      ` before it began. Medians of the runs; "others" is the most that anything else used of the processors during one.`,
+      ` before it began. Medians of the runs; "others" is the most that anything else used of the processors during one. Where there ` +
+      `are runs with less than ${quietCores} of them, those with more are left out.`,
   ].join('\n');
+}
+
+export function lastRun(file) {
+  const lines = readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return lines.slice(Math.max(0, lines.findLastIndex(({ workload }) => workload === 'machine')));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values, positionals } = parseArgs({ options: { page: { type: 'string' } }, allowPositionals: true });
   const file = positionals[0] ?? fileURLToPath(new URL('../../build/bench-scale.jsonl', import.meta.url));
-  const lines = readFileSync(file, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  const begun = lines.findLastIndex(({ workload }) => workload === 'machine');
-  const text = table(lines.slice(Math.max(0, begun)));
+  const text = table(lastRun(file));
   if (values.page === undefined) console.log(text);
   else writeFileSync(values.page, replaceBlock(readFileSync(values.page, 'utf8'), 'scale', text));
 }

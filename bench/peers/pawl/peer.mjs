@@ -3,7 +3,7 @@ import { createActionRegistry, defineWorkflow, getWorkflowRuntime, openClient } 
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '../lib/load.mjs';
-import { count, emptyDatabase, serverProcess, urlOf } from '../lib/postgres.mjs';
+import { count as countRows, emptyDatabase, serverProcess, urlOf } from '../lib/postgres.mjs';
 
 const onPostgres = process.env.PAWL_STORE === 'postgres';
 const database = 'bench_pawl';
@@ -57,7 +57,7 @@ export const stopApp = () => runtime.close();
 export const processes = () => ({ ...(onPostgres && serverProcess()), app: process.pid });
 
 export async function completed(workflow) {
-  if (onPostgres) return count(database, `workflow_executions WHERE workflow_name = '${workflow}' AND status = 'completed'`);
+  if (onPostgres) return countRows(database, `workflow_executions WHERE workflow_name = '${workflow}' AND status = 'completed'`);
   const client = await openClient(store);
   let count = 0;
   let cursor;
