@@ -163,5 +163,5 @@ try {
 } finally {
   await end();
 }
-const oursFailed = lines.some(({ peer, reason }) => peer.startsWith('pawl') && reason !== undefined);
+const oursFailed = lines.some(({ peer, reason }) => peer?.startsWith('pawl') && reason !== undefined);
 process.exit(interrupted ? 130 : oursFailed ? 1 : 0);

@@ -258,7 +258,9 @@ async function statements() {
     await unit(count(500));
     await forgetStatements(cluster);
     await forgetRedisCalls();
+    await untilQuiet(quietSeconds);
     proxy.take();
+    const others = watchOthers();
     const figures = await unit(count(concurrency === 1 ? 400 : 6_000));
     const counted = proxy.take();
     const line = {
@@ -269,6 +271,7 @@ async function statements() {
       round_trips: each(counted.round_trips, figures.n),
       network_bytes: each(counted.bytes_to + counted.bytes_from, figures.n),
       connections: counted.connections,
+      others_cores: others(),
       statements: perUnit(await statementsOf(cluster), figures.n),
       redis: Object.entries(await redisCalls()).map(([command, { calls, micros }]) => ({
         command,

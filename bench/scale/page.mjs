@@ -70,6 +70,7 @@ function roundTrips() {
       ['rows written', (line) => few(written(line))],
       ['bytes on the network', ({ network_bytes }) => whole(network_bytes)],
       ['connections', ({ connections }) => whole(connections)],
+      ['others, cores', ({ others_cores }) => few(others_cores)],
     ],
     costs.statements,
   );
