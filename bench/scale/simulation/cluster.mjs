@@ -20,7 +20,8 @@ const mailMost = 512;
  *   perSecond       so many workflows begin in a second, at any moment
  *   elsewhere       the share of workflows that a process starts which does not own their partition
  *   reads           looks at executions, for each workflow
- *   databaseCores, workerCores, shared: one set of so many processors for all, in place of both
+ *   databaseCores, workerCores, shared: one set of so many processors for all, in place of both, of which other work has
+ *                   so many for itself: others
  *   roundTrip       seconds of the network, to a server and back
  *   warmUp, seconds how long it goes on before, and while, it is counted; and longer, until each client's workflow has
  *                   come round twice, and once more
@@ -181,6 +182,15 @@ export function simulate(costs, shape, seed) {
     }
   }
 
+  function otherWork() {
+    const slice = 1e-3; // seconds that it has a processor for
+    const again = () => {
+      shared.use(simulation.varied(slice), () => {});
+      simulation.after(simulation.exponential(slice / shape.others), again);
+    };
+    again();
+  }
+
   // For so many seconds, and until so many more have completed.
   function goOn(seconds, completions) {
     const until = simulation.now + seconds;
@@ -206,6 +216,7 @@ export function simulate(costs, shape, seed) {
   }
 
   rest();
+  if (shape.others > 0) otherWork();
   load();
   const clientsOfAll = shape.workers * (shape.clients ?? 0);
   goOn(shape.warmUp, 2 * clientsOfAll);

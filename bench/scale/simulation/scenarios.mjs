@@ -14,9 +14,12 @@ export const assumed = {
   clients: 32, // for each worker
 };
 
-/** Three steps by one worker beside its PostgreSQL, each measured line with what is simulated of it. */
+/**
+ * Three steps by one worker beside its PostgreSQL, each measured line with what is simulated of it, beside as much of
+ * other work as there was.
+ */
 export function oneMachine(costs) {
-  const parameters = { ...parametersOf(costs) };
+  const parameters = parametersOf(costs);
   return costs.steps
     .filter(({ what, from }) => what === 'three-step' && from === 'worker')
     .map((line) => {
@@ -26,6 +29,7 @@ export function oneMachine(costs) {
         databases: 1,
         clients: line.concurrency,
         shared: costs.machine.cores,
+        others: line.others_cores,
         roundTrip: 20e-6, // the loopback's
         warmUp: 0.5,
         seconds: 3,
