@@ -119,17 +119,18 @@ test('the table compares each peer with Pawl, workload by workload', () => {
   const text = table([
     line('dbos', 'three-step, 256 at once', { per_s: 466.2, checked: 5_800 }),
     line('pawl', 'three-step, 256 at once', { per_s: 9_324, checked: 105_800 }),
+    line('pawl-postgres', 'three-step, 256 at once', { per_s: 4_662, checked: 50_000 }),
     line('dbos', 'fan-out, 16 at once', { per_s: 11.9, steps_per_s: 1_190 }),
   ]);
   assert.deepEqual(row(text, 'three-step, 256 at once', 'pawl'), [
-    'pawl', '9,324', '1.23', '12.3', '80.1', '12,345', '1×', 'each commit synced', '105,800 counted',
+    'pawl', '9,324', '1.23', '12.3', '80.1', '12,345', '1×', '0.5×', 'each commit synced', '105,800 counted',
   ]);
-  assert.deepEqual(row(text, 'three-step, 256 at once', 'dbos').slice(0, 7), [
-    'dbos', '466', '1.23', '12.3', '80.1', '12,345', '20×',
+  assert.deepEqual(row(text, 'three-step, 256 at once', 'dbos').slice(0, 8), [
+    'dbos', '466', '1.23', '12.3', '80.1', '12,345', '20×', '10×',
   ]);
   // Pawl has no such figure: there is nothing to compare with.
   const fanOut = row(text, 'fan-out, 16 at once (steps per s)', 'dbos');
-  assert.deepEqual([fanOut[1], fanOut[6], fanOut[8]], ['1,190', '–', 'not counted afterwards']);
+  assert.deepEqual([fanOut[1], fanOut[6], fanOut[7], fanOut[9]], ['1,190', '–', '–', 'not counted afterwards']);
   assert.ok(!text.includes('approval'), 'what was not measured has no lines');
 });
 
