@@ -47,7 +47,7 @@ int run_engine(const std::string& store) {
     return 1;
   }
   if (!runtime->register_workflow("Collect", &collect)) return 1;
-  fmt::print("r");
+  fmt::print("ready\n");
   std::fflush(stdout);
   while (true) std::this_thread::sleep_for(std::chrono::hours(1));
 }
@@ -81,7 +81,7 @@ int run_client(const std::string& store, const std::string& journal_path) {
     return 1;
   }
   Journal journal(journal_path);
-  fmt::print("r");
+  fmt::print("ready\n");
   std::fflush(stdout);
   // One line of the journal is one step: what was not noted is done again, under the same id or key.
   while (true) {

@@ -24,7 +24,7 @@
 #include "pawl/client.h"
 #include "pawl/pawl.h"
 #include "pawl/workflow_runtime.h"
-#include "tests/support/paths.h"
+#include "tests/support/child_program.h"
 #include "tests/support/temporary_folder.h"
 
 namespace pawl {
@@ -33,55 +33,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr const char* kTenant = "acme";
-
-class Process {
- public:
-  explicit Process(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), test::program_dir() + "/beside");
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    child_ = fork();
-    if (child_ == 0) {
-      dup2(ends[1], STDOUT_FILENO);
-      std::vector<char*> argv;
-      for (std::string& argument : arguments) argv.push_back(argument.data());
-      argv.push_back(nullptr);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
-    close(ends[1]);
-    said_ = ends[0];
-  }
-  ~Process() {
-    kill_now();
-    close(said_);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-
-  // False if it ended before.
-  bool is_ready() {
-    char byte = 0;
-    ssize_t count = 0;
-    while ((count = read(said_, &byte, 1)) < 0 && errno == EINTR) {
-    }
-    return count == 1;
-  }
-  // Whether it was alive until then.
-  bool kill_now() {
-    if (child_ == 0) return true;
-    kill(child_, SIGKILL);
-    int status = 0;
-    while (waitpid(child_, &status, 0) < 0 && errno == EINTR) {
-    }
-    child_ = 0;
-    return WIFSIGNALED(status);
-  }
-
- private:
-  pid_t child_ = 0;
-  int said_ = -1;
-};
 
 pawl::Workflow<std::vector<int>> collect(pawl::Context& ctx) {
   std::vector<int> items;
@@ -274,15 +225,15 @@ TEST_F(BesideProcesses, AStartThatWaitsForItsWorkflowGoesBeforeWhatWasSentAfterI
 // Kills one, the other, or both, again and again.
 void kill_again_and_again(const std::string& path, const std::string& journal, const int kills) {
   std::mt19937 random(7);
-  std::optional<Process> engine;
-  std::optional<Process> client;
+  std::optional<test::ChildProgram> engine;
+  std::optional<test::ChildProgram> client;
   const auto engine_up = [&] {
-    engine.emplace(std::vector<std::string>{"engine", path});
-    ASSERT_TRUE(engine->is_ready());
+    engine.emplace("beside", std::vector<std::string>{"engine", path});
+    ASSERT_EQ(engine->line(), "ready");
   };
   const auto client_up = [&] {
-    client.emplace(std::vector<std::string>{"client", path, journal});
-    ASSERT_TRUE(client->is_ready());
+    client.emplace("beside", std::vector<std::string>{"client", path, journal});
+    ASSERT_EQ(client->line(), "ready");
   };
   engine_up();
   client_up();

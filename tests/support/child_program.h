@@ -36,8 +36,7 @@ class ChildProgram {
     said_ = ends[0];
   }
   ~ChildProgram() {
-    send(SIGKILL);
-    wait();
+    kill_now();
     close(said_);
   }
   ChildProgram(const ChildProgram&) = delete;
@@ -63,6 +62,16 @@ class ChildProgram {
     if (waitpid(child_, nullptr, WNOHANG) != child_) return false;
     child_ = 0;
     return true;
+  }
+  // Whether it was alive until then.
+  bool kill_now() {
+    if (child_ == 0) return true;
+    send(SIGKILL);
+    int status = 0;
+    while (waitpid(child_, &status, 0) < 0 && errno == EINTR) {
+    }
+    child_ = 0;
+    return WIFSIGNALED(status);
   }
   void wait() {
     if (child_ == 0) return;
