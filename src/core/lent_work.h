@@ -74,6 +74,9 @@ struct StillThere {};
 using LentWork = std::variant<RunCode, DropInstance, RunAttempt, AbortAttempt, CodeRan,
                               AttemptBegan, AttemptAlive, AttemptEnded, AllLost, StillThere>;
 
+// Whether the code has come to its end by it, so that its instance is there no longer.
+bool ends_code(const ActivationResult& result);
+
 struct OfferedWorkflow {
   std::string name;
   std::string version;

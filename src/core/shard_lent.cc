@@ -17,14 +17,6 @@ Error code_went_away() {
                {}};
 }
 
-// Whether the code has come to its end by it.
-bool ends_code(const ActivationResult& result) {
-  if (result.violation || result.commands.empty()) return result.violation.has_value();
-  const Command& last = result.commands.back();
-  return std::holds_alternative<CompleteCommand>(last) ||
-         std::holds_alternative<FailCommand>(last) || std::holds_alternative<CancelCommand>(last);
-}
-
 }  // namespace
 
 // ---- for others

@@ -15,15 +15,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr auto kRefusedFor = 500ms;
 
-// Whether the code has come to its end by it.
-bool ends_code(const ActivationResult& result) {
-  if (result.violation) return true;
-  if (result.commands.empty()) return false;
-  const Command& last = result.commands.back();
-  return std::holds_alternative<CompleteCommand>(last) ||
-         std::holds_alternative<FailCommand>(last) || std::holds_alternative<CancelCommand>(last);
-}
-
 bool starts(const Activation& activation) {
   return !activation.jobs.empty() && std::holds_alternative<StartJob>(activation.jobs.front());
 }
@@ -124,7 +115,10 @@ std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers) {
     }
     workflows_ = std::move(workflows);
     actions_ = std::move(actions);
-    for (const std::string& worker : gone) lose(worker, outbox);
+    // One that was stopped, and comes back, is to keep nothing of it.
+    for (const std::string& worker : gone) {
+      if (lose(worker, outbox)) outbox.work[worker].push_back(AllLost{});
+    }
     // Those that wait: who did not want them may have left, or has had enough time.
     for (auto& [id, attempt] : attempts_) {
       if (attempt.worker.empty()) place(attempt, outbox);
@@ -373,7 +367,8 @@ void OtherWorkers::lose(const std::string& worker) {
   post(std::move(outbox));
 }
 
-void OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
+bool OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
+  const std::size_t before = instances_.size() + attempts_.size();
   for (auto at = instances_.begin(); at != instances_.end();) {
     if (at->second.worker != worker) {
       ++at;
@@ -394,6 +389,7 @@ void OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
   }
   load_.erase(worker);
   refused_until_.erase(worker);
+  return instances_.size() + attempts_.size() < before;
 }
 
 }  // namespace pawl

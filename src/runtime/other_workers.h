@@ -74,7 +74,8 @@ class OtherWorkers final : public WorkflowHost, public ActionHost {
   std::string choose(const std::vector<std::string>& from) const;
   void place(Attempt& attempt, Outbox& outbox);
   void answer_as_lost(ExecutionRef execution, const Instance& instance, Outbox& outbox);
-  void lose(const std::string& worker, Outbox& outbox);
+  // False: nothing was under way there.
+  bool lose(const std::string& worker, Outbox& outbox);
   void refused(const std::string& worker);
 
   const std::shared_ptr<Mailbox> mailbox_;
