@@ -87,22 +87,18 @@ export class Cluster {
       store: `postgresql://pawl@127.0.0.1:${port}/${cluster.database}`,
       lease,
       ...(redis && { redis: servers.redis }),
+      ...(partitions !== undefined && { partitions }),
     };
-    if (partitions !== undefined) await cluster.#spread(partitions);
+    if (partitions !== undefined) await cluster.#makeTables();
     return cluster;
   }
 
-  // While a store is empty it can still be given another number of partitions.
-  async #spread(partitions) {
+  async #makeTables() {
     const maker = await this.client();
-    await maker.ask('spent'); // opens it, and makes the tables
+    await maker.ask('spent'); // opens it
     await maker.ask('close');
     await maker.kill();
     this.members = [];
-    await this.ask(
-      'DELETE FROM workflow_partitions',
-      `INSERT INTO workflow_partitions(partition) SELECT generate_series(0, ${partitions - 1})`,
-    );
   }
 
   ask(...statements) {

@@ -45,10 +45,11 @@ async function counted(work) {
 }
 
 const operations = {
-  async open({ works, store, redis, lease }) {
+  async open({ works, store, redis, lease, partitions }) {
     runtime = getWorkflowRuntime(works ? registry : createActionRegistry(), {
       store,
       lease,
+      ...(partitions !== undefined && { partitions }),
       redis,
       log: () => {},
     });

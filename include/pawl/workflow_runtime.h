@@ -57,6 +57,9 @@ struct WorkflowRuntimeOptions {
   // Of such a store: what wakes the others, redis://… after use_redis_hints(); see pawl/redis.h. Empty: PostgreSQL
   // itself, by NOTIFY. A server that is away costs time and nothing else.
   std::string redis = {};
+  // Of such a store, where this call makes it: into how many parts its executions are spread, 1 to 1,024. So many
+  // workers get work at most, and each commit costs more with more of them. One that is there keeps those it has.
+  int partitions = 16;
 };
 
 struct StartOptions {

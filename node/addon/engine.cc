@@ -153,6 +153,7 @@ void Engine::open(const Napi::CallbackInfo& info) {
   options.limits = FlatReader(info.Env(), info[2]).limits();
   options.lease = std::chrono::milliseconds(integer_of(info, 4));
   options.redis = text_of(info, 5);
+  options.partitions = static_cast<int>(integer_of(info, 6));
   options.log = [thread = thread_](const LogLine& line) {
     std::string text;
     append_log_line(text, line);

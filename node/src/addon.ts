@@ -17,7 +17,15 @@ export type Refusal = [code: number, message: string];
 
 /** `call` is the number under which Bridge.settle reports. Absent texts are ''. */
 export interface NativeEngine {
-  open(call: number, store: string, limits: FlatWriter, watchdogMs: number, leaseMs: number, redis: string): void;
+  open(
+    call: number,
+    store: string,
+    limits: FlatWriter,
+    watchdogMs: number,
+    leaseMs: number,
+    redis: string,
+    partitions: number,
+  ): void;
   /** Takes up what was under way: once what it needs is registered. */
   begin(): void;
   registerWorkflow(

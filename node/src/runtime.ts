@@ -132,6 +132,11 @@ export interface RuntimeOptions {
    * time and nothing else. Default: PAWL_REDIS of the environment, then PostgreSQL's own NOTIFY.
    */
   redis?: string;
+  /**
+   * Of a store in PostgreSQL, where this call makes it: into how many parts its executions are spread, 1 to 1,024. So
+   * many workers get work at most. One that is there keeps those it has. Default 16.
+   */
+  partitions?: number;
   /** What happens where workflow code reaches outside. Default 'error'. */
   guards?: GuardMode;
   /** Where log lines go. Default: standard error. */
@@ -212,7 +217,7 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-const runtimeOptionNames = ['store', 'lease', 'redis', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
+const runtimeOptionNames = ['store', 'lease', 'redis', 'partitions', 'guards', 'log', 'limits', 'watchdog', 'database'] as const;
 
 const limitNames = [
   'payloadBytesMax',
@@ -238,6 +243,9 @@ const leaseDefault: Duration = '10s';
 const leaseMsMin = 100;
 const leaseMsMax = 3_600_000;
 
+const partitionsDefault = 16;
+const partitionsMax = 1_024;
+
 function ignore(): void {}
 
 function writeLimits(limits: Limits | undefined): FlatWriter {
@@ -254,6 +262,11 @@ function leaseMsOf(lease: Duration): number {
   const ms = toMilliseconds(lease, 'options.lease');
   if (ms >= leaseMsMin && ms <= leaseMsMax) return ms;
   throw new InvalidArgumentError(`options.lease can be ${leaseMsMin} ms to 1 hour, not ${ms} ms`);
+}
+
+function partitionsOf(partitions: number): number {
+  if (Number.isSafeInteger(partitions) && partitions >= 1 && partitions <= partitionsMax) return partitions;
+  throw new InvalidArgumentError(`options.partitions can be 1 to ${partitionsMax}, not ${partitions}`);
 }
 
 /** Why workflow code can't use the runtime: undefined where no such code runs. */
@@ -283,6 +296,7 @@ export class WorkflowRuntime {
   private readonly watchdogMs: number;
   private readonly leaseMs: number;
   private readonly redis: string;
+  private readonly partitions: number;
   private readonly log: LogFunction;
   private readonly definitions = new Map<string, WorkflowDefinition>();
   /** Of those definitions. */
@@ -312,6 +326,7 @@ export class WorkflowRuntime {
     this.options = { ...options, guards };
     this.store = checkStoreAddress(options.store ?? process.env['PAWL_STORE'] ?? 'sqlite:pawl.db');
     this.leaseMs = leaseMsOf(options.lease ?? leaseDefault);
+    this.partitions = partitionsOf(options.partitions ?? partitionsDefault);
     this.redis = options.redis ?? process.env['PAWL_REDIS'] ?? '';
     if (typeof this.redis !== 'string') throw new InvalidArgumentError(`options.redis must be a text: 'redis://HOST'`);
     this.limits = writeLimits(options.limits);
@@ -379,7 +394,7 @@ export class WorkflowRuntime {
           `'${shownAddress(String(options.store))}'`,
       );
     }
-    const { guards, log, limits, watchdog, lease, redis, database } = options;
+    const { guards, log, limits, watchdog, lease, redis, partitions, database } = options;
     const watchdogMs = watchdog === undefined ? undefined : toMilliseconds(watchdog, 'options.watchdog');
     const limitsGiven = writeLimits(limits);
     const differs =
@@ -395,6 +410,8 @@ export class WorkflowRuntime {
                 ? 'redis'
                 : lease !== undefined && leaseMsOf(lease) !== this.leaseMs
                 ? 'lease'
+                : partitions !== undefined && partitionsOf(partitions) !== this.partitions
+                ? 'partitions'
                 : limitNames
                     .map((name, i) => (limitsGiven[i] === -1 || limitsGiven[i] === this.limits[i] ? '' : `limits.${name}`))
                     .find((name) => name !== '');
@@ -886,7 +903,7 @@ export class WorkflowRuntime {
     try {
       await new Promise((resolve, reject) => {
         this.calls.set(call, { resolve, reject });
-        engine.open(call, this.store, this.limits, this.watchdogMs, this.leaseMs, this.redis);
+        engine.open(call, this.store, this.limits, this.watchdogMs, this.leaseMs, this.redis, this.partitions);
       });
     } catch (error) {
       engine.closeNow();

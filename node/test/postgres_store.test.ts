@@ -98,6 +98,9 @@ test('options that make no sense are refused, without the password', async (t) =
   for (const lease of ['99ms', '2h', 'soon'] as const) {
     await assert.rejects(async () => getWorkflowRuntime(registry, { store: 'postgresql:///x', lease }), /lease/);
   }
+  for (const partitions of [0, 1_025, 1.5, '16' as unknown as number]) {
+    await assert.rejects(async () => getWorkflowRuntime(registry, { store: 'postgresql:///x', partitions }), /1 to 1024/);
+  }
   for (const store of ['mysql://me:geheim@there/x', 'postgresql:me:geheim@there', 'host=x password=geheim', 'there']) {
     const { code, message } = await refusalOf(() => getWorkflowRuntime(registry, { store }));
     assert.equal(code, 'invalid_argument');

@@ -79,6 +79,7 @@ Result<WorkflowRuntime> WorkflowRuntime::open(WorkflowRuntimeOptions options) {
   below.drain = options.drain;
   below.begin_at_once = options.begin_at_once;
   below.lease = options.lease;
+  below.partitions = options.partitions;
   below.redis = options.redis;
   PoolOptions pool;
   pool.threads = options.action_threads;

@@ -218,6 +218,24 @@ TEST_F(Workers, ChildrenRunWhereTheyBelong) {
   EXPECT_EQ(stamps_, 32);
 }
 
+TEST_F(Workers, AStoreHasAsManyPartitionsAsItWasMadeWith) {
+  WorkflowRuntimeOptions options;
+  options.store = address_;
+  options.begin_at_once = false;
+  options.log = [](const LogLine&) {};
+  for (const int wrong : {0, -1, 1'025}) {
+    options.partitions = wrong;
+    const auto opened = WorkflowRuntime::open(options);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
+  }
+  options.partitions = 40;
+  ASSERT_TRUE(WorkflowRuntime::open(options));
+  options.partitions = 16;
+  ASSERT_TRUE(WorkflowRuntime::open(options));
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_partitions"), "40");
+}
+
 // What it decides when it comes back is refused: another worker has decided.
 TEST_F(Workers, OneWhoseCodeDoesNotComeBackLosesItsPartitions) {
   const auto stopped = open({});

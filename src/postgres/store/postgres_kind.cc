@@ -74,6 +74,7 @@ Result<OpenedStore> open(const RuntimeOptions& options) {
   PostgresStoreOptions wanted;
   wanted.conninfo = options.store;
   wanted.lease = options.lease;
+  wanted.partitions = options.partitions;
   auto store = open_postgres_store(std::move(wanted));
   if (!store) return store.error();
   std::unique_ptr<HintBus> bus;
