@@ -126,10 +126,9 @@ class Database {
   virtual void close() = 0;
 
   // For attempts whose transactions take place over connections of another library, in the database of a store that
-  // several workers share: under which name this one owns executions, in the epoch that the task says. Before
+  // several workers share, who own an execution in the epoch that the task says. Before
   // COMMIT is sent commit_begins() has to be called, then a look at whether the attempt is still wanted; and
   // commit_ended() when it is known what became of it.
-  virtual std::string worker() const { return {}; }
   virtual void commit_begins(const ActionTask& /*task*/) {}
   virtual void commit_ended(const ActionTask& /*task*/) {}
 };

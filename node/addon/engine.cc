@@ -116,7 +116,6 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("actionsFinished", &Engine::actions_finished),
                       InstanceMethod("actionHeartbeat", &Engine::action_heartbeat),
                       InstanceMethod("database", &Engine::database),
-                      InstanceMethod("worker", &Engine::worker),
                       InstanceMethod("commitBegins", &Engine::commit_begins),
                       InstanceMethod("commitEnded", &Engine::commit_ended),
                       InstanceMethod("counters", &Engine::counters),
@@ -449,10 +448,6 @@ void Engine::action_heartbeat(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::database(const Napi::CallbackInfo& info) {
   return DatabaseObject::make(info.Env(), runtime(info.Env()).database());
-}
-
-Napi::Value Engine::worker(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), runtime(info.Env()).database()->worker());
 }
 
 namespace {

@@ -59,7 +59,6 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   void actions_finished(const Napi::CallbackInfo& info);
   void action_heartbeat(const Napi::CallbackInfo& info);
   Napi::Value database(const Napi::CallbackInfo& info);
-  Napi::Value worker(const Napi::CallbackInfo& info);
   Napi::Value commit_begins(const Napi::CallbackInfo& info);
   void commit_ended(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);

@@ -83,8 +83,6 @@ export interface NativeEngine {
   actionHeartbeat(id: number, execution: number, position: number, progress: string): void;
   /** That of a store in a file. */
   database(): NativeDatabase;
-  /** Under which name this process owns partitions of a store in PostgreSQL. */
-  worker(): string;
   /**
    * The COMMIT of an attempt on the store's database is about to be sent. False: it was given up, and must not be
    * committed. `row` as from outcomeRow.

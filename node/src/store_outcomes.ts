@@ -60,7 +60,7 @@ export class StoreOutcomes implements Outcomes {
   }
 
   async row(transaction: Knex.Transaction, task: DatabaseTask): Promise<OutcomeRow> {
-    return new StoreOutcomeRow(transaction, await this.findSchema(), task, this.opened().worker(), this.idleMsMax);
+    return new StoreOutcomeRow(transaction, await this.findSchema(), task, this.idleMsMax);
   }
 
   lookAgain(): void {
@@ -113,7 +113,6 @@ class StoreOutcomeRow implements OutcomeRow {
     private readonly transaction: Knex.Transaction,
     private readonly schema: string,
     private readonly task: DatabaseTask,
-    private readonly worker: string,
     private readonly idleMsMax: number,
   ) {
     this.key = keyOf(task);
@@ -124,7 +123,7 @@ class StoreOutcomeRow implements OutcomeRow {
    * not found. What commits the row without a result has done so behind the handler's back.
    */
   async claim(): Promise<RowClaim> {
-    const { schema, worker, key } = this;
+    const { schema, key } = this;
     const { tenant, action, attempt, executionId, idempotencyKey } = this.task;
     const { message, name } = new TransactionEndedError(action);
     const error = JSON.stringify({ name, message, class: 'permanent' } satisfies Failure);
@@ -133,10 +132,10 @@ class StoreOutcomeRow implements OutcomeRow {
       : {
           sql:
             'lease AS MATERIALIZED (SELECT partition FROM ??.workflow_partitions WHERE partition = ?::integer ' +
-            'AND owner = ?::text AND epoch = ?::bigint FOR KEY SHARE), ',
+            'AND owner IS NOT NULL AND epoch = ?::bigint FOR KEY SHARE), ',
           from: 'FROM lease ',
           held: '(SELECT count(*) FROM lease)::integer',
-          bindings: [schema, key.partition, worker, key.epoch],
+          bindings: [schema, key.partition, key.epoch],
         };
     const { rows } = (await this.transaction.raw(
       `WITH ${lease.sql}claimed AS (INSERT INTO ??.${table} (execution, position, generation, seed, tenant, ` +

@@ -80,6 +80,7 @@ bool ends_code(const ActivationResult& result);
 struct OfferedWorkflow {
   std::string name;
   std::string version;
+  std::string build;  // another one with each registration: what is stuck is tried again then
 
   friend bool operator==(const OfferedWorkflow&, const OfferedWorkflow&) = default;
 };

@@ -83,6 +83,7 @@ Shard::Shard(ShardOptions options,
     streams_[at].owned = !options_.shared;
   }
   streams_.back().owned = true;
+  if (options_.shared) host_queues_[kOtherWorkers].reports_begin = true;
 }
 
 Shard::~Shard() = default;
@@ -131,7 +132,7 @@ std::optional<Timestamp> Shard::next_tick() const {
 ShardCounters Shard::counters() const {
   ShardCounters counters = counters_;
   counters.executions_cached = executions_.size();
-  counters.actions_in_flight = in_flight_;
+  counters.actions_in_flight = in_flight_ + in_flight_elsewhere_;
   for (const auto& [host, queue] : host_queues_) counters.actions_waiting += queue.ready.size();
   return counters;
 }

@@ -860,7 +860,8 @@ class Shard {
   std::map<HostId, HostQueue> host_queues_;
   HostId last_served_ = 0;                  // the other hosts have their turn before it
   std::map<AttemptKey, Attempt> attempts_;  // ready or in flight
-  std::size_t in_flight_ = 0;
+  std::size_t in_flight_ = 0;               // at the hosts here
+  std::size_t in_flight_elsewhere_ = 0;     // of our own, at other workers
   InFlight tenants_in_flight_;
   std::unordered_map<const Catalog::Action*, NameInFlight> names_in_flight_;
   Timestamp rate_allows_at_ =

@@ -163,10 +163,12 @@ void Shard::run_ready() {
 bool Shard::run_next(const HostId host) {
   HostQueue& queue = host_queues_.at(host);
   while (queue.ready.size() > 0) {
-    if (in_flight_ >= options_.limits.actions_in_flight_max) return false;
+    // What waits at others keeps nothing here from its place.
+    std::size_t& in_flight = host == kOtherWorkers ? in_flight_elsewhere_ : in_flight_;
+    if (in_flight >= options_.limits.actions_in_flight_max) return false;
     if (queue.capacity && queue.unanswered.size() >= *queue.capacity) return false;
-    auto next = queue.ready.pop([this](const std::string& tenant, const Catalog::Action& action) {
-      return may_begin(tenant, action);
+    auto next = queue.ready.pop([&](const std::string& tenant, const Catalog::Action& action) {
+      return host == kOtherWorkers || may_begin(tenant, action);
     });
     if (!next) return false;
     const ActionTask& task = *next->task;
@@ -179,14 +181,16 @@ bool Shard::run_next(const HostId host) {
     attempt->second.heartbeat_timeout = task.heartbeat_timeout;
     if (!queue.reports_begin) start_clock(key, attempt->second);
     if (queue.capacity) queue.unanswered.insert(task.id);
-    ++in_flight_;
-    attempt->second.tenant = tenants_in_flight_.try_emplace(task.tenant).first;
-    ++attempt->second.tenant->second;
-    NameInFlight& name = names_in_flight_[next->action];
-    ++name.attempts;
-    const auto& rate = next->action->options.rate_limit;
-    if (rate) name.rate.count(*rate, now_);
-    attempt->second.action = next->action;
+    ++in_flight;
+    if (host != kOtherWorkers) {
+      attempt->second.tenant = tenants_in_flight_.try_emplace(task.tenant).first;
+      ++attempt->second.tenant->second;
+      NameInFlight& name = names_in_flight_[next->action];
+      ++name.attempts;
+      const auto& rate = next->action->options.rate_limit;
+      if (rate) name.rate.count(*rate, now_);
+      attempt->second.action = next->action;
+    }
     ++counters_.actions_started;
     out_->actions.push_back(RunAction{host, std::move(next->task)});
     return true;
@@ -257,7 +261,9 @@ void Shard::end_attempt(const AttemptKey key) {
   const auto attempt = attempts_.find(key);
   if (attempt == attempts_.end()) return;
   if (attempt->second.deadline != 0) deadlines_.erase({attempt->second.deadline, key});
-  if (attempt->second.handed_out) {
+  if (attempt->second.handed_out && attempt->second.host == kOtherWorkers) {
+    --in_flight_elsewhere_;
+  } else if (attempt->second.handed_out) {
     --in_flight_;
     const auto tenant = attempt->second.tenant;
     if (--tenant->second == 0) tenants_in_flight_.erase(tenant);

@@ -39,7 +39,7 @@ bool Shard::promises(const Queue<Work>& work) {
 }
 
 bool Shard::drained() const {
-  if (!draining_ || in_flight_ > 0) return false;
+  if (!draining_ || in_flight_ + in_flight_elsewhere_ > 0 || !lent_owed_.empty()) return false;
   const auto holds = [](const Stream& stream) { return !stream.held.empty(); };
   if (std::any_of(streams_.begin(), streams_.end(), holds)) return false;
   const auto promised = [](const auto& loading) { return promises(loading.second.work); };

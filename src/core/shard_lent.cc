@@ -74,8 +74,18 @@ bool Shard::return_lent_result(ActivationResult& result) {
   owed->second.pop_front();
   if (owed->second.empty()) lent_owed_.erase(owed);
   const auto lent = lent_code_.find(result.execution);
-  if (lent == lent_code_.end() || !lent->second.is(worker, instance)) return true;
-  if (ends_code(result)) lent_code_.erase(lent);
+  if (lent == lent_code_.end() || !lent->second.is(worker, instance)) {
+    // Dropped meanwhile. Who does not know that has an answer all the same.
+    ActivationResult lost;
+    lost.execution = result.execution;
+    lost.sequence = result.sequence;
+    lost.lost = true;
+    result = std::move(lost);
+  } else if (result.violation) {
+    drop_lent_code(lent);
+  } else if (ends_code(result)) {
+    lent_code_.erase(lent);
+  }
   out_->lent.push_back({worker, CodeRan{instance, std::move(result)}});
   return true;
 }
@@ -127,12 +137,16 @@ void Shard::drop_all_lent(const std::string& worker) {
     if (lent->second.worker == worker) drop_lent_code(lent);
     lent = next;
   }
-  std::vector<AttemptKey> attempts;
+  // What he sent before he knew has an answer.
+  std::vector<std::pair<AttemptId, AttemptKey>> attempts;
   for (auto at = lent_attempts_.lower_bound({worker, std::numeric_limits<AttemptId>::min()});
        at != lent_attempts_.end() && at->first.first == worker; ++at) {
-    attempts.push_back(at->second);
+    attempts.emplace_back(at->first.second, at->second);
   }
-  for (const AttemptKey& key : attempts) call_off(key);
+  for (const auto& [id, key] : attempts) {
+    call_off(key);
+    out_->lent.push_back({worker, AttemptEnded{id, Payload{}, false, false}});
+  }
 }
 
 // It is ours now: its former owner has nothing to say there any more.
@@ -211,6 +225,7 @@ void Shard::lose_instance(Execution& execution) {
   const std::string tenant = record.tenant;
   const std::string execution_id = record.execution_id;
   execution.hosted = false;
+  if (execution.retrying_stuck) retry_stuck_.insert(ref);
   forget(execution);
   for (Work& item : work) {
     // What lies in the inbox is found there again.

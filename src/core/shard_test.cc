@@ -542,7 +542,8 @@ TEST(ShardLent, WhatIsTakenOverIsNotAnsweredToItsFormerOwner) {
   around.give(std::move(late));
   around.settle();
   EXPECT_EQ(around.status("a"), ExecutionStatus::completed);
-  EXPECT_EQ(around.asked.lent.size(), 1U);
+  ASSERT_EQ(around.asked.lent.size(), 2U);
+  EXPECT_TRUE(std::get<CodeRan>(around.asked.lent[1].work).result.lost) << "he has an answer";
 }
 
 TEST(ShardLent, AnAttemptIsRunForTheOwnerElsewhere) {
@@ -582,8 +583,11 @@ TEST(ShardLent, AnAttemptIsRunForTheOwnerElsewhere) {
   around.give(LentWorkArrived{"w2", AbortAttempt{40}});
   EXPECT_EQ(around.asked.aborts.size(), 1U);
   around.give(LentWorkArrived{"w2", RunAttempt{task}});
+  around.asked.lent.clear();
   around.give(LentWorkArrived{"w2", AllLost{}});
   EXPECT_EQ(around.asked.aborts.size(), 2U);
+  ASSERT_EQ(around.asked.lent.size(), 1U) << "he may have sent it before he knew";
+  EXPECT_FALSE(std::get<AttemptEnded>(around.asked.lent[0].work).begun);
 }
 
 // One that is to close takes nothing, gives back what has not begun, and ends what has.

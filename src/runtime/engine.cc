@@ -16,6 +16,7 @@
 #include "core/time_travel.h"
 #include "model/failure_codec.h"
 #include "model/limit_checks.h"
+#include "pawl/database.h"
 #include "runtime/lent_work_codec.h"
 #include "runtime/request_checks.h"
 #include "runtime/standard_log.h"
@@ -78,11 +79,18 @@ Engine::Engine(RuntimeOptions options, std::unique_ptr<Store> store, Clock& cloc
                         [this](std::vector<HintReceived> hints) {
                           mailbox_->post(HintsArrived{std::move(hints)});
                         }});
-    other_workers_ = std::make_unique<OtherWorkers>(
-        mailbox_, [this](std::vector<Parcel> parcels) { store_->send_parcels(std::move(parcels)); },
-        [this](const std::string& worker, const std::string& why) {
-          log(LogLevel::error, fmt::format("What worker {} has registered: {}", worker, why));
-        });
+    OtherWorkers::Ways ways;
+    ways.send = [this](std::vector<Parcel> parcels) { store_->send_parcels(std::move(parcels)); };
+    ways.refuse = [this](const std::string& worker, const std::string& why) {
+      log(LogLevel::error, fmt::format("What worker {} has registered: {}", worker, why));
+    };
+    ways.lent = [this](const ActionTask& task) {
+      if (const auto own = store_->database()) own->commit_begins(task);
+    };
+    ways.answered = [this](const ActionTask& task) {
+      if (const auto own = store_->database()) own->commit_ended(task);
+    };
+    other_workers_ = std::make_unique<OtherWorkers>(mailbox_, std::move(ways));
     start_thread();
   }
   if (LockRows* const rows = store_->locks()) {
@@ -166,23 +174,22 @@ std::string Engine::new_execution_id(const std::string& tenant) {
 
 void Engine::show_offer() {
   if (!bus_) return;
-  std::string offer;
-  {
-    const std::lock_guard lock(mutex_);
-    offer = encode_offer(closing_ ? WorkOffer{} : offer_);
-  }
-  store_->offer(std::move(offer));
+  // Under the lock, so that the last word is the last one that is shown.
+  const std::lock_guard lock(mutex_);
+  store_->offer(encode_offer(closing_ ? WorkOffer{} : offer_));
 }
 
 void Engine::peers_seen(std::vector<Peer> peers) {
-  for (const std::string& worker : other_workers_->see(peers)) {
+  for (const std::string& worker : other_workers_->see(peers, exchanges_)) {
     mailbox_->post(LentWorkArrived{worker, AllLost{}});
   }
   const WorkOffer own = [this] {
     const std::lock_guard lock(mutex_);
     return offer_;
   }();
-  if (other_workers_->differ(own)) store_->fetch_parcels();
+  if (!other_workers_->differ(own)) return;
+  exchanges_ = true;
+  store_->fetch_parcels();
 }
 
 void Engine::parcels_arrived(std::vector<Parcel> parcels) {
@@ -197,7 +204,7 @@ void Engine::parcels_arrived(std::vector<Parcel> parcels) {
       const bool asked =
           std::holds_alternative<RunCode>(each) || std::holds_alternative<DropInstance>(each) ||
           std::holds_alternative<RunAttempt>(each) || std::holds_alternative<AbortAttempt>(each);
-      if (std::holds_alternative<AllLost>(each)) other_workers_->lose(parcel.worker);
+      if (std::holds_alternative<AllLost>(each)) other_workers_->lose(parcel.worker, false);
       if (asked || std::holds_alternative<AllLost>(each)) {
         mailbox_->post(LentWorkArrived{parcel.worker, std::move(each)});
       } else {
@@ -209,8 +216,7 @@ void Engine::parcels_arrived(std::vector<Parcel> parcels) {
 
 void Engine::parcels_lost(const std::string& worker) {
   mailbox_->post(LentWorkArrived{worker, AllLost{}});
-  other_workers_->lose(worker);
-  store_->send_parcels({{worker, encode_lent_work({AllLost{}})}});
+  other_workers_->lose(worker, true);
 }
 
 void Engine::send(std::vector<LentWorkAnswer> answers) {
@@ -274,11 +280,11 @@ Result<void> Engine::register_workflow(const WorkflowDescription& description, W
                    description.name};
     }
     workflows_.insert_or_assign(key, &host);
-    const OfferedWorkflow offered{description.name, description.version};
-    if (std::find(offer_.workflows.begin(), offer_.workflows.end(), offered) ==
-        offer_.workflows.end()) {
-      offer_.workflows.push_back(offered);
-    }
+    std::erase_if(offer_.workflows, [&description](const OfferedWorkflow& offered) {
+      return offered.name == description.name && offered.version == description.version;
+    });
+    offer_.workflows.push_back(
+        {description.name, description.version, fmt::format("{:016x}", random_bits())});
     const auto known = std::find(workflow_hosts_.begin(), workflow_hosts_.end(), &host);
     id = static_cast<HostId>(known - workflow_hosts_.begin());
     if (known == workflow_hosts_.end()) workflow_hosts_.push_back(&host);
@@ -324,6 +330,7 @@ Result<void> Engine::register_action(const ActionDescription& description, Actio
   }
   mailbox_->post(ActionRegistered{description.name, description.options, id, host.capacity(),
                                   host.reports_begin()});
+  if (other_workers_) other_workers_->registered_here(meeting);
   show_offer();
   return {};
 }
@@ -759,6 +766,7 @@ std::vector<AttemptId> Engine::hold_actions() {
     hosts = action_hosts_;
   }
   std::vector<AttemptId> withdrawn;
+  if (other_workers_) hosts.push_back(other_workers_.get());
   for (ActionHost* const host : hosts) {
     const std::vector<AttemptId> held = host->hold();
     withdrawn.insert(withdrawn.end(), held.begin(), held.end());

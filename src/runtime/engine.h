@@ -195,6 +195,7 @@ class Engine final : public CommitSink {
 
   std::unique_ptr<Elsewhere> elsewhere_;         // where there is a bus
   std::unique_ptr<OtherWorkers> other_workers_;  // the same
+  std::atomic<bool> exchanges_ = false;          // parcels are fetched
   std::shared_ptr<Locks> locks_;                 // where the store has some
   std::thread thread_;
 };

@@ -274,6 +274,7 @@ std::string encode_offer(const WorkOffer& offer) {
              list(offer.workflows, [](ObjectWriter& each, const OfferedWorkflow& workflow) {
                each.text("name", workflow.name);
                each.text("version", workflow.version);
+               each.text("build", workflow.build);
              }));
   writer.raw("actions", list(offer.actions, [](ObjectWriter& each, const OfferedAction& action) {
                each.text("name", action.name);
@@ -303,6 +304,7 @@ Result<WorkOffer> decode_offer(const std::string_view text) {
     OfferedWorkflow& offered = offer.workflows.emplace_back();
     workflow.text("name", offered.name);
     workflow.text("version", offered.version);
+    workflow.text("build", offered.build);
   }
   for (const std::string_view element : *actions) {
     auto each = member_views_of_valid(element);

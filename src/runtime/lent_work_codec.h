@@ -19,7 +19,7 @@ std::string encode_lent_work(const std::vector<LentWork>& work);
 // Errors: internal, for what encode_lent_work() of this layout did not write.
 Result<std::vector<LentWork>> decode_lent_work(std::string_view bytes);
 
-// As a column that people read: {"layout":1,"workflows":[{"name","version"}],"actions":[{"name","options"}]}
+// As a column that people read: {"layout":1,"workflows":[{"name","version","build"}],"actions":[{"name","options"}]}
 std::string encode_offer(const WorkOffer& offer);
 // Nothing is offered by one of another layout.
 Result<WorkOffer> decode_offer(std::string_view text);

@@ -139,11 +139,11 @@ TEST(LentWorkCodec, WhatIsCutOffIsRefused) {
 
 TEST(LentWorkCodec, AnOfferIsReadable) {
   WorkOffer offer;
-  offer.workflows = {{"Order", "1.0.0"}, {"Order", "2.0.0"}};
+  offer.workflows = {{"Order", "1.0.0", "a1"}, {"Order", "2.0.0", ""}};
   offer.actions = {{"charge", {}}, {"send_mail", {}}};
   offer.actions[1].options.timeout = 500;
   const std::string text = encode_offer(offer);
-  EXPECT_EQ(text, R"({"layout":1,"workflows":[{"name":"Order","version":"1.0.0"},)"
+  EXPECT_EQ(text, R"({"layout":1,"workflows":[{"name":"Order","version":"1.0.0","build":"a1"},)"
                   R"({"name":"Order","version":"2.0.0"}],"actions":[{"name":"charge"},)"
                   R"({"name":"send_mail","options":{"timeout":500}}]})");
   EXPECT_EQ(decode_offer(text).value(), offer);

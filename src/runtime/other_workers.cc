@@ -21,10 +21,8 @@ bool starts(const Activation& activation) {
 
 }  // namespace
 
-OtherWorkers::OtherWorkers(
-    std::shared_ptr<Mailbox> mailbox, std::function<void(std::vector<Parcel>)> send,
-    std::function<void(const std::string& worker, const std::string& why)> refuse)
-    : mailbox_(std::move(mailbox)), send_(std::move(send)), refuse_(std::move(refuse)) {}
+OtherWorkers::OtherWorkers(std::shared_ptr<Mailbox> mailbox, Ways ways)
+    : mailbox_(std::move(mailbox)), ways_(std::move(ways)) {}
 
 void OtherWorkers::post(Outbox outbox) {
   if (!outbox.work.empty()) {
@@ -32,7 +30,10 @@ void OtherWorkers::post(Outbox outbox) {
     for (const auto& [worker, work] : outbox.work) {
       parcels.push_back({worker, encode_lent_work(work)});
     }
-    send_(std::move(parcels));
+    ways_.send(std::move(parcels));
+  }
+  for (const AttemptsGone::Attempt& attempt : outbox.attempts_gone.attempts) {
+    attempts_.erase(attempt.id);
   }
   if (!outbox.results.empty()) mailbox_->activations_completed(std::move(outbox.results));
   if (!outbox.instances_gone.executions.empty()) mailbox_->post(std::move(outbox.instances_gone));
@@ -41,7 +42,7 @@ void OtherWorkers::post(Outbox outbox) {
 
 // ---- who there is
 
-std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers) {
+std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers, const bool tell) {
   Outbox outbox;
   std::vector<std::string> gone;
   std::vector<Input> changes;
@@ -71,11 +72,11 @@ std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers) {
       offers_.erase(worker);
     }
 
-    std::map<std::pair<std::string, std::string>, std::vector<std::string>> workflows;
+    std::map<std::pair<std::string, std::string>, Offers> workflows;
     std::map<std::string, KnownAction> actions;
     for (const auto& [worker, offer] : offers_) {
       for (const OfferedWorkflow& workflow : offer.workflows) {
-        workflows[{workflow.name, workflow.version}].push_back(worker);
+        workflows[{workflow.name, workflow.version}].emplace(worker, workflow.build);
       }
       for (const OfferedAction& action : offer.actions) {
         KnownAction& known = actions[meeting_name(action.name)];
@@ -87,8 +88,13 @@ std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers) {
         known.workers.push_back(worker);
       }
     }
-    for (const auto& [workflow, workers] : workflows) {
-      if (!workflows_.contains(workflow)) {
+    for (const auto& [workflow, offers] : workflows) {
+      const Offers& known = workflows_[workflow];
+      const bool fresh = std::any_of(offers.begin(), offers.end(), [&known](const auto& offer) {
+        const auto before = known.find(offer.first);
+        return before == known.end() || before->second != offer.second;
+      });
+      if (fresh) {
         changes.emplace_back(WorkflowRegistered{workflow.first, workflow.second, kOtherWorkers});
       }
     }
@@ -115,28 +121,32 @@ std::vector<std::string> OtherWorkers::see(const std::vector<Peer>& peers) {
     }
     workflows_ = std::move(workflows);
     actions_ = std::move(actions);
-    // One that was stopped, and comes back, is to keep nothing of it.
     for (const std::string& worker : gone) {
-      if (lose(worker, outbox)) outbox.work[worker].push_back(AllLost{});
+      if (tell) outbox.work[worker].push_back(AllLost{});
+      lose(worker, outbox);
     }
     // Those that wait: who did not want them may have left, or has had enough time.
     for (auto& [id, attempt] : attempts_) {
       if (attempt.worker.empty()) place(attempt, outbox);
     }
-    for (const AttemptsGone::Attempt& attempt : outbox.attempts_gone.attempts) {
-      attempts_.erase(attempt.id);
-    }
+    for (Input& change : changes) mailbox_->post(std::move(change));
+    post(std::move(outbox));
   }
-  for (const auto& [worker, why] : unreadable) refuse_(worker, why);
-  for (Input& change : changes) mailbox_->post(std::move(change));
-  post(std::move(outbox));
+  for (const auto& [worker, why] : unreadable) ways_.refuse(worker, why);
   return gone;
 }
 
 bool OtherWorkers::differ(const WorkOffer& own) const {
   const std::lock_guard lock(mutex_);
+  const auto names_of = [](const WorkOffer& offer) {
+    std::set<std::pair<std::string, std::string>> names;
+    for (const OfferedWorkflow& one : offer.workflows) names.emplace(one.name, one.version);
+    for (const OfferedAction& one : offer.actions) names.emplace(meeting_name(one.name), "");
+    return names;
+  };
+  const auto known = names_of(own);
   return std::any_of(offers_.begin(), offers_.end(),
-                     [&own](const auto& offered) { return !(offered.second == own); });
+                     [&](const auto& offered) { return names_of(offered.second) != known; });
 }
 
 std::size_t OtherWorkers::owed() const {
@@ -167,55 +177,55 @@ void OtherWorkers::refused(const std::string& worker) {
 
 void OtherWorkers::activate(std::vector<Activation> activations,
                             const std::shared_ptr<ActivationSink>& /*sink*/) {
+  const std::lock_guard lock(mutex_);
   Outbox outbox;
-  {
-    const std::lock_guard lock(mutex_);
-    for (Activation& activation : activations) {
-      const ExecutionRef ref = activation.execution;
-      auto found = instances_.find(ref);
-      if (starts(activation)) {
-        const StartJob& start = std::get<StartJob>(activation.jobs.front());
-        if (found != instances_.end()) {
-          outbox.work[found->second.worker].push_back(DropInstance{found->second.number, ref});
-          --load_[found->second.worker];
-          instances_.erase(found);
-        }
-        const auto offered = workflows_.find({start.workflow, start.version});
-        std::string worker = offered == workflows_.end() ? std::string{} : choose(offered->second);
-        found = instances_.end();
-        if (!worker.empty()) {
-          ++load_[worker];
-          found = instances_.emplace(ref, Instance{std::move(worker), next_instance_++, {}}).first;
-        }
-      }
-      if (found == instances_.end()) {
-        ActivationResult& result = outbox.results.emplace_back();
-        result.execution = ref;
-        result.sequence = activation.sequence;
-        result.lost = true;
-        continue;
-      }
-      Instance& instance = found->second;
-      instance.owed.push_back(activation.sequence);
-      ++owed_;
-      outbox.work[instance.worker].push_back(RunCode{instance.number, std::move(activation)});
+  for (Activation& activation : activations) {
+    const ExecutionRef ref = activation.execution;
+    if (starts(activation))
+      begin_instance(ref, std::get<StartJob>(activation.jobs.front()), outbox);
+    const auto found = instances_.find(ref);
+    if (found == instances_.end()) {
+      ActivationResult& result = outbox.results.emplace_back();
+      result.execution = ref;
+      result.sequence = activation.sequence;
+      result.lost = true;
+      continue;
     }
+    Instance& instance = found->second;
+    instance.owed.push_back(activation.sequence);
+    ++owed_;
+    outbox.work[instance.worker].push_back(RunCode{instance.number, std::move(activation)});
   }
   post(std::move(outbox));
 }
 
-void OtherWorkers::evict(const ExecutionRef execution) {
-  Outbox outbox;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = instances_.find(execution);
-    if (found == instances_.end()) return;
-    const Instance& instance = found->second;
-    outbox.work[instance.worker].push_back(DropInstance{instance.number, execution});
-    answer_as_lost(execution, instance, outbox);
-    instances_.erase(found);
+// At a worker that offers its code, where there is one.
+void OtherWorkers::begin_instance(const ExecutionRef ref, const StartJob& start, Outbox& outbox) {
+  if (const auto before = instances_.find(ref); before != instances_.end()) {
+    drop(before, outbox);
   }
+  const auto offered = workflows_.find({start.workflow, start.version});
+  if (offered == workflows_.end()) return;
+  std::vector<std::string> workers;
+  for (const auto& [worker, build] : offered->second) workers.push_back(worker);
+  std::string worker = choose(workers);
+  ++load_[worker];
+  instances_.emplace(ref, Instance{std::move(worker), next_instance_++, {}});
+}
+
+void OtherWorkers::evict(const ExecutionRef execution) {
+  const std::lock_guard lock(mutex_);
+  const auto found = instances_.find(execution);
+  if (found == instances_.end()) return;
+  Outbox outbox;
+  drop(found, outbox);
   post(std::move(outbox));
+}
+
+void OtherWorkers::drop(const Instances::iterator at, Outbox& outbox) {
+  outbox.work[at->second.worker].push_back(DropInstance{at->second.number, at->first});
+  answer_as_lost(at->first, at->second, outbox);
+  instances_.erase(at);
 }
 
 // Each activation has one answer.
@@ -234,17 +244,11 @@ void OtherWorkers::answer_as_lost(const ExecutionRef execution, const Instance& 
 // ---- actions
 
 void OtherWorkers::run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& /*sink*/) {
+  const std::lock_guard lock(mutex_);
   Outbox outbox;
-  {
-    const std::lock_guard lock(mutex_);
-    for (ActionTask& task : tasks) {
-      const AttemptId id = task.id;
-      const auto [attempt, fresh] = attempts_.try_emplace(id, Attempt{std::move(task), {}});
-      place(attempt->second, outbox);
-    }
-    for (const AttemptsGone::Attempt& attempt : outbox.attempts_gone.attempts) {
-      attempts_.erase(attempt.id);
-    }
+  for (ActionTask& task : tasks) {
+    const AttemptId id = task.id;
+    place(attempts_.try_emplace(id, Attempt{std::move(task), {}}).first->second, outbox);
   }
   post(std::move(outbox));
 }
@@ -265,110 +269,151 @@ void OtherWorkers::place(Attempt& attempt, Outbox& outbox) {
     // Outside of executions there is nothing that would show it.
     if (attempt.worker.empty() && task.execution == 0) return;
   }
-  if (attempt.worker.empty()) {
-    outbox.attempts_gone.attempts.push_back({task.id, task.execution, task.position});
-    return;
-  }
+  if (attempt.worker.empty()) return give_back(task, outbox);
   ++load_[attempt.worker];
+  ways_.lent(task);
   outbox.work[attempt.worker].push_back(RunAttempt{task});
 }
 
-void OtherWorkers::abort(const AttemptId id) {
+void OtherWorkers::give_back(const ActionTask& task, Outbox& outbox) {
+  outbox.attempts_gone.attempts.push_back({task.id, task.execution, task.position});
+}
+
+void OtherWorkers::registered_here(const std::string& action) {
+  const std::lock_guard lock(mutex_);
   Outbox outbox;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = attempts_.find(id);
-    if (found == attempts_.end()) return;
-    if (!found->second.worker.empty()) {
-      --load_[found->second.worker];
-      outbox.work[found->second.worker].push_back(AbortAttempt{id});
+  for (const auto& [id, attempt] : attempts_) {
+    if (attempt.worker.empty() && meeting_name(attempt.task.name) == action) {
+      give_back(attempt.task, outbox);
     }
-    attempts_.erase(found);
   }
   post(std::move(outbox));
+}
+
+void OtherWorkers::abort(const AttemptId id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = attempts_.find(id);
+  if (found == attempts_.end()) return;
+  Outbox outbox;
+  call_off(found, outbox);
+  post(std::move(outbox));
+}
+
+// Whoever has it is told. That he may have committed what it writes is not forgotten.
+void OtherWorkers::call_off(const std::map<AttemptId, Attempt>::iterator at, Outbox& outbox) {
+  const auto& [id, attempt] = *at;
+  if (!attempt.worker.empty()) {
+    --load_[attempt.worker];
+    outbox.work[attempt.worker].push_back(AbortAttempt{id});
+  }
+  attempts_.erase(at);
+}
+
+std::vector<AttemptId> OtherWorkers::hold() {
+  const std::lock_guard lock(mutex_);
+  Outbox outbox;
+  std::vector<AttemptId> held;
+  for (auto at = attempts_.begin(); at != attempts_.end();) {
+    const auto next = std::next(at);
+    if (!at->second.begun) {
+      held.push_back(at->first);
+      call_off(at, outbox);
+    }
+    at = next;
+  }
+  post(std::move(outbox));
+  return held;
 }
 
 // ---- what came of it
 
 void OtherWorkers::take(const std::string& worker, LentWork answer) {
+  const std::lock_guard lock(mutex_);
   Outbox outbox;
-  std::optional<Input> told;
-  {
-    const std::lock_guard lock(mutex_);
-    if (auto* const ran = std::get_if<CodeRan>(&answer)) {
-      const auto found = instances_.find(ran->result.execution);
-      if (found == instances_.end() || found->second.worker != worker ||
-          found->second.number != ran->instance || found->second.owed.empty()) {
-        return;
-      }
-      if (ran->result.lost) {
-        refused(worker);
-        answer_as_lost(found->first, found->second, outbox);
-        instances_.erase(found);
-      } else {
-        found->second.owed.pop_front();
-        --owed_;
-        if (ends_code(ran->result)) {
-          // What it owes beyond that is never answered.
-          answer_as_lost(found->first, found->second, outbox);
-          instances_.erase(found);
-        }
-        outbox.results.insert(outbox.results.begin(), std::move(ran->result));
-      }
-    } else {
-      const auto of = [&](const AttemptId id) {
-        const auto found = attempts_.find(id);
-        return found != attempts_.end() && found->second.worker == worker ? found : attempts_.end();
-      };
-      if (const auto* const began = std::get_if<AttemptBegan>(&answer)) {
-        if (const auto at = of(began->attempt); at != attempts_.end()) {
-          const ActionTask& task = at->second.task;
-          told = ActionBegun{task.id, task.execution, task.position};
-        }
-      } else if (auto* const alive = std::get_if<AttemptAlive>(&answer)) {
-        if (const auto at = of(alive->attempt); at != attempts_.end()) {
-          const ActionTask& task = at->second.task;
-          told =
-              ActionHeartbeat{task.id, task.execution, task.position, std::move(alive->progress)};
-        }
-      } else if (auto* const ended = std::get_if<AttemptEnded>(&answer)) {
-        const auto at = of(ended->attempt);
-        if (at == attempts_.end()) return;
-        --load_[worker];
-        const ActionTask& task = at->second.task;
-        if (ended->begun) {
-          told = ActionOutcome{task.id, task.execution, task.position, std::move(ended->outcome),
-                               ended->deferred};
-          attempts_.erase(at);
-        } else {
-          refused(worker);
-          at->second.worker.clear();
-          const auto known = actions_.find(meeting_name(task.name));
-          const bool others = known != actions_.end() && known->second.workers.size() > 1;
-          // Whoever is alone with it is asked again when a while has passed.
-          if (task.in_place || others) place(at->second, outbox);
-          for (const AttemptsGone::Attempt& gone : outbox.attempts_gone.attempts) {
-            attempts_.erase(gone.id);
-          }
-        }
-      }
+  if (auto* const ran = std::get_if<CodeRan>(&answer)) {
+    take_result(worker, std::move(*ran), outbox);
+  } else if (const auto* const began = std::get_if<AttemptBegan>(&answer)) {
+    if (Attempt* const attempt = attempt_at(worker, began->attempt)) {
+      attempt->begun = true;
+      const ActionTask& task = attempt->task;
+      mailbox_->post(ActionBegun{task.id, task.execution, task.position});
     }
+  } else if (auto* const alive = std::get_if<AttemptAlive>(&answer)) {
+    if (const Attempt* const attempt = attempt_at(worker, alive->attempt)) {
+      const ActionTask& task = attempt->task;
+      mailbox_->post(
+          ActionHeartbeat{task.id, task.execution, task.position, std::move(alive->progress)});
+    }
+  } else if (auto* const ended = std::get_if<AttemptEnded>(&answer)) {
+    take_end(worker, std::move(*ended), outbox);
   }
-  if (told) mailbox_->post(std::move(*told));
   post(std::move(outbox));
 }
 
-void OtherWorkers::lose(const std::string& worker) {
+OtherWorkers::Attempt* OtherWorkers::attempt_at(const std::string& worker, const AttemptId id) {
+  const auto found = attempts_.find(id);
+  return found != attempts_.end() && found->second.worker == worker ? &found->second : nullptr;
+}
+
+void OtherWorkers::take_result(const std::string& worker, CodeRan ran, Outbox& outbox) {
+  const auto found = instances_.find(ran.result.execution);
+  if (found == instances_.end() || found->second.worker != worker ||
+      found->second.number != ran.instance || found->second.owed.empty()) {
+    return;
+  }
+  if (ran.result.lost) {
+    refused(worker);
+    answer_as_lost(found->first, found->second, outbox);
+    instances_.erase(found);
+    return;
+  }
+  found->second.owed.pop_front();
+  --owed_;
+  const bool over = ends_code(ran.result);
+  outbox.results.push_back(std::move(ran.result));
+  if (!over) return;
+  // What it owes beyond that is never answered.
+  answer_as_lost(found->first, found->second, outbox);
+  instances_.erase(found);
+}
+
+void OtherWorkers::take_end(const std::string& worker, AttemptEnded ended, Outbox& outbox) {
+  Attempt* const attempt = attempt_at(worker, ended.attempt);
+  if (attempt == nullptr) return;
+  const ActionTask& task = attempt->task;
+  --load_[worker];
+  // A failure may be that of a COMMIT of which nobody knows.
+  if (!ended.begun || std::holds_alternative<Payload>(ended.outcome)) ways_.answered(task);
+  if (ended.begun) {
+    mailbox_->actions_finished({ActionOutcome{task.id, task.execution, task.position,
+                                              std::move(ended.outcome), ended.deferred}});
+    attempts_.erase(ended.attempt);
+    return;
+  }
+  refused(worker);
+  attempt->worker.clear();
+  if (task.in_place) {
+    // Its instance is not to be had there: it is built somewhere else.
+    if (const auto code = instances_.find(task.execution); code != instances_.end()) {
+      if (code->second.owed.empty()) outbox.instances_gone.executions.push_back(task.execution);
+      drop(code, outbox);
+    }
+    return give_back(task, outbox);
+  }
+  const auto known = actions_.find(meeting_name(task.name));
+  // Whoever is alone with it is asked again when a while has passed.
+  if (known != actions_.end() && known->second.workers.size() > 1) place(*attempt, outbox);
+}
+
+void OtherWorkers::lose(const std::string& worker, const bool tell) {
+  const std::lock_guard lock(mutex_);
   Outbox outbox;
-  {
-    const std::lock_guard lock(mutex_);
-    lose(worker, outbox);
-  }
+  if (tell) outbox.work[worker].push_back(AllLost{});
+  lose(worker, outbox);
   post(std::move(outbox));
 }
 
-bool OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
-  const std::size_t before = instances_.size() + attempts_.size();
+void OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
   for (auto at = instances_.begin(); at != instances_.end();) {
     if (at->second.worker != worker) {
       ++at;
@@ -378,18 +423,11 @@ bool OtherWorkers::lose(const std::string& worker, Outbox& outbox) {
     answer_as_lost(at->first, at->second, outbox);
     at = instances_.erase(at);
   }
-  for (auto at = attempts_.begin(); at != attempts_.end();) {
-    if (at->second.worker != worker) {
-      ++at;
-      continue;
-    }
-    const ActionTask& task = at->second.task;
-    outbox.attempts_gone.attempts.push_back({task.id, task.execution, task.position});
-    at = attempts_.erase(at);
+  for (const auto& [id, attempt] : attempts_) {
+    if (attempt.worker == worker) give_back(attempt.task, outbox);
   }
   load_.erase(worker);
   refused_until_.erase(worker);
-  return instances_.size() + attempts_.size() < before;
 }
 
 }  // namespace pawl

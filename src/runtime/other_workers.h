@@ -4,6 +4,8 @@
 //
 //   instance   (none) --StartJob--> at a worker --its end, or evicted--> (none)
 //                                   at a worker --that one is gone--> (none), and what is owed is answered as lost
+// What is sent and what is told to the shard goes out in the order in which it is decided: under the lock.
+//
 //   attempt    waits --somebody offers it--> at a worker --ended--> (answered)
 //              at a worker --it does not take it--> waits
 //              at a worker --that one is gone--> (none), and handed out again by who decides
@@ -29,15 +31,26 @@ namespace pawl {
 
 class OtherWorkers final : public WorkflowHost, public ActionHost {
  public:
-  OtherWorkers(std::shared_ptr<Mailbox> mailbox, std::function<void(std::vector<Parcel>)> send,
-               std::function<void(const std::string& worker, const std::string& why)> refuse);
+  struct Ways {
+    std::function<void(std::vector<Parcel>)> send;
+    // Its offer can't be read.
+    std::function<void(const std::string& worker, const std::string& why)> refuse;
+    // An attempt was given to somebody, who may commit what it writes to the store's database; and what became of it is
+    // known. Of one that is given up in between, nothing is.
+    std::function<void(const ActionTask& task)> lent;
+    std::function<void(const ActionTask& task)> answered;
+  };
+  OtherWorkers(std::shared_ptr<Mailbox> mailbox, Ways ways);
 
-  // All that serve now, from any thread. Gives those that are gone since.
-  std::vector<std::string> see(const std::vector<Peer>& peers);
+  // All that serve now, from any thread. Gives those that are gone since; `tell`: they are told that nothing is under way
+  // any more, in case they were only stopped.
+  std::vector<std::string> see(const std::vector<Peer>& peers, bool tell);
   // What came of work; from any thread.
   void take(const std::string& worker, LentWork answer);
-  // Something that was sent, or was to come, is lost: so is all that is under way there.
-  void lose(const std::string& worker);
+  // Something that was sent, or was to come, is lost: so is all that is under way there. `tell`: he is told.
+  void lose(const std::string& worker, bool tell);
+  // It is registered here from now on: attempts that wait for somebody else come back.
+  void registered_here(const std::string& action);
   // Activations that are not answered.
   std::size_t owed() const;
   // Whether somebody has registered something that others have not.
@@ -47,6 +60,7 @@ class OtherWorkers final : public WorkflowHost, public ActionHost {
                 const std::shared_ptr<ActivationSink>& sink) override;
   void evict(ExecutionRef execution) override;
   bool reports_begin() const override { return true; }
+  std::vector<AttemptId> hold() override;
   void run(std::vector<ActionTask> tasks, const std::shared_ptr<ActionSink>& sink) override;
   void abort(AttemptId attempt) override;
 
@@ -59,10 +73,11 @@ class OtherWorkers final : public WorkflowHost, public ActionHost {
   struct Attempt {
     ActionTask task;
     std::string worker;  // empty: it waits for one
+    bool begun = false;
   };
   using WorkByWorker = std::map<std::string, std::vector<LentWork>>;
 
-  // What a call does outside of the lock.
+  // What a call has decided.
   struct Outbox {
     WorkByWorker work;
     std::vector<ActivationResult> results;
@@ -70,23 +85,31 @@ class OtherWorkers final : public WorkflowHost, public ActionHost {
     AttemptsGone attempts_gone;
   };
 
-  void post(Outbox outbox);
+  void post(Outbox outbox);  // under the lock
   std::string choose(const std::vector<std::string>& from) const;
+  using Instances = std::unordered_map<ExecutionRef, Instance>;
+  void begin_instance(ExecutionRef ref, const StartJob& start, Outbox& outbox);
+  void drop(Instances::iterator at, Outbox& outbox);
   void place(Attempt& attempt, Outbox& outbox);
+  static void give_back(const ActionTask& task, Outbox& outbox);
+  void call_off(std::map<AttemptId, Attempt>::iterator at, Outbox& outbox);
+  Attempt* attempt_at(const std::string& worker, AttemptId id);
+  void take_result(const std::string& worker, CodeRan ran, Outbox& outbox);
+  void take_end(const std::string& worker, AttemptEnded ended, Outbox& outbox);
   void answer_as_lost(ExecutionRef execution, const Instance& instance, Outbox& outbox);
-  // False: nothing was under way there.
-  bool lose(const std::string& worker, Outbox& outbox);
+  void lose(const std::string& worker, Outbox& outbox);
   void refused(const std::string& worker);
 
   const std::shared_ptr<Mailbox> mailbox_;
-  const std::function<void(std::vector<Parcel>)> send_;
-  const std::function<void(const std::string& worker, const std::string& why)> refuse_;
+  const Ways ways_;
 
   mutable std::mutex mutex_;
   // Under mutex_.
   std::map<std::string, WorkOffer> offers_;   // by worker
   std::map<std::string, std::string> texts_;  // of the offers, as they came
-  std::map<std::pair<std::string, std::string>, std::vector<std::string>> workflows_;  // who has it
+  // Who has it, and in which build; by name and version.
+  using Offers = std::map<std::string, std::string>;
+  std::map<std::pair<std::string, std::string>, Offers> workflows_;
   struct KnownAction {
     std::string name;
     ActionOptions options;
@@ -94,7 +117,7 @@ class OtherWorkers final : public WorkflowHost, public ActionHost {
   };
   std::map<std::string, KnownAction> actions_;  // by meeting name
   std::map<std::string, std::size_t> load_;     // instances and attempts at a worker
-  std::unordered_map<ExecutionRef, Instance> instances_;
+  Instances instances_;
   std::map<AttemptId, Attempt> attempts_;
   LentInstance next_instance_ = 1;
   std::size_t owed_ = 0;

@@ -32,6 +32,33 @@ struct Stamp {
 PAWL_DESCRIBE(Stamp::Parameters, text);
 PAWL_DESCRIBE(Stamp::Result, text);
 
+struct Deposit {
+  struct Parameters {
+    std::string account;
+  };
+  struct Result {
+    int balance = 0;
+  };
+};
+PAWL_DESCRIBE(Deposit::Parameters, account);
+PAWL_DESCRIBE(Deposit::Result, balance);
+
+pawl::SqlResult<Deposit::Result> deposit(const Deposit::Parameters& parameters,
+                                         pawl::Transaction& sql) {
+  const auto balance = sql.query_one<int>(
+      "INSERT INTO accounts VALUES(?, 1) ON CONFLICT(account) DO UPDATE SET balance = "
+      "accounts.balance + 1 RETURNING balance",
+      parameters.account);
+  if (!balance) return balance.error();
+  return Deposit::Result{.balance = balance->value()};
+}
+
+pawl::Workflow<int> saver(pawl::Context& ctx, std::string account) {
+  co_await ctx.run<Deposit>({.account = account});
+  const auto second = co_await ctx.run<Deposit>({.account = account});
+  co_return second->balance;
+}
+
 pawl::Workflow<std::string> approval(pawl::Context& ctx, std::string what) {
   ctx.set_state("waiting");
   const auto decision = co_await ctx.wait_for("Decide").within(std::chrono::hours(1));
@@ -102,8 +129,10 @@ class Workers : public ::testing::Test {
       runtime->register_workflow("Parent", &parent).value();
       runtime->register_workflow("Leaf", &leaf).value();
       runtime->register_workflow("Sleepy", &sleepy).value();
+      runtime->register_workflow("Saver", &saver).value();
     }
     if (serves.actions) {
+      runtime->register_database_action<Deposit>(&deposit).value();
       runtime
           ->register_action<Stamp>([this](Stamp::Parameters p) {
             ++stamps_;
@@ -282,6 +311,29 @@ TEST_F(Workers, EachServesWhatItHasRegistered) {
   ASSERT_TRUE(stamped) << stamped.error().message;
   EXPECT_EQ(stamped->text, "ham!");
   EXPECT_EQ(sql("SELECT count(*) FROM workflow_executions WHERE status <> 'completed'"), "0");
+}
+
+// Its writes and its result are one commit, under the lease of who owns the execution.
+TEST_F(Workers, ADatabaseActionIsDoneOnceForTheOwnerElsewhere) {
+  sql("CREATE TABLE accounts(account text PRIMARY KEY, balance integer NOT NULL)");
+  const auto code = open({.actions = false});
+  auto hands = open({.workflows = false});
+  wait_for_owners(2);
+  std::vector<std::string> ids;
+  for (int at = 0; at < 24; ++at) {
+    ids.push_back(
+        code->start_workflow("Saver", fmt::format("account-{}", at), {.tenant = kTenant}).value());
+    // Somewhere in between another one takes its place.
+    if (at == 12) hands = open({.workflows = false});
+  }
+  for (const std::string& id : ids) {
+    const auto ended =
+        code->wait_for_workflow_completion<int>(id, {.tenant = kTenant, .wait_max = 60s});
+    ASSERT_TRUE(ended) << ended.error().message;
+    EXPECT_EQ(ended->result, 2) << ended->status;
+  }
+  EXPECT_EQ(sql("SELECT count(*) || ' ' || sum(balance) FROM accounts"), "24 48");
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_action_results WHERE status = 'succeeded'"), "48");
 }
 
 // Who had the code of an execution leaves: it waits, visibly, and goes on with whoever brings it back.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <future>
 #include <optional>
 #include <utility>
@@ -20,7 +21,7 @@ constexpr auto kAnswerMax = 30s;
 constexpr std::chrono::milliseconds kTendMax = 500ms;
 constexpr std::chrono::milliseconds kTendMin = 20ms;
 constexpr auto kPauseAfterFailure = 200ms;
-// An answer that took longer tells too little of when it was given.
+// An answer that took longer tells too little of when it was given, but for a clock that was set meanwhile.
 constexpr std::chrono::milliseconds kTimeAnswerMax = 50ms;
 // A lease that ran out so long ago and can't be claimed is held up by a transaction that does not end.
 constexpr std::chrono::milliseconds kHangsAfter = 1s;
@@ -147,8 +148,10 @@ PgOutcome<void> Membership::ask_for_time() {
   if (!answer) return answer.error();
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - before);
-  if (clock_known_ && took > kTimeAnswerMax) return {};
-  clock_ahead_ = PgRow(answer->front().get(), 0).time(0) - (sent_at + took.count() / 2);
+  const DurationMs ahead = PgRow(answer->front().get(), 0).time(0) - (sent_at + took.count() / 2);
+  const bool in_doubt = std::abs(ahead - clock_ahead_) <= took.count() / 2;
+  if (clock_known_ && took > kTimeAnswerMax && in_doubt) return {};
+  clock_ahead_ = ahead;
   clock_known_ = true;
   return {};
 }
@@ -239,6 +242,11 @@ PgOutcome<void> Membership::tend() {
     }
   }
   if (works && !works()) return {};
+  if (serving && shown_at_ != SteadyClock::time_point{} && now - shown_at_ > options_.lease) {
+    // The others took this worker for dead.
+    offers_seen_.clear();
+    sink_->peers_seen({});
+  }
   if (now - renewed_at_ >= options_.lease / 3) {
     if (auto renewed = renew(); !renewed) return renewed;
     renewed_at_ = now;

@@ -23,6 +23,8 @@ constexpr auto kCloseMax = 500ms;
 constexpr auto kLookAfter = 1s;
 constexpr int kEmptyAfterLast = 3;
 constexpr std::size_t kSentAtOnce = 512;
+constexpr std::size_t kSentBytesAtOnce =
+    std::size_t{8} * 1024 * 1024;  // with the parcel that reaches it
 constexpr int kFetchedAtOnce = 512;
 
 constexpr PgStatement kSend{
@@ -90,6 +92,7 @@ bool ParcelPost::pause() {
 
 void ParcelPost::run() {
   std::vector<Numbered> outgoing;  // kept until it is known that they are there
+  std::size_t bytes = 0;           // of them
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
@@ -98,7 +101,8 @@ void ParcelPost::run() {
         sent_all_ = true;
         wake_.notify_all();
       }
-      while (!queue_.empty() && outgoing.size() < kSentAtOnce) {
+      while (!queue_.empty() && outgoing.size() < kSentAtOnce && bytes < kSentBytesAtOnce) {
+        bytes += queue_.front().body.size();
         outgoing.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
@@ -114,10 +118,12 @@ void ParcelPost::run() {
     const auto exchanged = exchange(outgoing);
     if (!exchanged) {
       pipeline_.close();
+      follow_up();
       if (!pause()) return;
       continue;
     }
     outgoing.clear();
+    bytes = 0;
     // One may have come behind what was fetched.
     if (*exchanged || !pipeline_.take_notices().empty()) continue;
     {
@@ -184,6 +190,12 @@ void ParcelPost::deliver(std::vector<Numbered> fetched) {
     if (!parcel.body.empty()) arrived.push_back({parcel.worker, std::move(parcel.body)});
   }
   hand_over();
+}
+
+// What was fetched may be lost with its answer, and what is there with the server: each is to have a successor.
+void ParcelPost::follow_up() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [worker, sent] : sent_) sent.empty_left = kEmptyAfterLast;
 }
 
 void ParcelPost::queue_empty() {

@@ -47,6 +47,7 @@ class ParcelPost {
   void run();
   PgOutcome<bool> exchange(const std::vector<Numbered>& outgoing);
   void deliver(std::vector<Numbered> fetched);
+  void follow_up();
   void queue_empty();
   bool pause();
 

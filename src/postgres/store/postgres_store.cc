@@ -60,7 +60,7 @@ class PostgresStore final : public Store {
         dead_letters_(parameters),
         database_(std::make_shared<PostgresStoreDatabase>(
             options_.conninfo, PostgresDatabaseOptions{.connect_max = options_.connect_max},
-            options_.worker, std::max(options_.lease / 2, kIdleMin), sent_)) {
+            std::max(options_.lease / 2, kIdleMin), sent_)) {
     numbers_.when_block_is_needed([this] { membership_.hurry(); });
   }
 

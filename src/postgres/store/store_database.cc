@@ -30,10 +30,10 @@ const std::string kFindSchema =
   "SELECT set_config('idle_in_transaction_session_timeout', $12::text, true), " \
   "(SELECT ctid::text FROM claimed), "
 // {0} is the schema. The lease is read first, and kept until the end: a claim of the partition waits for it, and
-// behind a claim it is not found.
+// behind a claim it is not found. An epoch is one worker's: this one's, or that of the one it is run for.
 constexpr std::string_view kClaim =
     "WITH lease AS MATERIALIZED (SELECT partition FROM {0}.workflow_partitions "
-    "WHERE partition = $13::integer AND owner = $14::text AND epoch = $15::bigint "
+    "WHERE partition = $13::integer AND owner IS NOT NULL AND epoch = $14::bigint "
     "FOR KEY SHARE), claimed AS (INSERT INTO {0}.workflow_action_results" CLAIM_COLUMNS CLAIM_ROW
     "FROM lease " CLAIMED "(SELECT count(*) FROM lease)";
 // Outside of executions a key is unique in the store, and nobody's.
@@ -73,12 +73,8 @@ SqlValue blob_of(const Payload& payload) {
 class StoreOutcomeRow final : public OutcomeRow {
  public:
   StoreOutcomeRow(PostgresSession& session, std::string schema, const ActionTask& task,
-                  const std::string& worker, const std::chrono::milliseconds idle_max)
-      : session_(session),
-        schema_(std::move(schema)),
-        task_(task),
-        worker_(worker),
-        idle_max_(idle_max) {}
+                  const std::chrono::milliseconds idle_max)
+      : session_(session), schema_(std::move(schema)), task_(task), idle_max_(idle_max) {}
 
   SqlResult<RowClaim> claim(const std::optional<SteadyTime> until) override {
     const std::string key = is_keyed() ? task_.idempotency_key : std::string{};
@@ -97,7 +93,6 @@ class StoreOutcomeRow final : public OutcomeRow {
         std::to_string(idle_max_.count())};
     if (!is_keyed()) {
       parameters.emplace_back(std::int64_t{task_.partition});
-      parameters.emplace_back(worker_);
       parameters.emplace_back(task_.epoch);
     }
     auto claimed = session_.run_own(
@@ -158,7 +153,6 @@ class StoreOutcomeRow final : public OutcomeRow {
   PostgresSession& session_;
   const std::string schema_;
   const ActionTask& task_;
-  const std::string& worker_;
   const std::chrono::milliseconds idle_max_;
   std::string place_;  // ctid
 };
@@ -192,7 +186,7 @@ std::unique_ptr<OutcomeRow> PostgresStoreDatabase::outcome_row(PostgresSession& 
     const std::lock_guard lock(mutex_);
     schema = schema_.value_or("public");
   }
-  return std::make_unique<StoreOutcomeRow>(session, std::move(schema), task, worker_, idle_max_);
+  return std::make_unique<StoreOutcomeRow>(session, std::move(schema), task, idle_max_);
 }
 
 void PostgresStoreDatabase::look_for_outcomes_again() {

@@ -18,14 +18,9 @@ class PostgresStoreDatabase final : public PostgresDatabase {
  public:
   // `idle_max`: a transaction that is silent for longer is ended by the server.
   PostgresStoreDatabase(const std::string& conninfo, PostgresDatabaseOptions options,
-                        std::string worker, std::chrono::milliseconds idle_max,
-                        std::shared_ptr<SentCommits> sent)
-      : PostgresDatabase(conninfo, options),
-        worker_(std::move(worker)),
-        idle_max_(idle_max),
-        sent_(std::move(sent)) {}
+                        std::chrono::milliseconds idle_max, std::shared_ptr<SentCommits> sent)
+      : PostgresDatabase(conninfo, options), idle_max_(idle_max), sent_(std::move(sent)) {}
 
-  std::string worker() const override { return worker_; }
   void commit_begins(const ActionTask& task) override { sent_->add(task); }
   void commit_ended(const ActionTask& task) override { sent_->remove(task); }
 
@@ -36,7 +31,6 @@ class PostgresStoreDatabase final : public PostgresDatabase {
   void look_for_outcomes_again() override;
 
  private:
-  const std::string worker_;
   const std::chrono::milliseconds idle_max_;
   const std::shared_ptr<SentCommits> sent_;
 
