@@ -26,6 +26,7 @@ void Outputs::clear() {
   page_loads.clear();
   timer_loads.clear();
   mail_loads.clear();
+  forks.clear();
   inbox_lookups.clear();
   result_lookups.clear();
   activations.clear();
@@ -54,6 +55,7 @@ void append(Outputs& batch, Outputs& step) {
   move_over(batch.page_loads, step.page_loads);
   move_over(batch.timer_loads, step.timer_loads);
   move_over(batch.mail_loads, step.mail_loads);
+  move_over(batch.forks, step.forks);
   move_over(batch.inbox_lookups, step.inbox_lookups);
   move_over(batch.result_lookups, step.result_lookups);
   move_over(batch.activations, step.activations);
@@ -201,7 +203,15 @@ void Shard::on(ControlRequested input) {
 }
 
 void Shard::on(ForkPrepared input) {
-  if (!takes(partition_for(input.fork.tenant, input.fork.fork_id))) {
+  if (input.mail != 0) {
+    if (draining_ || !mail_.contains(input.mail)) return;  // it is another worker's by now
+    if (input.unreadable) {
+      const ErrorCode code = input.unreadable->code;
+      const bool final = code == ErrorCode::unknown_execution ||
+                         code == ErrorCode::invalid_argument || code == ErrorCode::wrong_status;
+      return final ? settle_mail(input.mail, input.unreadable) : return_mail(input.mail);
+    }
+  } else if (!takes(partition_for(input.fork.tenant, input.fork.fork_id))) {
     return leave(Work{std::move(input)});
   }
   const std::string tenant = input.fork.tenant;

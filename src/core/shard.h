@@ -100,9 +100,11 @@ struct ControlRequested {
 // A fork, with what it begins with.
 struct ForkPrepared {
   RequestId request = 0;
-  ForkRequest fork;  // fork_id is set
+  ForkRequest fork;  // fork_id is set, and at_sequence to the last of the records
   ExecutionRecord source;
-  std::vector<HistoryEvent> records;
+  std::vector<HistoryEvent> records;  // none: they are yet to be read
+  InboxId mail = 0;                   // where it came by mail
+  std::optional<Error> unreadable = {};
 };
 
 // What became of an action, told from elsewhere.
@@ -267,6 +269,12 @@ struct LoadMail {
   InboxId after = 0;
 };
 
+// ForkPrepared is to follow, with what the fork begins with.
+struct PrepareFork {
+  ForkRequest fork;
+  InboxId mail = 0;
+};
+
 struct FindInbox {
   ExecutionRef execution = 0;
   std::string idempotency_key;
@@ -332,6 +340,7 @@ struct Outputs {
   std::vector<LoadPage> page_loads;
   std::vector<TimerRecord> timer_loads;  // at most one: load those after it
   std::vector<LoadMail> mail_loads;      // at most one is out at a time
+  std::vector<PrepareFork> forks;
   std::vector<FindInbox> inbox_lookups;
   std::vector<FindActionResult> result_lookups;
   std::vector<Activate> activations;

@@ -349,10 +349,6 @@ void Shard::begin_again(Execution& execution, HistoryEvent start) {
 
 namespace {
 
-std::string digest_of(const ForkRequest& fork, const std::int64_t at) {
-  return digest_text(fmt::format("fork\n{}\n{}", fork.execution_id, at));
-}
-
 // The row that belongs to the record of an outcome; none for other records.
 std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
                                             const std::uint64_t seed, const HistoryEvent& event) {
@@ -391,18 +387,19 @@ std::optional<ActionResultRecord> result_of(const ExecutionRecord& execution,
 
 void Shard::take_fork(Execution& execution, const ForkPrepared& fork) {
   const ExecutionRecord& record = execution.fold.record();
-  if (record.input_digest == digest_of(fork.fork, fork.records.back().sequence)) {
-    return answer(execution, Reply{fork.request, record.execution_id});
+  const bool same = record.input_digest == fork_digest(fork.fork);
+  if (fork.mail != 0) {
+    return settle_mail(fork.mail, same ? std::nullopt : std::optional(fork_clash(fork.fork)));
   }
-  answer(execution, Reply{fork.request,
-                          Error{ErrorCode::already_exists,
-                                fmt::format("Execution '{}' exists, and is not that fork. Fork "
-                                            "under another id, or leave it out to get a new one.",
-                                            record.execution_id),
-                                record.execution_id}});
+  if (same) return answer(execution, Reply{fork.request, record.execution_id});
+  answer(execution, Reply{fork.request, fork_clash(fork.fork)});
 }
 
 void Shard::begin(ForkPrepared fork) {
+  if (fork.records.empty()) {
+    out_->forks.push_back(PrepareFork{std::move(fork.fork), fork.mail});
+    return;
+  }
   ExecutionRecord record = std::move(fork.source);
   record.ref = next_ref_(fork.fork.tenant, fork.fork.fork_id);
   if (find(record.ref) != nullptr) return leave(Work{std::move(fork)});
@@ -414,15 +411,19 @@ void Shard::begin(ForkPrepared fork) {
   record.in_flight = false;
   record.result = {};
   record.error_json.clear();
-  record.input_digest = digest_of(fork.fork, fork.records.back().sequence);
+  record.input_digest = fork_digest(fork.fork);
   record.created_at = now_;
   record.updated_at = now_;
   ExecutionFold fold(record);
   if (const auto folded = fold_history(fold, fork.records); !folded) {
+    if (fork.mail != 0) return settle_mail(fork.mail, folded.error());
     return reply(fork.request, folded.error());
   }
   std::map<Position, ActionResultRecord> outcomes;
   Transition open;
+  if (fork.mail != 0) {
+    open.inbox_completed.push_back(InboxCompletion{fork.mail, InboxStatus::completed, {}, {}});
+  }
   const VoidRecords no_more(fork.records);
   for (const HistoryEvent& event : fork.records) {
     if (no_more.contains(event)) continue;
@@ -465,7 +466,9 @@ void Shard::begin(ForkPrepared fork) {
   for (const auto& [position, action] : execution.fold.actions()) {
     if (!action.retry_at) execution.effects.actions.push_back(position);
   }
-  execution.effects.replies.push_back(Reply{fork.request, execution.fold.record().execution_id});
+  if (fork.request != 0) {
+    execution.effects.replies.push_back(Reply{fork.request, execution.fold.record().execution_id});
+  }
   commit(execution);
   proceed(execution);
 }

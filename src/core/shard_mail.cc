@@ -269,6 +269,19 @@ Result<Shard::Work> Shard::work_of(InboxRecord row) {
       given.mail = row.id;
       return Work{std::move(given)};
     }
+    case InboxKind::fork: {
+      auto attributes = decode<ForkedAttributes>(row.attributes, kHistoryCodec);
+      if (!attributes) return attributes.error();
+      ForkPrepared fork;
+      fork.fork.tenant = std::move(row.tenant);
+      fork.fork.execution_id = std::move(row.event_name);
+      fork.fork.at_sequence = attributes->at;
+      fork.fork.fork_id = std::move(row.execution_id);
+      fork.fork.by = std::move(attributes->by);
+      fork.fork.reason = std::move(attributes->reason);
+      fork.mail = row.id;
+      return Work{std::move(fork)};
+    }
     case InboxKind::child_ended: break;
   }
   return Work{ChildEnded{std::move(row)}};
@@ -280,6 +293,7 @@ InboxId Shard::mail_of(const Work& work) {
   if (const auto* const event = std::get_if<EventSubmitted>(&work)) return event->mail;
   if (const auto* const start = std::get_if<StartRequested>(&work)) return start->mail;
   if (const auto* const control = std::get_if<ControlRequested>(&work)) return control->mail;
+  if (const auto* const fork = std::get_if<ForkPrepared>(&work)) return fork->mail;
   if (const auto* const ended = std::get_if<ChildEnded>(&work)) return ended->row.id;
   if (const auto* const given = std::get_if<ActionCompletionGiven>(&work)) return given->mail;
   if (const auto* const told = std::get_if<AttemptFinished>(&work)) return told->mail;

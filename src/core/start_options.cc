@@ -52,4 +52,16 @@ Error start_clash(const StartRequest& start) {
                start.execution_id};
 }
 
+std::string fork_digest(const ForkRequest& fork) {
+  return digest_text(fmt::format("fork\n{}\n{}", fork.execution_id, fork.at_sequence.value_or(0)));
+}
+
+Error fork_clash(const ForkRequest& fork) {
+  return Error{ErrorCode::already_exists,
+               fmt::format("Execution '{}' exists, and is not that fork. Fork under another id, or "
+                           "leave it out to get a new one.",
+                           fork.fork_id),
+               fork.fork_id};
+}
+
 }  // namespace pawl

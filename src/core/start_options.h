@@ -34,4 +34,8 @@ std::string start_digest(const StartRequest& start);
 // What the other one is told.
 Error start_clash(const StartRequest& start);
 
+// The same for a fork, whose point is known: the sequence of the last record that both have.
+std::string fork_digest(const ForkRequest& fork);
+Error fork_clash(const ForkRequest& fork);
+
 }  // namespace pawl

@@ -16,8 +16,9 @@ constexpr Names<5> kConditions{"", "waiting", "no_worker", "no_action", "schedul
 constexpr Names<5> kTimerKinds{"sleep", "wait", "retry", "start", "deadline"};
 constexpr Names<6> kInboxStatuses{"pending",   "published", "processing",
                                   "completed", "failed",    "retrying"};
-constexpr Names<10> kInboxKinds{"event",       "start",      "cancel", "terminate", "retry",
-                                "child_ended", "completion", "pause",  "resume",    "try_again"};
+constexpr Names<11> kInboxKinds{"event",  "start",       "cancel",     "terminate",
+                                "retry",  "child_ended", "completion", "pause",
+                                "resume", "try_again",   "fork"};
 
 template <class Enum, std::size_t N>
 std::string_view name_of(const Names<N>& names, const Enum value) {

@@ -165,6 +165,7 @@ enum class InboxKind : std::uint8_t {
   pause = 7,
   resume = 8,
   try_again = 9,
+  fork = 10,  // the execution that it is to be; event_name: the other one; ForkedAttributes
 };
 
 std::string_view to_string(InboxKind kind);

@@ -22,8 +22,8 @@ constexpr std::size_t kEarlyAnswersMax = 4'096;
 constexpr std::size_t kLooksAtOnceMax = 1'000;
 constexpr std::chrono::milliseconds kRowPauseMax = 1s;
 constexpr std::chrono::milliseconds kEndPauseMax = 500ms;
-// A start that is durable is told so after that time, although nobody has taken it up yet.
-constexpr auto kStartPatience = 10s;
+// After that time a start, and what an operator wants, is said to be durable, although nobody has taken it up yet.
+constexpr auto kOwnerPatience = 5s;
 constexpr auto kIdleMax = 100ms;
 constexpr auto kLookGap = 5ms;
 
@@ -159,13 +159,26 @@ void Elsewhere::send(ControlRequested call) {
 }
 
 void Elsewhere::send(const ForkPrepared& call) {
-  ways_.answer(Reply{
-      call.request,
-      Error{ErrorCode::invalid_argument,
-            fmt::format("A fork as '{}' would be another worker's to run. Leave the id out to get "
-                        "one whose fork is run here, or fork it there.",
-                        call.fork.fork_id),
-            call.fork.fork_id}});
+  const ForkRequest& fork = call.fork;
+  MailRequest mail;
+  mail.to_known = false;
+  mail.row.kind = InboxKind::fork;
+  mail.row.tenant = fork.tenant;
+  mail.row.execution_id = fork.fork_id;
+  mail.row.event_name = fork.execution_id;
+  mail.row.reply_to = worker_;
+  mail.row.attributes = encode(ForkedAttributes{*fork.at_sequence, fork.by, fork.reason});
+  Waiting waiting{call.request, Kind::start, fork.tenant, fork.fork_id};
+  put(std::move(mail), std::move(waiting),
+      [this, request = call.request, fork = fork](const MailPut& put) {
+        if (!put.known_digest) return false;
+        if (*put.known_digest == fork_digest(fork)) {
+          ways_.answer(Reply{request, fork.fork_id});
+        } else {
+          ways_.answer(Reply{request, fork_clash(fork)});
+        }
+        return true;
+      });
 }
 
 void Elsewhere::send(ActionCompletionGiven call) {
@@ -359,9 +372,19 @@ void Elsewhere::look_at_rows(const SteadyTime now) {
       id = waiting->second.execution_id;
       since = waiting->second.since;
     }
-    if (kind == Kind::start && now - since > kStartPatience) {
-      if (const auto waiting = take(row)) ways_.answer(Reply{waiting->request, id});
-    } else if (kind == Kind::event) {
+    if (kind != Kind::event) {
+      if (now - since <= kOwnerPatience) continue;
+      const auto waiting = take(row);
+      if (!waiting) continue;
+      if (kind == Kind::start) {
+        ways_.answer(Reply{waiting->request, id});
+        continue;
+      }
+      const auto record = find(tenant, id);
+      const auto status = record ? record->status : ExecutionStatus::running;
+      ways_.answer(Reply{waiting->request, ControlReply{id, std::string(to_string(status)),
+                                                        record ? record->state : "initial"}});
+    } else {
       const auto record = find(tenant, id);
       const bool rests = record && (record->status == ExecutionStatus::paused ||
                                     record->status == ExecutionStatus::stuck ||

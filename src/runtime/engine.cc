@@ -432,18 +432,27 @@ void Engine::fork_workflow(ForkRequest request, Callback<std::string> done) {
   const auto id = admit(done);
   if (!id) return;
   input.request = *id;
-  readers_.post([this, prepared = std::move(input)]() mutable {
-    auto source = read_execution(prepared.fork.tenant, prepared.fork.execution_id, kWholeHistory);
+  prepare(std::move(input));
+}
+
+void Engine::prepare(ForkPrepared fork) {
+  readers_.post([this, fork = std::move(fork)]() mutable {
     const auto refuse = [&](const Error& reason) {
-      answer(Reply{prepared.request, reason});
+      if (fork.mail != 0) {
+        fork.unreadable = reason;
+        return mailbox_->post(std::move(fork));
+      }
+      answer(Reply{fork.request, reason});
       mailbox_->post(Tick{});  // a drain may have waited for that
     };
+    auto source = read_execution(fork.fork.tenant, fork.fork.execution_id, kWholeHistory);
     if (!source) return refuse(source.error());
-    auto records = records_to_fork(*source, prepared.fork.at_sequence);
+    auto records = records_to_fork(*source, fork.fork.at_sequence);
     if (!records) return refuse(records.error());
-    prepared.source = std::move(source->record);
-    prepared.records = std::move(*records);
-    mailbox_->post(std::move(prepared));
+    fork.fork.at_sequence = records->back().sequence;
+    fork.source = std::move(source->record);
+    fork.records = std::move(*records);
+    mailbox_->post(std::move(fork));
   });
 }
 
@@ -823,6 +832,12 @@ void Engine::carry_out(Outputs& out) {
     readers_.post([this, wanted] {
       mailbox_->post(MailLoaded{store_->mail_after(wanted.after, kMailLoadedAtOnce)});
     });
+  }
+  for (PrepareFork& wanted : out.forks) {
+    ForkPrepared fork;
+    fork.fork = std::move(wanted.fork);
+    fork.mail = wanted.mail;
+    prepare(std::move(fork));
   }
   for (const FindInbox& wanted : out.inbox_lookups) {
     readers_.post([this, wanted] {

@@ -108,6 +108,8 @@ class Engine final : public CommitSink {
   ActionHost& action_host(HostId id) const;
   void log(LogLevel level, std::string message) const;
   void own(const PartitionLease& lease, bool owned);
+  // Reads what the fork begins with, and hands it on.
+  void prepare(ForkPrepared fork);
   std::string new_execution_id(const std::string& tenant);
   void load(const LoadExecution& wanted);
   void watch_growth(const std::vector<CommitRequest>& commits);

@@ -233,6 +233,70 @@ TEST_F(Workers, AnOperatorsWordReachesTheOwner) {
   EXPECT_EQ(result_of(*client, other), "cancelled");
 }
 
+// The store has it, and whoever works next takes it up.
+TEST_F(Workers, WhatIsAskedWhileNobodyWorksIsTakenUpLater) {
+  auto worker = open({});
+  wait_for_owners(1);
+  const std::string id =
+      worker->start_workflow("Approval", std::string("ham"), {.tenant = kTenant}).value();
+  worker.reset();
+  const auto client = open({.workflows = false, .part = false});
+  auto cancelled = std::async(std::launch::async,
+                              [&] { return client->cancel_workflow(id, {.tenant = kTenant}); });
+  const auto started = client->start_workflow("Leaf", std::string("jam"), {.tenant = kTenant});
+  ASSERT_TRUE(started) << started.error().message;
+  const auto told = cancelled.get();
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(told->execution_id, id);
+  EXPECT_EQ(told->status, "running");
+  EXPECT_EQ(told->current_state, "waiting");
+
+  worker = open({});
+  EXPECT_EQ(result_of(*client, id), "cancelled");
+  EXPECT_EQ(result_of(*client, *started), "jam!");
+}
+
+TEST_F(Workers, AForkGoesOnWhereItBelongs) {
+  const auto first = open({});
+  const auto second = open({});
+  const auto client = open({.workflows = false, .part = false});
+  wait_for_owners(2);
+  const std::string id =
+      client->start_workflow("Approval", std::string("ham"), {.tenant = kTenant}).value();
+  std::vector<std::string> forks{client->fork_workflow(id, {.tenant = kTenant}).value()};
+  for (int at = 0; at < 8; ++at) {
+    const std::string fork = fmt::format("fork-{}", at);
+    const ForkOptions options{.tenant = kTenant, .execution_id = fork, .by = "ann"};
+    WorkflowRuntime& by = at % 2 == 0 ? *client : *first;
+    const auto forked = by.fork_workflow(id, options);
+    ASSERT_TRUE(forked) << forked.error().message;
+    EXPECT_EQ(*forked, fork);
+    const auto again = second->fork_workflow(id, options);
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(*again, fork);
+    forks.push_back(fork);
+  }
+  for (const std::string& fork : forks) {
+    const auto told = client->submit_event(fork, "Decide", std::string("yes"), {.tenant = kTenant});
+    ASSERT_TRUE(told) << told.error().message;
+    EXPECT_EQ(result_of(*client, fork), "ham! \"yes\"");
+  }
+  EXPECT_EQ(client->get_execution_state(id, {.tenant = kTenant})->status, "running");
+  EXPECT_EQ(stamps_, 9);
+  EXPECT_EQ(sql("SELECT count(*) FROM workflow_event_processing WHERE kind = 'fork' AND status <> "
+                "'completed'"),
+            "0");
+
+  // Another one under a name that is taken; and one of what is not there.
+  const auto other =
+      client->fork_workflow(id, {.tenant = kTenant, .at_sequence = 1, .execution_id = "fork-0"});
+  ASSERT_FALSE(other);
+  const auto nothing =
+      client->fork_workflow("order-99", {.tenant = kTenant, .execution_id = "fork-99"});
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().code, ErrorCode::unknown_execution);
+}
+
 TEST_F(Workers, ChildrenRunWhereTheyBelong) {
   const auto first = open({});
   const auto second = open({});

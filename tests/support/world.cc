@@ -116,6 +116,13 @@ void World::carry_out(Outputs& out) {
   for (const LoadMail& wanted : out.mail_loads) {
     inputs_.emplace_back(MailLoaded{store_->mail_after(wanted.after, kMailLoadedAtOnce)});
   }
+  for (PrepareFork& wanted : out.forks) {
+    const auto source =
+        store_->find_execution(wanted.fork.tenant, wanted.fork.execution_id, kWholeHistory).value();
+    auto records = records_to_fork(*source, wanted.fork.at_sequence).value();
+    inputs_.emplace_back(
+        ForkPrepared{0, std::move(wanted.fork), source->record, std::move(records), wanted.mail});
+  }
   for (const FindInbox& wanted : out.inbox_lookups) {
     inputs_.emplace_back(InboxFound{wanted.execution, wanted.idempotency_key,
                                     store_->find_inbox(wanted.execution, wanted.idempotency_key)});
@@ -353,8 +360,9 @@ std::optional<Result<std::string>> World::fork(const std::string& execution_id,
   auto records = records_to_fork(*stored, at);
   if (!records) return Result<std::string>(records.error());
   const RequestId id = next_request_++;
+  const std::int64_t last = records->back().sequence;
   inputs_.emplace_back(ForkPrepared{id,
-                                    ForkRequest{"acme", execution_id, at, fork_id, "ann", "why"},
+                                    ForkRequest{"acme", execution_id, last, fork_id, "ann", "why"},
                                     stored->record, std::move(*records)});
   settle();
   return answer_of<std::string>(id);

@@ -87,6 +87,9 @@ const std::vector<PgStatement>& all_statements() {
   return all;
 }
 
+// An execution of that id.
+bool begins(const InboxKind kind) { return kind == InboxKind::start || kind == InboxKind::fork; }
+
 Error closed() { return {ErrorCode::closed, "the store is closed", {}}; }
 
 Error unknown(const InboxRecord& row) {
@@ -152,10 +155,10 @@ void PostgresPostman::run() {
       const auto is_same = [&row](const Letter* const other) {
         const InboxRecord& known = other->mail.row;
         return known.tenant == row.tenant && known.execution_id == row.execution_id &&
-               (known.kind == InboxKind::start || known.idempotency_key == row.idempotency_key);
+               (begins(known.kind) || known.idempotency_key == row.idempotency_key);
       };
       std::size_t round = 0;
-      if (!row.idempotency_key.empty() || row.kind == InboxKind::start) {
+      if (!row.idempotency_key.empty() || begins(row.kind)) {
         while (round < rounds.size() &&
                std::any_of(rounds[round].begin(), rounds[round].end(), is_same)) {
           ++round;
