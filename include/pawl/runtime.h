@@ -150,6 +150,22 @@ struct ForkRequest {
   std::string reason;
 };
 
+// How this process stands, for whoever probes it.
+struct Health {
+  // "ok"; "degraded": all is done, and something costs time; "down": nothing is done here just now, see `troubles`.
+  std::string status;
+  std::vector<std::string> troubles;  // for people, the worst first; no password is in them
+  bool works = false;                 // it takes up executions: it has begun, see Runtime::begin()
+  int partitions = 0;                 // of the store; 1 in a file
+  int partitions_owned = 0;           // of them, whose executions are run here
+  // Since a store in PostgreSQL answered last. Where that is longer than the lease, it is down.
+  std::chrono::milliseconds store_silent_for{0};
+  std::uint64_t calls_waiting = 0;      // for their answers
+  std::uint64_t commits_waiting = 0;    // to be durable
+  std::uint64_t actions_in_flight = 0;  // attempts handed out and not ended
+  std::uint64_t actions_waiting = 0;    // attempts that wait for a place or for a limit
+};
+
 struct ControlReply {
   std::string execution_id;
   std::string status;  // from now on
@@ -388,6 +404,9 @@ class Runtime {
   void backup(std::string path, Callback<BackupReport> done);
   // See check_store(), which does the same without an engine. Errors: as there; overloaded; closed.
   void check_integrity(IntegrityOptions options, Callback<IntegrityReport> done);
+
+  // Any thread, at any time; waits for nobody.
+  Health health() const;
 
   // What the engine holds right now; for tests and benchmarks.
   struct Counters {

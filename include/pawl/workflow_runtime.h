@@ -365,6 +365,9 @@ class WorkflowRuntime {
   // Whether what lies in the store fits together; see check_store().
   Result<IntegrityReport> check_integrity(const IntegrityOptions& options = {});
 
+  // How this process stands; see Runtime::health. Any thread.
+  Health health() const;
+
   // The engine beneath, for calls that don't wait.
   Runtime& engine();
 

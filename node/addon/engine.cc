@@ -118,6 +118,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod("database", &Engine::database),
                       InstanceMethod("commitBegins", &Engine::commit_begins),
                       InstanceMethod("commitEnded", &Engine::commit_ended),
+                      InstanceMethod("health", &Engine::health),
                       InstanceMethod("counters", &Engine::counters),
                       InstanceMethod("close", &Engine::close),
                       InstanceMethod("closeNow", &Engine::close_now)});
@@ -472,6 +473,12 @@ Napi::Value Engine::commit_begins(const Napi::CallbackInfo& info) {
 
 void Engine::commit_ended(const Napi::CallbackInfo& info) {
   runtime(info.Env()).database()->commit_ended(attempt_of(info));
+}
+
+Napi::Value Engine::health(const Napi::CallbackInfo& info) {
+  std::string text;
+  append_health(text, runtime(info.Env()).health());
+  return Napi::String::New(info.Env(), text);
 }
 
 Napi::Value Engine::counters(const Napi::CallbackInfo& info) {

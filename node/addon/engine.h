@@ -61,6 +61,7 @@ class Engine final : public Napi::ObjectWrap<Engine> {
   Napi::Value database(const Napi::CallbackInfo& info);
   Napi::Value commit_begins(const Napi::CallbackInfo& info);
   void commit_ended(const Napi::CallbackInfo& info);
+  Napi::Value health(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   void close_now(const Napi::CallbackInfo& info);

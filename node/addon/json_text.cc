@@ -430,4 +430,26 @@ void append_integrity_report(std::string& out, const IntegrityReport& report) {
   out += '}';
 }
 
+void append_health(std::string& out, const Health& health) {
+  out += '{';
+  append_text_field(out, "status", health.status);
+  append_field(out, "troubles");
+  out += '[';
+  for (const std::string& trouble : health.troubles) {
+    if (&trouble != health.troubles.data()) out += ',';
+    append_string(out, trouble);
+  }
+  out += ']';
+  append_field(out, "works");
+  out += health.works ? "true" : "false";
+  append_number_field(out, "partitions", health.partitions);
+  append_number_field(out, "partitionsOwned", health.partitions_owned);
+  append_number_field(out, "storeSilentForMs", health.store_silent_for.count());
+  append_number_field(out, "callsWaiting", static_cast<std::int64_t>(health.calls_waiting));
+  append_number_field(out, "commitsWaiting", static_cast<std::int64_t>(health.commits_waiting));
+  append_number_field(out, "actionsInFlight", static_cast<std::int64_t>(health.actions_in_flight));
+  append_number_field(out, "actionsWaiting", static_cast<std::int64_t>(health.actions_waiting));
+  out += '}';
+}
+
 }  // namespace pawl::node

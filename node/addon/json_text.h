@@ -39,5 +39,7 @@ void append_dead_letter(std::string& out, const DeadLetter& letter);
 void append_dead_letter_page(std::string& out, const DeadLetterPage& page);
 // {"findings":[{"tenant","executionId","sequence","what"}, …],"more","executions","records"}
 void append_integrity_report(std::string& out, const IntegrityReport& report);
+// {"status","troubles":["…", …],"works","partitions","partitionsOwned","storeSilentForMs", …}
+void append_health(std::string& out, const Health& health);
 
 }  // namespace pawl::node

@@ -90,6 +90,8 @@ export interface NativeEngine {
   commitBegins(id: number, row: FlatWriter): boolean;
   /** What became of it is known. */
   commitEnded(id: number, row: FlatWriter): void;
+  /** A Health as JSON. */
+  health(): string;
   counters(): EngineCounters;
   /** Closes on another thread, after at most `drainMs` for what is under way, then reports. */
   close(call: number, drainMs: number): void;

@@ -74,6 +74,7 @@ export type {
   SubmitEventResult,
 } from './runtime.js';
 export type { EventOptions, SubmitOptions, WorkflowHandle } from './handle.js';
+export type { Health } from './health.js';
 export {
   ActionRegistry,
   createActionRegistry,

@@ -30,6 +30,7 @@ import { errorFromFailure, type Failure } from './failures.js';
 import { graphWorkflow } from './graphs.js';
 import { installGuards, removeGuards, type GuardMode } from './guards.js';
 import { makeHandle, type WorkflowHandle } from './handle.js';
+import { nothingKnown, type Health } from './health.js';
 import { KnexDatabase } from './knex_database.js';
 import { WorkflowHost } from './host.js';
 import { currentInstance, type Instance } from './instance.js';
@@ -728,6 +729,20 @@ export class WorkflowRuntime {
       this.closing = this.closeOnce(drainMs);
     }
     return this.closing;
+  }
+
+  /**
+   * How this process stands, for whoever probes it: it never rejects. Where the store is not open yet, it is opened; what
+   * comes of that is told. Workflow code can't ask.
+   */
+  async health(): Promise<Health> {
+    const refused = fromWorkflowCode();
+    if (refused !== undefined) throw refused;
+    try {
+      return JSON.parse((await this.open()).health()) as Health;
+    } catch (error) {
+      return { ...nothingKnown, troubles: [(error as Error).message] };
+    }
   }
 
   /** What the engine has done since it was opened, for tests and benchmarks. */

@@ -167,10 +167,17 @@ test('a server that is down at the start: refused, and opened once it is there',
   own.stop();
   const setting = await open(t, { store });
   assert.equal((await refusalOf(() => setting.runtime.startWorker())).code, 'store_unavailable');
+  const down = await setting.runtime.health();
+  assert.equal(down.status, 'down');
+  assert.match(down.troubles[0]!, /refused.*Start the server/s);
   own.begin();
+  assert.deepEqual(await setting.runtime.health().then(({ status, works }) => [status, works]), ['ok', false]);
   await setting.runtime.startWorker();
   assert.equal(await say(setting, 'e-1', 1), 1);
+  const up = await setting.runtime.health();
+  assert.deepEqual([up.status, up.troubles, up.works, up.partitions], ['ok', [], true, 16]);
   await setting.runtime.close();
+  assert.equal((await setting.runtime.health()).status, 'down');
 });
 
 // rule: 1

@@ -512,6 +512,16 @@ test('files that are no store', async (t) => {
 });
 
 // rule: 17
+test('a runtime says how it stands', async (t) => {
+  const { runtime } = setUp(t);
+  const { status, troubles, works, partitions, partitionsOwned } = await runtime.health();
+  assert.deepEqual([status, troubles, works, partitions, partitionsOwned], ['ok', [], true, 1, 1]);
+  await runtime.close();
+  const closed = await runtime.health();
+  assert.equal(closed.status, 'down');
+  assert.match(closed.troubles[0]!, /is closed/);
+});
+
 test('an action that nobody registered is waited for', async (t) => {
   const { runtime, registry } = setUp(t);
   runtime.registerWorkflow(defineWorkflow('Eager', ({ actions }: WorkflowContext) => actions['notYetThere']!()));

@@ -127,6 +127,11 @@ class CommitSink {
   virtual void parcels_lost(const std::string& /*worker*/) {}
 };
 
+struct StoreHealth {
+  std::chrono::milliseconds silent_for{0};  // since it answered last
+  std::string trouble;                      // why it does not, as far as that is known
+};
+
 // A row for the inbox of an execution that another worker may own.
 struct MailRequest {
   InboxRecord row;  // the store gives it its number
@@ -214,6 +219,8 @@ class Store : public HistorySource {
   // done, they are to be queued.
   virtual bool commit_here(std::vector<CommitRequest>& requests) = 0;
   virtual std::size_t queued_commits() const = 0;
+  // Of one that can be away. Any thread; asks nobody.
+  virtual StoreHealth health() const { return {}; }
 
   // The next unused numbers. Unused after a crash or a failed commit, they are skipped. Where a store has
   // parts, that of an execution follows from its tenant and id.

@@ -31,6 +31,8 @@ constexpr std::size_t kInputsPerTurn = 32;
 // So few commits are made on the engine's own thread, where nothing else is to be done: one client at a time
 // waits for no change of threads. With more of them the engine has something to do while the store writes.
 constexpr std::size_t kCommitsHereMax = 4;
+// So long after a commit failed, with none since, that is told of the store.
+constexpr std::chrono::milliseconds kCommitTroubleLasts = std::chrono::minutes(1);
 constexpr std::chrono::hours kDrainMax(24 * 365);  // as good as for ever, and far from overflows
 
 std::int64_t steady_ms() {
@@ -109,6 +111,10 @@ void Engine::start_thread() {
 }
 
 void Engine::begin() {
+  {
+    const std::lock_guard lock(mutex_);
+    works_ = true;
+  }
   if (bus_) return store_->take_part([this] { return is_working(); });
   start_thread();
   readers_.post([this] { resume(std::nullopt); });
@@ -689,6 +695,49 @@ void Engine::look_for_mail() {
   if (begun_) mailbox_->post(MailPosted{});
 }
 
+Health Engine::health() const {
+  Health health;
+  std::vector<std::string> down;
+  std::vector<std::string> slow;
+  const StoreHealth store = store_->health();
+  if (store.silent_for > options_.lease) {
+    down.push_back(fmt::format("The store has not answered for {} ms. {}", store.silent_for.count(),
+                               store.trouble));
+  } else if (!store.trouble.empty()) {
+    slow.push_back(fmt::format("The store did not answer. {}", store.trouble));
+  }
+  if (!is_working()) {
+    down.push_back(
+        fmt::format("Workflow code has not come back for more than {} ms, half of the lease.",
+                    options_.lease.count() / 2));
+  }
+  if (bus_) {
+    if (std::string trouble = bus_->counters().trouble; !trouble.empty()) {
+      slow.push_back(fmt::format("Hints are not carried. {}", trouble));
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) down.insert(down.begin(), "It is closed, or about to be.");
+    if (!commit_trouble_.empty() && steady_ms() - commit_failed_at_ < kCommitTroubleLasts.count()) {
+      down.push_back(fmt::format("The last commit failed. {}", commit_trouble_));
+    }
+    health.works = works_ && !closing_;
+    health.partitions_owned = static_cast<int>(owned_.size());
+    health.calls_waiting = waiting_.size();
+  }
+  health.partitions = store_->partitions();
+  if (!bus_) health.partitions_owned = health.works ? health.partitions : 0;
+  health.store_silent_for = store.silent_for;
+  health.commits_waiting = store_->queued_commits();
+  health.actions_in_flight = actions_in_flight_;
+  health.actions_waiting = actions_waiting_;
+  health.status = !down.empty() ? "down" : !slow.empty() ? "degraded" : "ok";
+  health.troubles = std::move(down);
+  health.troubles.insert(health.troubles.end(), slow.begin(), slow.end());
+  return health;
+}
+
 Runtime::Counters Engine::counters() const {
   return {commits_,         commit_batches_,    activations_,
           replays_,         actions_started_,   actions_in_flight_,
@@ -713,7 +762,7 @@ void Engine::run() {
     }
     busy_since_ = 0;
     if (!mailbox_->take(inputs, at_most)) return;
-    busy_since_ = bus_ ? steady_ms() : 0;
+    busy_since_ = steady_ms();
     const std::size_t owed_before = activations_owed_;
     for (Input& input : inputs) {
       if (const auto* const outcome = std::get_if<CommitOutcome>(&input)) keep_snapshots(*outcome);
@@ -958,9 +1007,21 @@ void Engine::resume(const std::optional<int> partition) {
   }
 }
 
+// What is refused since a partition is another's says nothing about the store.
+void Engine::note_trouble(const CommitOutcome& outcome) {
+  const bool failed = outcome.error && (outcome.error->code == ErrorCode::store_unavailable ||
+                                        outcome.error->code == ErrorCode::outcome_unknown);
+  if (!failed && (outcome.error || !commits_fail_)) return;
+  commits_fail_ = failed;
+  const std::lock_guard lock(mutex_);
+  commit_trouble_ = failed ? outcome.error->message : std::string{};
+  commit_failed_at_ = steady_ms();
+}
+
 void Engine::commits_finished(const std::vector<CommitOutcome>& outcomes) {
   ++commit_batches_;
   for (const CommitOutcome& outcome : outcomes) {
+    note_trouble(outcome);
     if (!outcome.error) {
       commits_ += outcome.up_to - std::exchange(reported_[outcome.stream], outcome.up_to);
     }

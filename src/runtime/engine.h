@@ -66,6 +66,7 @@ class Engine final : public CommitSink {
   // Another process may have put something into the inbox.
   void look_for_mail();
   void list_executions(const ListQuery& query, Callback<ListPage> done);
+  Health health() const;
   Runtime::Counters counters() const;
   std::shared_ptr<Database> database() const { return store_->database(); }
   LockWait acquire_lock(LockRequest request, Callback<Lock> done);
@@ -116,6 +117,7 @@ class Engine final : public CommitSink {
   void keep_snapshots(const CommitOutcome& outcome);
   Result<ExecutionState> state_of(const std::string& tenant, const std::string& execution_id,
                                   std::optional<std::int64_t> at_sequence);
+  void note_trouble(const CommitOutcome& outcome);
   void answer(Reply reply);
   void fail_waiting(const Error& error);
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
@@ -168,9 +170,13 @@ class Engine final : public CommitSink {
   std::unordered_map<std::string, RegisteredAction> actions_;  // under mutex_; by meeting name
   WorkOffer offer_;                                            // under mutex_: what is registered
   bool begun_ = false;                                         // under mutex_
-  std::set<int> owned_;   // under mutex_: partitions that new executions are put into
-  bool closing_ = false;  // under mutex_
-  bool drained_ = false;  // under mutex_
+  bool works_ = false;                                         // under mutex_: begin() was called
+  // Under mutex_: of the last commit; empty: none.
+  std::string commit_trouble_;
+  std::int64_t commit_failed_at_ = 0;  // under mutex_; of a steady clock
+  std::set<int> owned_;                // under mutex_: partitions that new executions are put into
+  bool closing_ = false;               // under mutex_
+  bool drained_ = false;               // under mutex_
   // Under mutex_: when what is not drained is left.
   std::chrono::steady_clock::time_point drain_until_ = std::chrono::steady_clock::time_point::max();
   std::condition_variable closing_changed_;
@@ -178,6 +184,7 @@ class Engine final : public CommitSink {
 
   std::map<std::uint32_t, std::uint64_t>
       reported_;  // by stream, on the threads of the store, one at a time
+  std::atomic<bool> commits_fail_ = false;
   std::atomic<std::uint64_t> commits_ = 0;
   std::atomic<std::uint64_t> commit_batches_ = 0;
   std::atomic<std::uint64_t> activations_ = 0;

@@ -160,6 +160,8 @@ void Runtime::complete_action(CompleteActionRequest request, Callback<ControlRep
 
 std::shared_ptr<Database> Runtime::database() const { return impl_->engine.database(); }
 
+Health Runtime::health() const { return impl_->engine.health(); }
+
 Runtime::Counters Runtime::counters() const { return impl_->engine.counters(); }
 
 void Runtime::begin_close(const std::optional<std::chrono::milliseconds> drain) {

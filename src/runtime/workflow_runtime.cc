@@ -419,6 +419,8 @@ Result<IntegrityReport> WorkflowRuntime::check_integrity(const IntegrityOptions&
   });
 }
 
+Health WorkflowRuntime::health() const { return impl_->runtime->health(); }
+
 Runtime& WorkflowRuntime::engine() { return *impl_->runtime; }
 
 void WorkflowRuntime::close(const std::optional<std::chrono::milliseconds> drain) {

@@ -1,6 +1,7 @@
 // Several workers on one PostgreSQL: each a runtime of its own, that shares nothing with the others but the database.
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -329,6 +330,47 @@ TEST_F(Workers, AStoreHasAsManyPartitionsAsItWasMadeWith) {
   EXPECT_EQ(sql("SELECT count(*) FROM workflow_partitions"), "40");
 }
 
+TEST_F(Workers, EachSaysHowItStands) {
+  const auto worker = open({});
+  const auto client = open({.workflows = false, .part = false});
+  wait_for_owners(1);
+  Health health = worker->health();
+  EXPECT_EQ(health.status, "ok") << fmt::format("{}", fmt::join(health.troubles, " "));
+  EXPECT_TRUE(health.works);
+  EXPECT_EQ(health.partitions, 16);
+  EXPECT_EQ(health.partitions_owned, 16);
+  EXPECT_LE(health.store_silent_for, 600ms);
+  health = client->health();
+  EXPECT_EQ(health.status, "ok");
+  EXPECT_FALSE(health.works);
+  EXPECT_EQ(health.partitions_owned, 0);
+  EXPECT_EQ(sql("SELECT string_agg(serving || ' ' || partitions, ', ' ORDER BY serving) FROM "
+                "workflow_workers_now"),
+            "false 0, true 16");
+
+  stamp_takes_ = 300ms;
+  ASSERT_TRUE(worker->start_workflow("Leaf", std::string("ham"), {.tenant = kTenant}));
+  while (worker->health().actions_in_flight == 0) std::this_thread::sleep_for(1ms);
+
+  server().stop(true);
+  while (worker->health().status != "down" || client->health().status != "down") {
+    std::this_thread::sleep_for(5ms);
+  }
+  health = worker->health();
+  EXPECT_GT(health.store_silent_for, 600ms);
+  ASSERT_FALSE(health.troubles.empty());
+  EXPECT_THAT(health.troubles.front(), ::testing::StartsWith("The store has not answered for"));
+  server().start();
+  while (worker->health().status != "ok" || worker->health().partitions_owned != 16 ||
+         client->health().status != "ok") {
+    std::this_thread::sleep_for(5ms);
+  }
+
+  worker->engine().begin_close();
+  EXPECT_EQ(worker->health().status, "down");
+  EXPECT_FALSE(worker->health().works);
+}
+
 // What it decides when it comes back is refused: another worker has decided.
 TEST_F(Workers, OneWhoseCodeDoesNotComeBackLosesItsPartitions) {
   const auto stopped = open({});
@@ -336,6 +378,9 @@ TEST_F(Workers, OneWhoseCodeDoesNotComeBackLosesItsPartitions) {
   const std::string id =
       stopped->start_workflow("Sleepy", std::string("ham"), {.tenant = kTenant}).value();
   while (sleeps == 0) std::this_thread::sleep_for(1ms);
+  while (stopped->health().status != "down") std::this_thread::sleep_for(1ms);
+  EXPECT_THAT(stopped->health().troubles.front(),
+              ::testing::StartsWith("Workflow code has not come back"));
   const auto other = open({});
   EXPECT_EQ(result_of(*other, id), "ham!");
   EXPECT_EQ(sleeps, 2);

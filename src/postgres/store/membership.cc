@@ -148,12 +148,19 @@ PgOutcome<void> Membership::ask_for_time() {
   if (!answer) return answer.error();
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - before);
+  answered_at_ = SteadyClock::now();
   const DurationMs ahead = PgRow(answer->front().get(), 0).time(0) - (sent_at + took.count() / 2);
   const bool in_doubt = std::abs(ahead - clock_ahead_) <= took.count() / 2;
   if (clock_known_ && took > kTimeAnswerMax && in_doubt) return {};
   clock_ahead_ = ahead;
   clock_known_ = true;
   return {};
+}
+
+StoreHealth Membership::health() const {
+  const auto silent_for = SteadyClock::now() - answered_at_.load();
+  const std::lock_guard lock(mutex_);
+  return {std::chrono::duration_cast<std::chrono::milliseconds>(silent_for), trouble_};
 }
 
 void Membership::start(CommitSink& sink) {
@@ -205,8 +212,9 @@ void Membership::run() {
     hurry_ = false;
     lock.unlock();
     // What fails is tried again with the next turn; a lease that runs out meanwhile is another's to claim.
-    const bool tended = tend().has_value();
+    const auto tended = tend();
     lock.lock();
+    trouble_ = tended ? std::string{} : tended.error().message;
     if (!tended) wake_.wait_for(lock, kPauseAfterFailure, [this] { return closing_; });
   }
 }
@@ -304,6 +312,7 @@ PgOutcome<Membership::Survey> Membership::survey() {
   pipeline_->add(kPartitions.name, PgParameters().add(std::int64_t{kHangsAfter.count()}));
   const auto answers = pipeline_->run();
   if (!answers) return answers.error();
+  answered_at_ = SteadyClock::now();
   Survey all;
   const PGresult* const workers = (*answers)[0].get();
   for (int row = 0; row < PQntuples(workers); ++row) {

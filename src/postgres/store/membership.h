@@ -46,6 +46,8 @@ class Membership {
   const std::string& identity() const { return identity_; }
   // How far the clock of the server is ahead of this machine's, as far as the way there and back lets that be told.
   DurationMs clock_ahead() const { return clock_ahead_; }
+  // Of the server, which is asked several times within a lease.
+  StoreHealth health() const;
   void start(CommitSink& sink);
   // See Store::take_part().
   void take_part(std::function<bool()> works);
@@ -60,6 +62,7 @@ class Membership {
   void close();
 
  private:
+  using SteadyTime = std::chrono::steady_clock::time_point;
   struct Survey;
 
   void run();
@@ -86,21 +89,23 @@ class Membership {
   std::string identity_;
   std::atomic<DurationMs> clock_ahead_ = 0;
   bool clock_known_ = false;
+  std::atomic<SteadyTime> answered_at_{};
   CommitSink* sink_ = nullptr;
-  std::chrono::steady_clock::time_point renewed_at_{};
-  std::chrono::steady_clock::time_point shown_at_{};
+  SteadyTime renewed_at_{};
+  SteadyTime shown_at_{};
   std::map<int, std::int64_t> wanted_;               // to be given back: partition and epoch
   std::map<std::string, std::int64_t> offers_seen_;  // of the others: in which version
   std::vector<Peer> peers_;
-  std::chrono::steady_clock::time_point peers_told_at_{};
+  SteadyTime peers_told_at_{};
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   // Guarded by mutex_.
   std::function<bool()> works_;
   bool serving_ = false;
   bool serving_changed_ = false;
   std::string offer_;
+  std::string trouble_;  // of the last turn; empty: none
   bool hurry_ = false;
   bool closing_ = false;
   std::vector<PartitionLease> left_;

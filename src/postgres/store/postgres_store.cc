@@ -93,6 +93,7 @@ class PostgresStore final : public Store {
   void send_parcels(std::vector<Parcel> parcels) override { parcels_.send(std::move(parcels)); }
   std::string worker() const override { return options_.worker; }
   DurationMs clock_ahead() const override { return membership_.clock_ahead(); }
+  StoreHealth health() const override { return membership_.health(); }
   std::string identity() const override { return membership_.identity(); }
   void put_mail(MailRequest mail, std::function<void(Result<MailPut>)> done) override {
     postman_.put(std::move(mail), std::move(done));
