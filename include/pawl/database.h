@@ -148,6 +148,7 @@ namespace detail {
 template <class T>
 SqlValue to_sql(const T& value) {
   using Value = std::remove_cvref_t<T>;
+  // NOLINTNEXTLINE(bugprone-branch-clone): what is returned has another type in each
   if constexpr (std::same_as<Value, SqlValue>) {
     return value;
   } else if constexpr (std::same_as<Value, std::nullptr_t> || std::same_as<Value, std::nullopt_t> ||

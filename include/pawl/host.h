@@ -433,6 +433,7 @@ struct ActionHeartbeat {
 class ActionSink {
  public:
   virtual ~ActionSink() = default;
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): who does something with it keeps it
   virtual void action_heartbeat(ActionHeartbeat /*beat*/) {}
   // Only from a host that says so: ActionHost::reports_begin().
   virtual void action_begun(ActionBegun begun) = 0;

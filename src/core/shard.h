@@ -513,7 +513,7 @@ class Shard {
   void on(ExecutionLoaded input);
   void on(PageLoaded input);
   void on(const MailPosted& input);
-  void on(HintsArrived input);
+  void on(const HintsArrived& input);
   void on(LentWorkArrived input);
   void on(const WorkflowWithdrawn& input);
   void on(const ActionWithdrawn& input);

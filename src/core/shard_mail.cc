@@ -26,9 +26,9 @@ constexpr DurationMs kMailLookAgainMs = 100;   // after something went wrong
 
 void Shard::on(const MailPosted&) { mail_wanted_ = true; }
 
-void Shard::on(HintsArrived input) {
+void Shard::on(const HintsArrived& input) {
   mail_wanted_ = true;
-  for (HintReceived& received : input.hints) {
+  for (const HintReceived& received : input.hints) {
     if (received.receipt == 0) continue;
     // It is another's by now: he has looked when he took it.
     if (!takes(received.hint.partition)) {
@@ -69,9 +69,9 @@ void Shard::know_mail(const InboxRecord& row, const int partition) {
 std::map<InboxId, Shard::Mail>::iterator Shard::forget_mail(
     const std::map<InboxId, Mail>::iterator mail) {
   const auto hinted = hinted_.find(mail->second.receiver);
-  if (hinted != hinted_.end() && hinted->second.mail > 0 && --hinted->second.mail == 0 &&
-      hinted->second.looked) {
-    settle_hints(mail->second.receiver);
+  if (hinted != hinted_.end() && hinted->second.mail > 0) {
+    --hinted->second.mail;
+    if (hinted->second.mail == 0 && hinted->second.looked) settle_hints(mail->second.receiver);
   }
   return mail_.erase(mail);
 }

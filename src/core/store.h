@@ -106,6 +106,9 @@ struct Peer {
   std::string offer;
 };
 
+// What these take, those that do something with it keep.
+// NOLINTBEGIN(performance-unnecessary-value-param)
+
 // Called on threads of the store; must only post.
 class CommitSink {
  public:
@@ -305,5 +308,7 @@ class Store : public HistorySource {
   // Waits for what is queued, reports it, stops. Further commits answer `closed`.
   virtual void close() = 0;
 };
+
+// NOLINTEND(performance-unnecessary-value-param)
 
 }  // namespace pawl

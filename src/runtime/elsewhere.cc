@@ -113,7 +113,7 @@ void Elsewhere::send(EventSubmitted call) {
       });
 }
 
-void Elsewhere::send(StartRequested call) {
+void Elsewhere::send(const StartRequested& call) {
   const StartRequest& start = call.start;
   MailRequest mail;
   mail.to_known = false;
@@ -146,8 +146,8 @@ void Elsewhere::send(StartRequested call) {
       });
 }
 
-void Elsewhere::send(ControlRequested call) {
-  ControlRequest& control = call.control;
+void Elsewhere::send(const ControlRequested& call) {
+  const ControlRequest& control = call.control;
   MailRequest mail;
   mail.row.kind = kind_of(call.verb);
   mail.row.tenant = control.tenant;
@@ -414,6 +414,7 @@ void Elsewhere::look_at_ends(const SteadyTime now) {
   }
   if (due.empty()) return;
   std::vector<std::pair<std::string, std::string>> wanted;
+  wanted.reserve(due.size());
   for (const EndAwaited& end : due) wanted.emplace_back(end.tenant, end.execution_id);
   const auto statuses = store_.statuses(wanted);
   for (std::size_t at = 0; at < due.size(); ++at) {

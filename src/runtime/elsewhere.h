@@ -69,9 +69,9 @@ class Elsewhere final : public HintSink {
   };
 
   void send(EventSubmitted call);
-  void send(StartRequested call);
+  void send(const StartRequested& call);
   void send(CompletionAwaited call);
-  void send(ControlRequested call);
+  void send(const ControlRequested& call);
   void send(const ForkPrepared& call);
   void send(ActionCompletionGiven call);
   void put(MailRequest mail, Waiting waiting, std::function<bool(const MailPut&)> settled);

@@ -231,6 +231,7 @@ void Engine::send(std::vector<LentWorkAnswer> answers) {
     by_worker[answer.worker].push_back(std::move(answer.work));
   }
   std::vector<Parcel> parcels;
+  parcels.reserve(by_worker.size());
   for (const auto& [worker, work] : by_worker) parcels.push_back({worker, encode_lent_work(work)});
   store_->send_parcels(std::move(parcels));
 }
@@ -669,8 +670,9 @@ void Engine::change_dead_letter(const DeadLetterRequest& request, const DeadLett
   if (is_closing()) return done(closed());
   const bool posted =
       readers_.post([this, rows, change, id = *id, tenant = request.tenant, callback = done] {
-        auto letter = (rows->*change)(tenant, id);
-        if (letter && change == &DeadLetterRows::retry) {
+        const bool again = change == DeadLetterChange::retry;
+        auto letter = again ? rows->retry(tenant, id) : rows->drop(tenant, id);
+        if (letter && again) {
           if (bus_) {
             const int partition = partition_of(tenant, letter->execution_id, store_->partitions());
             bus_->publish({Hint{partition, tenant, letter->execution_id}});
@@ -683,11 +685,11 @@ void Engine::change_dead_letter(const DeadLetterRequest& request, const DeadLett
 }
 
 void Engine::retry_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done) {
-  change_dead_letter(request, &DeadLetterRows::retry, std::move(done));
+  change_dead_letter(request, DeadLetterChange::retry, std::move(done));
 }
 
 void Engine::drop_dead_letter(const DeadLetterRequest& request, Callback<DeadLetter> done) {
-  change_dead_letter(request, &DeadLetterRows::drop, std::move(done));
+  change_dead_letter(request, DeadLetterChange::drop, std::move(done));
 }
 
 void Engine::look_for_mail() {

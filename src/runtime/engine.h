@@ -123,7 +123,7 @@ class Engine final : public CommitSink {
   Result<StoredExecution> read_execution(const std::string& tenant, const std::string& execution_id,
                                          HistoryBounds history);
   std::optional<Failure> check_parameters(const ExecuteActionRequest& request) const;
-  using DeadLetterChange = Result<DeadLetter> (DeadLetterRows::*)(std::string_view, InboxId);
+  enum class DeadLetterChange : std::uint8_t { retry, drop };
   void change_dead_letter(const DeadLetterRequest& request, DeadLetterChange change,
                           Callback<DeadLetter> done);
   bool is_closing() const;

@@ -191,8 +191,8 @@ void PostgresPostman::deliver(const Letters& letters) {
           parameters_,
           {"SET jit = off", "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",
            "SET enable_hashjoin = off", "SET enable_mergejoin = off",
-           "SELECT set_config('synchronous_commit', 'on', false) "
-           "WHERE current_setting('synchronous_commit') = 'off'"},
+           ("SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'")},
           all_statements(), kAnswerMax);
     }
     if (done && !numbered) done = draw_numbers(letters);
