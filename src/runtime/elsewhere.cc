@@ -32,6 +32,12 @@ Error unknown_execution_of(const std::string& tenant, const std::string& id) {
           fmt::format("There is no execution '{}' in tenant '{}'.", id, tenant), id};
 }
 
+// None: its start waits to be taken up.
+ControlReply reply_of(const std::string& id, const std::optional<ExecutionRecord>& record) {
+  if (!record) return {id, std::string(to_string(ExecutionStatus::running)), "initial"};
+  return {id, std::string(to_string(record->status)), record->state};
+}
+
 InboxKind kind_of(const ControlVerb verb) {
   switch (verb) {
     case ControlVerb::cancel: return InboxKind::cancel;
@@ -116,14 +122,10 @@ void Elsewhere::send(EventSubmitted call) {
 void Elsewhere::send(const StartRequested& call) {
   const StartRequest& start = call.start;
   MailRequest mail;
-  mail.to_known = false;
   mail.row.kind = InboxKind::start;
-  mail.row.tenant = start.tenant;
-  mail.row.execution_id = start.execution_id;
   mail.row.event_name = start.workflow;
   mail.row.payload = start.input;
   mail.row.user_id = start.user_id;
-  mail.row.reply_to = worker_;
   StartedAttributes attributes;
   attributes.version = start.version;
   attributes.user_id = start.user_id;
@@ -134,16 +136,21 @@ void Elsewhere::send(const StartRequested& call) {
   attributes.deadline = start.deadline ? std::max<Timestamp>(*start.deadline, 1) : 0;
   mail.row.attributes = encode(attributes);
   Waiting waiting{call.request, Kind::start, start.tenant, start.execution_id};
-  put(std::move(mail), std::move(waiting),
-      [this, request = call.request, start = start](const MailPut& put) {
-        if (!put.known_digest) return false;
-        if (*put.known_digest == start_digest(start)) {
-          ways_.answer(Reply{request, start.execution_id});
-        } else {
-          ways_.answer(Reply{request, start_clash(start)});
-        }
-        return true;
-      });
+  put_beginning(std::move(mail), std::move(waiting), start_digest(start), start_clash(start));
+}
+
+void Elsewhere::put_beginning(MailRequest mail, Waiting waiting, std::string digest, Error clash) {
+  mail.to_known = false;
+  mail.row.tenant = waiting.tenant;
+  mail.row.execution_id = waiting.execution_id;
+  mail.row.reply_to = worker_;
+  auto settled = [this, request = waiting.request, id = waiting.execution_id,
+                  digest = std::move(digest), clash = std::move(clash)](const MailPut& put) {
+    if (!put.known_digest) return false;
+    ways_.answer(*put.known_digest == digest ? Reply{request, id} : Reply{request, clash});
+    return true;
+  };
+  put(std::move(mail), std::move(waiting), std::move(settled));
 }
 
 void Elsewhere::send(const ControlRequested& call) {
@@ -161,24 +168,11 @@ void Elsewhere::send(const ControlRequested& call) {
 void Elsewhere::send(const ForkPrepared& call) {
   const ForkRequest& fork = call.fork;
   MailRequest mail;
-  mail.to_known = false;
   mail.row.kind = InboxKind::fork;
-  mail.row.tenant = fork.tenant;
-  mail.row.execution_id = fork.fork_id;
   mail.row.event_name = fork.execution_id;
-  mail.row.reply_to = worker_;
   mail.row.attributes = encode(ForkedAttributes{*fork.at_sequence, fork.by, fork.reason});
   Waiting waiting{call.request, Kind::start, fork.tenant, fork.fork_id};
-  put(std::move(mail), std::move(waiting),
-      [this, request = call.request, fork = fork](const MailPut& put) {
-        if (!put.known_digest) return false;
-        if (*put.known_digest == fork_digest(fork)) {
-          ways_.answer(Reply{request, fork.fork_id});
-        } else {
-          ways_.answer(Reply{request, fork_clash(fork)});
-        }
-        return true;
-      });
+  put_beginning(std::move(mail), std::move(waiting), fork_digest(fork), fork_clash(fork));
 }
 
 void Elsewhere::send(ActionCompletionGiven call) {
@@ -346,14 +340,13 @@ void Elsewhere::look_at_rows(const SteadyTime now) {
       ways_.answer(Reply{waiting->request,
                          Error{ErrorCode::wrong_status, row.last_error, waiting->execution_id}});
     } else if (const auto record = find(waiting->tenant, waiting->execution_id)) {
-      const std::string status(to_string(record->status));
       if (waiting->kind == Kind::event) {
-        ways_.answer(Reply{waiting->request,
-                           EventReply{record->execution_id, waiting->event_id, record->state,
-                                      status, is_terminal(record->status), true}});
+        ways_.answer(Reply{
+            waiting->request,
+            EventReply{record->execution_id, waiting->event_id, record->state,
+                       std::string(to_string(record->status)), is_terminal(record->status), true}});
       } else {
-        ways_.answer(
-            Reply{waiting->request, ControlReply{record->execution_id, status, record->state}});
+        ways_.answer(Reply{waiting->request, reply_of(record->execution_id, record)});
       }
     }
   }
@@ -380,10 +373,7 @@ void Elsewhere::look_at_rows(const SteadyTime now) {
         ways_.answer(Reply{waiting->request, id});
         continue;
       }
-      const auto record = find(tenant, id);
-      const auto status = record ? record->status : ExecutionStatus::running;
-      ways_.answer(Reply{waiting->request, ControlReply{id, std::string(to_string(status)),
-                                                        record ? record->state : "initial"}});
+      ways_.answer(Reply{waiting->request, reply_of(id, find(tenant, id))});
     } else {
       const auto record = find(tenant, id);
       const bool rests = record && (record->status == ExecutionStatus::paused ||

@@ -74,6 +74,8 @@ class Elsewhere final : public HintSink {
   void send(const ControlRequested& call);
   void send(const ForkPrepared& call);
   void send(ActionCompletionGiven call);
+  // What begins an execution, unless there is one: the same, which `digest` tells, or another one.
+  void put_beginning(MailRequest mail, Waiting waiting, std::string digest, Error clash);
   void put(MailRequest mail, Waiting waiting, std::function<bool(const MailPut&)> settled);
   void await(InboxId row, Waiting waiting);
   void tell(const Waiting& waiting, const std::string& answer);

@@ -702,16 +702,16 @@ Health Engine::health() const {
   std::vector<std::string> down;
   std::vector<std::string> slow;
   const StoreHealth store = store_->health();
-  if (store.silent_for > options_.lease) {
+  if (!is_working()) {
+    // It keeps nothing, and asks the store for nothing.
+    down.push_back(
+        fmt::format("Workflow code has not come back for more than {} ms, half of the lease.",
+                    options_.lease.count() / 2));
+  } else if (store.silent_for > options_.lease) {
     down.push_back(fmt::format("The store has not answered for {} ms. {}", store.silent_for.count(),
                                store.trouble));
   } else if (!store.trouble.empty()) {
     slow.push_back(fmt::format("The store did not answer. {}", store.trouble));
-  }
-  if (!is_working()) {
-    down.push_back(
-        fmt::format("Workflow code has not come back for more than {} ms, half of the lease.",
-                    options_.lease.count() / 2));
   }
   if (bus_) {
     if (std::string trouble = bus_->counters().trouble; !trouble.empty()) {
